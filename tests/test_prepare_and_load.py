@@ -1,0 +1,193 @@
+"""Prepared photos and their loaders: what is stored, what is noticed, what every epoch holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from skinjax.data import builder, photos
+from skinjax.data.loader import Subset, evaluation_batches, steps_per_epoch, training_batches
+from skinjax.data.prepare import PreparationError, prepare
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def write_photos(folder: Path, count: int, size: int = 40) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    names = [f"{number:03d}.png" for number in range(count)]
+    for name in names:
+        Image.fromarray(rng.integers(0, 256, (size, size + 10, 3), dtype=np.uint8)).save(folder / name)
+    return pd.DataFrame({"image": names, "label": "a", "case_id": names})
+
+
+def test_records_hold_the_decoded_photos_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(builder, "PART_BYTES", 4 * 32 * 32 * 3)  # four photos a part
+    frame = write_photos(tmp_path, 11)
+    prepared = prepare(frame, tmp_path, tmp_path / "prepared", image_size=32)
+    assert prepared.rows.tolist() == list(range(11))
+    assert prepared.bad == ()
+    for row, name in enumerate(frame["image"]):
+        expected = photos.fit(photos.decode(tmp_path / name, target=32), 32)
+        np.testing.assert_array_equal(prepared.source[row]["image"], expected)
+    assert "tensorflow" not in sys.modules
+
+
+def test_a_second_call_decodes_nothing_and_stale_or_half_written_ones_are_redone(tmp_path, monkeypatch):
+    frame = write_photos(tmp_path, 4)
+    decoded = []
+    real = photos.decode
+    monkeypatch.setattr(photos, "decode", lambda *args, **kwargs: decoded.append(1) or real(*args, **kwargs))
+    folder = tmp_path / "prepared"
+
+    def decodes(**settings) -> int:
+        decoded.clear()
+        prepare(frame, tmp_path, folder, **({"image_size": 16} | settings))
+        return len(decoded)
+
+    assert decodes() == 4
+    assert decodes() == 0
+    assert decodes(image_size=24) == 4
+    assert decodes(image_size=24, fit="crop") == 4
+    os.utime(tmp_path / "002.png", ns=(1, 1))
+    assert decodes(image_size=24, fit="crop") == 4
+    (folder / "prepared.json").unlink()
+    assert decodes(image_size=24, fit="crop") == 4
+    (folder / "prepared.json").write_text('{"schema": 1, "files"')
+    assert decodes(image_size=24, fit="crop") == 4
+
+
+def test_bad_photos_are_named_and_skipped_up_to_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(builder, "PART_BYTES", 3 * 16 * 16 * 3)  # the second part has no readable photo at all
+    frame = write_photos(tmp_path, 9)
+    (tmp_path / "003.png").write_bytes(b"")
+    (tmp_path / "004.png").unlink()
+    (tmp_path / "005.png").write_bytes((tmp_path / "006.png").read_bytes()[:300])
+    prepared = prepare(frame, tmp_path, tmp_path / "prepared", image_size=16, max_bad_fraction=0.34)
+    assert [bad.image for bad in prepared.bad] == ["003.png", "004.png", "005.png"]
+    assert all(bad.reason for bad in prepared.bad)
+    assert prepared.rows.tolist() == [0, 1, 2, 6, 7, 8]
+    expected = photos.fit(photos.decode(tmp_path / "006.png", target=16), 16)
+    np.testing.assert_array_equal(prepared.source[3]["image"], expected)
+    with pytest.raises(PreparationError, match=r"of 9 photos cannot be read.*003\.png \(row 4\)"):
+        prepare(frame, tmp_path, tmp_path / "prepared", image_size=16, max_bad_fraction=0.2)
+    with pytest.raises(PreparationError, match=r"003\.png \(row 4\)"):
+        prepare(frame, tmp_path, tmp_path / "other", image_size=16, max_bad_fraction=0.2)
+
+
+def test_a_folder_of_somebody_elses_is_never_emptied(tmp_path):
+    frame = write_photos(tmp_path, 2)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(ValueError, match="is not empty and was not made by a preparation"):
+        prepare(frame, tmp_path, tmp_path, image_size=16)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_the_fingerprint_knows_photos_and_settings_but_not_times(tmp_path):
+    frame = write_photos(tmp_path, 3)
+    first = prepare(frame, tmp_path, tmp_path / "prepared", image_size=16).fingerprint
+    os.utime(tmp_path / "001.png", ns=(1, 1))
+    assert prepare(frame, tmp_path, tmp_path / "prepared", image_size=16).fingerprint == first
+    assert prepare(frame, tmp_path, tmp_path / "prepared", image_size=24).fingerprint != first
+    assert prepare(frame[:2], tmp_path, tmp_path / "prepared", image_size=16).fingerprint != first
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_photos(tmp_path):
+    """Peak memory of preparing and reading 3,000 photos of 0.2 MB decoded each is that of 300."""
+    Image.effect_noise((300, 300), 60).convert("RGB").resize((256, 256)).save(tmp_path / "photo.jpg")
+    peaks = {}
+    for count in (300, 3000):
+        code = f"""
+            import resource, pandas as pd, numpy as np
+            from skinjax.data import builder, photos, prepare
+            from skinjax.data.loader import Subset, training_batches
+            builder.PART_BYTES = 8 * 2**20
+            one = photos.decode({str(tmp_path / "photo.jpg")!r})
+            photos.decode = lambda path, target=None: one.copy()
+            frame = pd.DataFrame({{"image": [f"{{i}}.jpg" for i in range({count})]}})
+            ready = prepare.prepare(frame, {str(tmp_path)!r}, {str(tmp_path / f"p{count}")!r}, image_size=256)
+            batches = iter(training_batches(Subset(ready.source, np.arange({count}), np.zeros({count}, int)), 8, 0))
+            for _ in range({count} // 8):
+                next(batches)
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        """
+        result = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd=REPOSITORY, check=True
+        )
+        peaks[count] = int(result.stdout.split()[-1]) / 1024
+    assert peaks[3000] < peaks[300] + 120, peaks
+
+
+def subset(count: int, classes: int = 3) -> Subset:
+    source = [{"image": np.full((2, 2, 3), number, np.uint8)} for number in range(count)]
+    return Subset(source, np.arange(count), (np.arange(count) % classes).astype(np.int32))
+
+
+def test_an_epoch_holds_each_photo_at_most_once_in_an_order_new_every_epoch():
+    batches = iter(training_batches(subset(22), 5, seed=3))
+    epochs = [np.concatenate([next(batches)["photo"] for _ in range(steps_per_epoch(22, 5))]) for _ in range(3)]
+    for epoch in epochs:
+        assert len(set(epoch.tolist())) == 20
+    assert not np.array_equal(epochs[0], epochs[1])
+    again = iter(training_batches(subset(22), 5, seed=3))
+    np.testing.assert_array_equal(next(again)["photo"], epochs[0][:5])
+    other = iter(training_batches(subset(22), 5, seed=4))
+    assert not np.array_equal(next(other)["photo"], epochs[0][:5])
+
+
+def test_photos_keep_their_own_labels():
+    batches = iter(training_batches(subset(30), 6, seed=0))
+    for _ in range(10):
+        batch = next(batches)
+        np.testing.assert_array_equal(batch["label"], batch["photo"] % 3)
+        np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], batch["photo"])
+
+
+def test_the_iterator_resumes_from_its_state():
+    batches = iter(training_batches(subset(22), 5, seed=3))
+    for _ in range(6):
+        next(batches)
+    state = batches.get_state()
+    expected = [next(batches)["photo"] for _ in range(5)]
+    resumed = iter(training_batches(subset(22), 5, seed=3))
+    resumed.set_state(state)
+    np.testing.assert_array_equal([next(resumed)["photo"] for _ in range(5)], expected)
+
+
+def test_balanced_sampling_draws_classes_equally():
+    uneven = Subset(subset(100).source, np.arange(100), np.where(np.arange(100) < 90, 0, 1).astype(np.int32))
+    batches = iter(training_batches(uneven, 10, seed=0, balanced=True))
+    drawn = [next(batches) for _ in range(40)]
+    labels = np.concatenate([batch["label"] for batch in drawn])
+    assert abs(labels.mean() - 0.5) < 0.02
+    rare = np.concatenate([batch["photo"] for batch in drawn])[labels == 1]
+    assert np.bincount(rare - 90, minlength=10).min() >= 19  # each pass over the ten goes through all of them
+
+
+def test_evaluation_counts_every_photo_exactly_once_and_pads_the_last_batch():
+    batches = list(evaluation_batches(subset(22), 5))
+    assert all(batch["image"].shape == (5, 2, 2, 3) for batch in batches)
+    seen = np.concatenate([batch["photo"][batch["mask"]] for batch in batches])
+    assert seen.tolist() == list(range(22))
+    assert int(sum(batch["mask"].sum() for batch in batches)) == 22
+
+
+def test_a_batch_larger_than_the_data_is_told():
+    with pytest.raises(ValueError, match="batch_size is 32, more than the 22 photos"):
+        training_batches(subset(22), 32, seed=0)
+
+
+def test_the_sidecar_is_readable_json(tmp_path):
+    prepare(write_photos(tmp_path, 2), tmp_path, tmp_path / "prepared", image_size=16)
+    sidecar = json.loads((tmp_path / "prepared" / "prepared.json").read_text())
+    assert sidecar["records"] == [0, 1]
+    assert sidecar["bad"] == []
