@@ -1,0 +1,1 @@
+"""Experiments: each is `python -m experiments.<name> --flag=value` from the checkout."""

@@ -1,0 +1,103 @@
+"""Hierarchical diagnosis by granularity transfer (thesis, chapter 4).
+
+Does knowing the meta-class help to tell sub-classes apart? For every case-grouped, stratified fold: a network of the
+finest level; a network of a coarser level that starts from its parameters (granularity transfer, section 4.3); their
+outputs fused (section 4.4: soft, hard and conditional), against the finest network alone. All predictions are of photos
+whose case the network has not seen; `predictions/out_of_fold.parquet` pools them and `report/index.html` says what
+they show, by case.
+
+    python -m experiments.hierarchy --flagfile=experiments/flagfiles/demo.flags             # built-in photos
+    python -m experiments.hierarchy --manifest=photos/manifest.csv --taxonomy=classes.csv --workdir=runs/mine
+    python -m experiments.hierarchy --dataset=pad_ufes_20 --source=PAD-UFES-20 --workdir=runs/pad
+    python -m experiments.hierarchy --flagfile=experiments/flagfiles/hierarchy.flags --manifest=...     # as the thesis
+    python -m experiments.hierarchy --smoke                                                 # all of it, tiny
+
+The same command again resumes a run that was stopped. Times and figures: benchmarks/results/ground.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+from absl import flags
+
+from experiments import flags as shared
+from experiments import folds, inputs, pooling, workdir
+from skinjax.data import predictions, split
+from skinjax.models.transfer import transfer
+from skinjax.train.log import MetricsLog
+
+FLAGS = flags.FLAGS
+
+shared.define_data_flags()
+shared.define_training_flags()
+shared.define_recipe_flags()
+shared.define_run_flags()
+flags.DEFINE_string("meta_level", "", "Coarser level that is fused with the finest. Default: the one above it.")
+flags.DEFINE_enum("transfer_blocks", "all", ["all", "0", "10", "23", "30"], "What the coarser network takes over.")
+flags.DEFINE_integer("meta_epochs", 0, "Epochs of the coarser network. 0: as many as --epochs.", lower_bound=0)
+
+
+def run_fold(fold: int, data: inputs.Photos, held_out: np.ndarray, folder: Path, log: MetricsLog) -> pd.DataFrame:
+    """Trains both networks of a fold and returns their predictions of the photos held out."""
+    taxonomy, sub_level, meta_level = data.taxonomy, data.taxonomy.finest, coarse_level(data)
+    sub = folds.network("sub", fold, sub_level, taxonomy.classes(sub_level))
+    meta = folds.network("meta", fold, meta_level, taxonomy.classes(meta_level))
+    meta_labels = taxonomy.parents(sub_level, meta_level)[data.labels]
+    title = f"fold {fold + 1} of {FLAGS.folds}"
+    fine = folds.train_network(
+        sub, folds.start_variables(sub), data, data.labels, held_out, folder, log, f"{title}, sub", FLAGS.epochs
+    )
+    blocks = FLAGS.transfer_blocks if FLAGS.transfer_blocks == "all" else int(FLAGS.transfer_blocks)
+    variables, _ = transfer(fine.variables, folds.start_variables(meta), blocks, sub.spec)
+    epochs = FLAGS.meta_epochs or FLAGS.epochs
+    coarse = folds.train_network(
+        meta, variables, data, meta_labels, held_out, folder, log, f"{title}, meta", epochs
+    )
+    return predictions.from_arrays(
+        data.frame[held_out],
+        taxonomy,
+        np.asarray(jax.nn.softmax(fine.logits)),
+        fold=fold,
+        coarse={meta_level: np.asarray(jax.nn.softmax(coarse.logits))},
+    )
+
+
+def coarse_level(data: inputs.Photos) -> str:
+    """Returns the level that is fused with the finest."""
+    levels = data.taxonomy.levels
+    if len(levels) < 2:
+        raise ValueError(f"the taxonomy {data.taxonomy.name!r} has one level, hierarchy wants two: give --taxonomy")
+    if FLAGS.meta_level and FLAGS.meta_level not in levels[:-1]:
+        raise ValueError(f"--meta_level={FLAGS.meta_level} is none of the coarser levels {', '.join(levels[:-1])}")
+    return FLAGS.meta_level or levels[-2]
+
+
+def main() -> None:
+    """Runs the experiment that the flags describe."""
+    if FLAGS.smoke:
+        shared.shrink()
+    if FLAGS.fold >= FLAGS.folds:
+        raise ValueError(f"--fold={FLAGS.fold} is not below --folds={FLAGS.folds}")
+    folder = workdir.open_workdir("hierarchy")
+    if (folder / "report" / "index.html").exists():
+        print(f"finished already: {folder / 'report' / 'index.html'}")
+        return
+    data = inputs.load(folder).prepare(folder, folds.image_size())
+    meta_level = coarse_level(data)
+    config = workdir.write_config(folder, "hierarchy", data)
+    fold_of = split.kfold_by_case(data.labels, data.cases, FLAGS.folds, FLAGS.seed)
+    log = MetricsLog(folder)
+    for fold in range(FLAGS.folds) if FLAGS.fold < 0 else [FLAGS.fold]:
+        frame = run_fold(fold, data, fold_of == fold, folder, log)
+        predictions.write_predictions(frame, folder / "predictions" / f"fold_{fold}.parquet", data.taxonomy)
+    pooled = pooling.pool(folder, FLAGS.folds, data)
+    if pooled is not None:
+        pooling.report(folder, "Hierarchical diagnosis", pooled, meta_level, data, config)
+
+
+if __name__ == "__main__":
+    workdir.run_script(main)

@@ -1,0 +1,198 @@
+"""From flags to photos: a manifest, a public set or the built-in photos, audited, with cases, prepared."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from absl import flags
+
+from skinjax.data.manifest import fingerprint, read_manifest
+from skinjax.data.prepare import Prepared, prepare
+from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
+from skinjax.train.progress import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SMOKE_CASES = 4  # a class, with --smoke and photos of one's own
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """The photos of a run before they are decoded.
+
+    Attributes:
+      frame: the manifest, with `case_id`.
+      root: folder that its photos are relative to.
+      taxonomy: of its labels.
+      synthetic: whether these are the built-in photos.
+      notes: sentences for the report.
+      audit: one paragraph of the audit's findings, or None where none was made.
+    """
+
+    frame: pd.DataFrame
+    root: Path
+    taxonomy: Taxonomy
+    synthetic: bool
+    notes: tuple[str, ...]
+    audit: str | None = None
+
+    def prepare(self, workdir: Path, image_size: int) -> Photos:
+        """Decodes the photos once, or opens them where that was done; those that cannot be read are left out."""
+        values = flags.FLAGS
+        folder = Path(values.prepared) if values.prepared else workdir / "prepared"
+        with Progress("preparing", len(self.frame)) as progress:
+            prepared = prepare(
+                self.frame,
+                self.root,
+                folder,
+                image_size=image_size,
+                fit=values.fit,
+                max_bad_fraction=values.max_bad_fraction,
+                threads=values.threads,
+                progress=lambda done, total: progress.update(done),
+            )
+            progress.update(len(self.frame))
+        for bad in prepared.bad:
+            print(f"left out {bad.image} (row {bad.row + 1}): {bad.reason}", file=sys.stderr)
+        frame = self.frame.iloc[prepared.rows].reset_index(drop=True)
+        notes = self.notes
+        if prepared.bad:
+            names = ", ".join(bad.image for bad in prepared.bad[:5])
+            notes = (*notes, f"{len(prepared.bad)} photos could not be read and were left out: {names}, ...")
+        return Photos(dataclasses.replace(self, frame=frame, notes=notes), prepared)
+
+
+@dataclasses.dataclass(frozen=True)
+class Photos:
+    """The photos of a run, decoded.
+
+    Attributes:
+      inputs: their manifest, rows in the order of the records.
+      prepared: the records.
+    """
+
+    inputs: Inputs
+    prepared: Prepared
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The manifest's rows, one a record."""
+        return self.inputs.frame
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """Of the labels."""
+        return self.inputs.taxonomy
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int32[N], the finest classes."""
+        return self.taxonomy.encode(self.frame["label"])
+
+    @property
+    def cases(self) -> np.ndarray:
+        """str[N], the case of each photo."""
+        return self.frame["case_id"].to_numpy()
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies labels, cases and files, the same on any machine."""
+        return f"{fingerprint(self.frame)[:16]}-{self.prepared.fingerprint[:16]}"
+
+
+def load(workdir: Path) -> Inputs:
+    """Reads what the data flags name; with none, renders the built-in photos and says so."""
+    values = flags.FLAGS
+    if values.manifest and values.dataset:
+        raise ValueError("--manifest and --dataset are both given; one is wanted")
+    if values.dataset and not values.source:
+        raise ValueError(f"--dataset={values.dataset} wants --source, the folder that its publisher's files lie in")
+    if values.manifest:
+        inputs = _manifest(Path(values.manifest))
+    elif values.dataset:
+        inputs = _dataset(values.dataset, Path(values.source))
+    else:
+        inputs = _synthetic(workdir)
+    if values.smoke and not inputs.synthetic:
+        inputs = dataclasses.replace(inputs, frame=_few_cases(inputs.frame))
+    return _audited(inputs, workdir)
+
+
+def _manifest(path: Path) -> Inputs:
+    taxonomy_name = flags.FLAGS.taxonomy
+    taxonomy = load_taxonomy(taxonomy_name) if taxonomy_name else None
+    frame = read_manifest(path, taxonomy)
+    taxonomy = taxonomy or _flat_taxonomy(frame)
+    return Inputs(frame, path.resolve().parent, taxonomy, synthetic=False, notes=())
+
+
+def _dataset(name: str, source: Path) -> Inputs:
+    from skinjax.data.importers import import_dataset
+
+    frame, report = import_dataset(name, source)
+    taxonomy_name = flags.FLAGS.taxonomy or (name if name != "folders" else "")
+    taxonomy = load_taxonomy(taxonomy_name) if taxonomy_name else _flat_taxonomy(frame)
+    print(report.text())
+    return Inputs(frame, source.resolve(), taxonomy, synthetic=False, notes=tuple(report.notes))
+
+
+def _flat_taxonomy(frame: pd.DataFrame) -> Taxonomy:
+    classes = sorted(frame["label"].unique())
+    return Taxonomy("labels of the manifest", ("label",), tuple((name,) for name in classes))
+
+
+def _synthetic(workdir: Path) -> Inputs:
+    from skinjax.data.synthetic import SyntheticSpec, write_dataset
+
+    values = flags.FLAGS
+    size = max(values.image_size, 64)
+    spec = SyntheticSpec(cases_per_class=values.synthetic_cases, size=size, seed=values.seed)
+    print(f"No --manifest: rendering the built-in synthetic photos into {workdir / 'photos'}")
+    with Progress("rendering", 1, unit="set") as progress:
+        path = write_dataset(workdir / "photos", spec)
+        progress.update(1)
+    note = "The photos were rendered by a computer; nothing drawn from them is medical evidence."
+    taxonomy = load_taxonomy("synthetic19")
+    return Inputs(read_manifest(path, taxonomy), path.parent, taxonomy, synthetic=True, notes=(note,))
+
+
+def _few_cases(frame: pd.DataFrame) -> pd.DataFrame:
+    case = frame["case_id"] if "case_id" in frame else frame["image"]
+    order = frame.assign(_case=case).drop_duplicates("_case").groupby("label", sort=False).cumcount()
+    chosen = set(case[order.index[order < SMOKE_CASES]])
+    return frame[case.isin(chosen)].reset_index(drop=True)
+
+
+def _audited(inputs: Inputs, workdir: Path) -> Inputs:
+    """Audits where asked, and lets near-duplicates stand in for cases where there are none."""
+    from skinjax.data.audit import audit_manifest
+
+    needs_cases = "case_id" not in inputs.frame
+    audit_file = workdir / "audit" / "audit.txt"
+    if not needs_cases and (not flags.FLAGS.audit or audit_file.exists()):
+        text = audit_file.read_text(encoding="utf-8") if audit_file.exists() else None
+        return dataclasses.replace(inputs, audit=text)
+    with Progress("auditing", len(inputs.frame)) as progress:
+        report = audit_manifest(
+            inputs.frame,
+            inputs.root,
+            taxonomy=inputs.taxonomy,
+            threads=flags.FLAGS.threads,
+            progress=lambda done, total: progress.update(done),
+        )
+    report.write(workdir / "audit")
+    inputs = dataclasses.replace(inputs, audit=report.text())
+    if needs_cases:
+        frame = inputs.frame.assign(case_id=report.stand_in_cases())
+        note = (
+            f"The manifest has no case_id: {frame['case_id'].nunique()} clusters of near-duplicate photos stand in for "
+            "cases, so photos of one patient that look different may lie on both sides of a split."
+        )
+        print(note, file=sys.stderr)
+        inputs = dataclasses.replace(inputs, frame=frame, notes=(*inputs.notes, note))
+    return inputs

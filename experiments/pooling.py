@@ -1,0 +1,56 @@
+"""From the predictions of the folds to one file and its report."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from absl import flags
+
+from experiments.inputs import Photos
+from skinjax.data.predictions import read_predictions, write_predictions
+from skinjax.report.page import write_report
+
+
+def pool(workdir: Path, folds: int, data: Photos) -> pd.DataFrame | None:
+    """Pools the folds' predictions into `predictions/out_of_fold.parquet`; None while a fold is missing."""
+    paths = [workdir / "predictions" / f"fold_{fold}.parquet" for fold in range(folds)]
+    if missing := [path.name for path in paths if not path.exists()]:
+        print(f"no report yet, still to come: {', '.join(missing)}")
+        return None
+    frame = pd.concat([read_predictions(path) for path in paths], ignore_index=True)
+    write_predictions(frame, workdir / "predictions" / "out_of_fold.parquet", data.taxonomy)
+    return frame
+
+
+def report(
+    workdir: Path, title: str, predictions: pd.DataFrame, coarse_level: str | None, data: Photos, config: dict[str, Any]
+) -> Path:
+    """Writes `report/index.html` and prints where it is."""
+    curves = pd.read_csv(workdir / "metrics.csv")
+    training = curves[curves["split"] == "train"].groupby(["stage", "fold"], as_index=False, sort=False)
+    path = write_report(
+        workdir / "report",
+        title=title,
+        predictions=predictions,
+        taxonomy=data.taxonomy,
+        coarse_level=coarse_level,
+        curves=curves,
+        config=config,
+        photo_root=data.inputs.root,
+        notes=data.inputs.notes,
+        audit=_audit(workdir),
+        training=training.agg(epochs=("epoch", "max"), photos_an_epoch=("photos", "max"), seconds=("seconds", "sum")),
+        seed=flags.FLAGS.seed,
+    )
+    print(f"report: {path}")
+    return path
+
+
+def _audit(workdir: Path) -> pd.DataFrame | None:
+    path = workdir / "audit" / "audit.csv"
+    if not path.exists():
+        return None
+    return pd.read_csv(path, dtype=str, keep_default_na=False, quoting=csv.QUOTE_MINIMAL)

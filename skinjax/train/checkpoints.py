@@ -1,0 +1,127 @@
+"""Orbax checkpoints of the training state, the data iterator and the history, as one.
+
+A save is asynchronous and becomes visible only when whole: a kill in the middle of one leaves the save before it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import grain
+import jax
+import orbax.checkpoint as ocp
+
+from skinjax.train.state import TrainState
+
+KEPT = 2
+
+
+class Checkpoints:
+    """The checkpoints of one network in one folder; use as a context manager, which waits for the last save."""
+
+    def __init__(self, folder: Path, *, seconds: float = 60.0):
+        """Opens a folder, made if missing.
+
+        Args:
+          folder: of this network alone.
+          seconds: `save` does nothing while the last save is younger than this, unless forced.
+        """
+        # Orbax reports every save at INFO and warns of the threads it leaves to us; neither is news to a user.
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        self._seconds = seconds
+        self._saved_at = time.monotonic()
+        self._manager = ocp.CheckpointManager(
+            folder.absolute(),
+            options=ocp.CheckpointManagerOptions(max_to_keep=KEPT, create=True, enable_async_checkpointing=True),
+        )
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._manager.close()
+
+    def save(
+        self, state: TrainState, batches: grain.DatasetIterator, history: list[dict[str, Any]], *, force: bool = False
+    ) -> None:
+        """Saves, if the last save is old enough or `force` is set and this step is not saved yet.
+
+        Args:
+          state: saved as it is now; may be donated to the next step at once.
+          batches: the training iterator, having given the batch of the last update and no more.
+          history: rows for `metrics.csv`, one a finished epoch and split.
+          force: save whatever the time.
+        """
+        if not force and time.monotonic() - self._saved_at < self._seconds:
+            return
+        step = int(state.step)
+        if self._manager.latest_step() == step:
+            return
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state),
+                batches=grain.checkpoint.CheckpointSave(batches),
+                history=ocp.args.JsonSave({"rows": history}),
+            ),
+        )
+        self._saved_at = time.monotonic()
+
+    def restore(
+        self, state: TrainState, batches: grain.DatasetIterator
+    ) -> tuple[TrainState, list[dict[str, Any]]] | None:
+        """Restores the newest checkpoint.
+
+        Args:
+          state: of the shapes, dtypes and devices that are wanted.
+          batches: set to the position that was saved.
+
+        Returns:
+          The state and the history, or None where nothing is saved.
+        """
+        step = self._manager.latest_step()
+        if step is None:
+            return None
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(jax.tree.map(ocp.tree.to_shape_dtype_struct, state)),
+                batches=grain.checkpoint.CheckpointRestore(batches),
+                history=ocp.args.JsonRestore(),
+            ),
+        )
+        return restored["state"], restored["history"]["rows"]
+
+
+def restore_variables(folder: Path) -> dict[str, Any]:
+    """Reads the network's variables, and nothing else, from the newest checkpoint in a folder.
+
+    Args:
+      folder: as given to `Checkpoints`.
+
+    Returns:
+      `{"params": ..., "batch_stats": ...}` on the default device.
+
+    Raises:
+      FileNotFoundError: the folder holds no checkpoint.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} holds no checkpoint: there is no such folder")
+    with ocp.CheckpointManager(folder.absolute()) as manager:
+        step = manager.latest_step()
+    if step is None:
+        raise FileNotFoundError(f"{folder} holds no finished checkpoint")
+    saved = folder.absolute() / str(step) / "state"
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        shapes = checkpointer.metadata(saved).item_metadata.tree
+        wanted = {
+            name: jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), shapes[name])
+            for name in ("params", "batch_stats")
+        }
+        arguments = ocp.checkpoint_utils.construct_restore_args(wanted)
+        return checkpointer.restore(
+            saved, args=ocp.args.PyTreeRestore(item=wanted, restore_args=arguments, partial_restore=True)
+        )

@@ -1,0 +1,95 @@
+"""What a training step takes and gives: the state, and the recipe of traced hyper-parameters."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from skinjax.augment import TABLE_4_1, Strengths
+
+
+class Recipe(NamedTuple):
+    """Hyper-parameters as values, so that changing one never recompiles. Defaults: Table 4-1 of the thesis.
+
+    Attributes:
+      learning_rate: lr, reached at the end of burn-in.
+      final_learning_rate: lrf, of the last update.
+      momentum: mu of equation 4-1.
+      weight_decay: lambda of equations 4-2 to 4-4.
+      burn_in: batches of warm-up (equation 4-5).
+      total_steps: updates in all.
+      strengths: of the augmentation.
+    """
+
+    learning_rate: float | jax.Array = 0.00465
+    final_learning_rate: float | jax.Array = 1e-5
+    momentum: float | jax.Array = 0.951
+    weight_decay: float | jax.Array = 0.000355
+    burn_in: float | jax.Array = 50.0
+    total_steps: float | jax.Array = 1000.0
+    strengths: Strengths = TABLE_4_1
+
+
+@struct.dataclass
+class Totals:
+    """Sums over the photos seen since the epoch began; part of the state, so that a resumed epoch reports the same."""
+
+    loss: jax.Array
+    correct: jax.Array
+    photos: jax.Array
+
+    @classmethod
+    def zero(cls) -> Totals:
+        """Returns sums over no photo."""
+        return cls(
+            loss=jnp.zeros(()), correct=jnp.zeros((), jnp.int32), photos=jnp.zeros((), jnp.int32)
+        )
+
+
+@struct.dataclass
+class TrainState:
+    """Everything that a step changes.
+
+    Attributes:
+      step: int32, updates done.
+      params: parameters of the network.
+      batch_stats: BatchNorm's running statistics.
+      opt_state: of the optimiser.
+      key: uint32[2], the run's random key; a step folds `step` into it and leaves it as it is.
+      totals: the epoch's sums.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: optax.OptState
+    key: jax.Array
+    totals: Totals
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The network's variables as `model.apply` takes them."""
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+def create_state(variables: dict[str, Any], optimizer: optax.GradientTransformation, seed: int) -> TrainState:
+    """Returns the state before the first update.
+
+    Args:
+      variables: `{"params": ..., "batch_stats": ...}`; copied, as the training step consumes its state's buffers.
+      optimizer: gives the optimiser's first state.
+      seed: of augmentation and dropout.
+    """
+    variables = jax.tree.map(jnp.array, variables)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=optimizer.init(variables["params"]),
+        key=jax.random.key_data(jax.random.key(seed)),
+        totals=Totals.zero(),
+    )
