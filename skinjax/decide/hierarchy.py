@@ -1,0 +1,163 @@
+"""Fusion of a coarse and a fine network's probabilities over a two-level taxonomy (thesis, section 4.4).
+
+A network for M meta-classes answers p^l, one for S sub-classes answers p^f, and l(j) is the parent of
+sub-class j. The fused diagnosis is the arg-max over sub-classes of
+
+    hard         p_j = [x^l_l(j)] x^f_j       [x_i] is 1 at the largest meta probability, else 0 (4-8, 4-9)
+    soft         p_j = x^l_l(j) x^f_j         (4-10)
+    conditional  p_j = p^l_l(j) p^f_j / sum_{k: l(k) = l(j)} p^f_k     (ours: the law of total probability)
+
+Only the conditional form is a distribution by itself; `normalize` rescales the others.
+
+All functions take and give `jax.numpy` arrays with any leading axes, and mean the same eager, under `jit`
+and under `vmap`. Probabilities lie in [0, 1], which is not checked (they may be traced), and are computed in
+float32 or wider. Gradients are finite, probabilities of exactly 0 and 1 included.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+FusionRule = Literal["soft", "hard", "conditional"]
+"""How the two levels are fused; see the module's docstring."""
+
+
+def fuse(
+    meta_probs: ArrayLike,
+    sub_probs: ArrayLike,
+    parents: ArrayLike,
+    rule: FusionRule = "soft",
+    normalize: bool = False,
+) -> jax.Array:
+    """Fuses meta-class and sub-class probabilities into one score a sub-class.
+
+    Where nothing is left to share out, the answer is stated rather than NaN. In the conditional form a
+    meta-class whose sub-classes all have probability 0 spreads its own evenly over them. With `normalize`,
+    hard and soft scores that are 0 for every sub-class (the two networks contradict each other completely)
+    become that conditional form. A meta-class without any sub-class in `parents` cannot be the answer: its
+    probability is lost, and only `normalize` gives it to the others.
+
+    Args:
+        meta_probs: float[..., M], the coarse network's probabilities, each in [0, 1].
+        sub_probs: float[..., S], the fine network's probabilities, with the same leading axes.
+        parents: int[S], the meta-class in [0, M) of every sub-class.
+        rule: "soft" (4-10), "hard" (4-8 and 4-9; of equal meta probabilities the first wins) or
+            "conditional".
+        normalize: whether the scores are rescaled to sum to 1 over the sub-classes.
+
+    Returns:
+        float[..., S] in [0, 1], the fused scores in the order of `sub_probs`.
+
+    Raises:
+        ValueError: An unknown rule, shapes that do not fit, or parents that are no integers in [0, M).
+
+    Example:
+        >>> meta, sub = jnp.array([0.75, 0.25]), jnp.array([0.25, 0.25, 0.5])
+        >>> fuse(meta, sub, jnp.array([0, 0, 1])).tolist()
+        [0.1875, 0.1875, 0.125]
+        >>> fuse(meta, sub, jnp.array([0, 0, 1]), rule="conditional").tolist()
+        [0.375, 0.375, 0.25]
+    """
+    if rule not in get_args(FusionRule):
+        raise ValueError(f"rule must be one of {', '.join(get_args(FusionRule))}, got {rule!r}")
+    meta, sub = _probabilities("meta_probs", meta_probs), _probabilities("sub_probs", sub_probs)
+    if meta.shape[:-1] != sub.shape[:-1]:
+        raise ValueError(
+            "meta_probs and sub_probs must have the same leading axes, "
+            f"got shapes {meta.shape} and {sub.shape}"
+        )
+    num_parents = meta.shape[-1]
+    parents = _parents(parents, sub.shape[-1], num_parents)
+    if rule == "hard":
+        meta = jax.nn.one_hot(jnp.argmax(meta, axis=-1), num_parents, dtype=meta.dtype)
+    gate = jnp.take(meta, parents, axis=-1)
+    if rule == "conditional" or normalize:
+        conditional = gate * _shares(sub, parents, num_parents)
+    scores = conditional if rule == "conditional" else gate * sub
+    if normalize:
+        scores = _rescaled(scores, otherwise=conditional)
+    return scores
+
+
+def marginalize(sub_probs: ArrayLike, parents: ArrayLike, num_parents: int) -> jax.Array:
+    """Sums sub-class probabilities into meta-classes: what a fine network alone says of the coarse level.
+
+    Args:
+        sub_probs: float[..., S], probabilities of the sub-classes.
+        parents: int[S], the meta-class in [0, num_parents) of every sub-class.
+        num_parents: M, the number of meta-classes; one without sub-classes gets 0.
+
+    Returns:
+        float[..., M], the probability of each meta-class.
+
+    Raises:
+        ValueError: Shapes that do not fit, or parents that are no integers in [0, num_parents).
+
+    Example:
+        >>> marginalize(jnp.array([0.25, 0.25, 0.5]), jnp.array([0, 0, 1]), num_parents=2).tolist()
+        [0.5, 0.5]
+    """
+    if num_parents < 1:
+        raise ValueError(f"num_parents must be at least 1, got {num_parents}")
+    sub = _probabilities("sub_probs", sub_probs)
+    parents = _parents(parents, sub.shape[-1], num_parents)
+    membership = jax.nn.one_hot(parents, num_parents, dtype=sub.dtype)
+    # On an accelerator the default precision is below float32, and a scatter-add is not reproducible.
+    return jnp.matmul(sub, membership, precision=jax.lax.Precision.HIGHEST)
+
+
+def _probabilities(name: str, values: ArrayLike) -> jax.Array:
+    array = jnp.asarray(values)
+    if array.ndim == 0 or array.shape[-1] == 0:
+        raise ValueError(f"{name} must have a last axis of classes, got shape {array.shape}")
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
+def _parents(parents: ArrayLike, num_children: int, num_parents: int) -> jax.Array:
+    # A traced value cannot be read, so it is not checked; `jnp.take` answers NaN where it is out of range.
+    values = parents if isinstance(parents, jax.core.Tracer) else np.asarray(parents)
+    if values.shape != (num_children,) or not jnp.issubdtype(values.dtype, jnp.integer):
+        raise ValueError(
+            f"parents must be integers of shape ({num_children},), one a sub-class, "
+            f"got {values.dtype} of shape {values.shape}"
+        )
+    if isinstance(values, np.ndarray):
+        wrong = np.flatnonzero((values < 0) | (values >= num_parents))
+        if wrong.size:
+            told = ", ".join(f"{values[i]} at {i}" for i in wrong[:10])
+            raise ValueError(f"parents must lie in [0, {num_parents}), got {wrong.size} outside: {told}")
+    return jnp.asarray(values)
+
+
+def _shares(sub: jax.Array, parents: jax.Array, num_parents: int) -> jax.Array:
+    """Each sub-class's share of its meta-class's probability, even where the meta-class has none."""
+    mass = marginalize(sub, parents, num_parents)
+    siblings = jnp.sum(jax.nn.one_hot(parents, num_parents, dtype=sub.dtype), axis=0)
+    nonzero, scaled = _scaled(sub, jnp.take(mass, parents, axis=-1))
+    total = jnp.take(marginalize(scaled, parents, num_parents), parents, axis=-1)
+    return jnp.where(nonzero, scaled / jnp.where(nonzero, total, 1), 1 / jnp.take(siblings, parents))
+
+
+def _rescaled(scores: jax.Array, otherwise: jax.Array) -> jax.Array:
+    """Scores that sum to 1; where they are all 0, the other ones rescaled (left at 0 if these are 0 too)."""
+    for candidate in (otherwise, scores):
+        nonzero, scaled = _scaled(candidate, jnp.sum(candidate, axis=-1, keepdims=True))
+        total = jnp.sum(scaled, axis=-1, keepdims=True)
+        otherwise = jnp.where(nonzero, scaled / jnp.where(nonzero, total, 1), otherwise)
+    return otherwise
+
+
+def _scaled(values: jax.Array, mass: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Values divided by their mass, held constant, and where there is any mass.
+
+    A ratio does not change when both sides are scaled, nor does its gradient; but the gradient of a plain
+    `values / mass` divides by the square of the mass, which underflows in float32 below 1e-19.
+    """
+    mass = jax.lax.stop_gradient(mass)
+    nonzero = mass >= jnp.finfo(mass.dtype).tiny
+    return nonzero, values / jnp.where(nonzero, mass, 1)

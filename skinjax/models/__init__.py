@@ -1,0 +1,1 @@
+"""Backbones: the registry and its networks, pixel ranges, pretrained weights and granularity transfer."""

@@ -1,0 +1,154 @@
+"""Layers that the backbones share: convolutions, squeeze-and-excitation, stochastic depth.
+
+Feature maps are [N, H, W, C]. Every layer computes in its `dtype` and keeps its parameters in float32.
+Kernels have the shapes that Keras gives them ([k, k, in, out]; depthwise [k, k, 1, channels]), 1 × 1
+kernels included.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from skinjax.models.depthwise import depthwise_conv
+
+
+def fan_out_deviation(shape: tuple[int, ...]) -> float:
+    """Standard deviation sqrt(2 / fan-out) with which a convolution's kernel [k_h, k_w, in, out] starts.
+
+    Fan-out is k_h · k_w · out. In a depthwise kernel [k_h, k_w, 1, channels] every output belongs to a group
+    of its own, so there it is k_h · k_w: the rule that EfficientNet was published with (He et al. 2015, in
+    the backward direction). A kernel of a single input channel is taken for a depthwise one.
+
+    Example:
+      >>> fan_out_deviation((3, 3, 16, 50)), round(fan_out_deviation((3, 3, 1, 50)), 4)
+      (0.06666666666666667, 0.4714)
+    """
+    rows, columns, inputs, outputs = shape
+    return math.sqrt(2 / (rows * columns * (1 if inputs == 1 else outputs)))
+
+
+def fan_in_limit(shape: tuple[int, ...]) -> float:
+    """Limit 1 / sqrt(in) of the even distribution with which a dense kernel [in, out] starts.
+
+    EfficientNet's code has 1 / sqrt(out), which for ImageNet's 1,000 classes is nearly the same. With the six
+    or nineteen classes of a skin taxonomy it would start the logits ten times larger than that, and the
+    first steps of SGD would go into undoing it.
+    """
+    return 1 / math.sqrt(shape[0])
+
+
+def fan_out_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """Draws a convolution's kernel from a normal distribution of `fan_out_deviation`."""
+    return fan_out_deviation(shape) * jax.random.normal(key, shape, dtype)
+
+
+def fan_in_uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """Draws a dense kernel evenly from within ± `fan_in_limit`."""
+    limit = fan_in_limit(shape)
+    return jax.random.uniform(key, shape, dtype, -limit, limit)
+
+
+class Conv(nn.Module):
+    """Dense convolution; of 1 × 1 kernels with stride 1 a matrix product, which is faster on every platform.
+
+    Attributes:
+      features: output channels.
+      kernel_size: rows and columns of the kernel.
+      stride: step of both spatial axes.
+      padding: "SAME" (TensorFlow's) or "VALID".
+      use_bias: adds a bias a channel.
+      dtype: dtype of the computation and of the result.
+    """
+
+    features: int
+    kernel_size: tuple[int, int] = (1, 1)
+    stride: int = 1
+    padding: str = "SAME"
+    use_bias: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [N, H, W, in] to [N, H', W', features]."""
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", fan_out_normal, shape).astype(self.dtype)
+        x = x.astype(self.dtype)
+        if self.kernel_size == (1, 1) and self.stride == 1:
+            y = jnp.dot(x, kernel[0, 0])
+        else:
+            strides = (self.stride, self.stride)
+            numbers = ("NHWC", "HWIO", "NHWC")
+            y = lax.conv_general_dilated(x, kernel, strides, self.padding, dimension_numbers=numbers)
+        if self.use_bias:
+            y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
+        return y
+
+
+class DepthwiseConv(nn.Module):
+    """One k × k filter a channel, without bias.
+
+    Attributes:
+      kernel_size: rows and columns of the kernel.
+      stride: step of both spatial axes.
+      padding: "SAME" (TensorFlow's) or "VALID".
+      dtype: dtype of the computation and of the result.
+    """
+
+    kernel_size: tuple[int, int]
+    stride: int = 1
+    padding: str = "SAME"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [N, H, W, C] to [N, H', W', C]."""
+        kernel = self.param("kernel", fan_out_normal, (*self.kernel_size, 1, x.shape[-1]))
+        return depthwise_conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, self.padding)
+
+
+class SqueezeExcite(nn.Module):
+    """Squeeze-and-excitation (Hu et al. 2018): scales every channel by what all of them say on average.
+
+    Attributes:
+      hidden: channels of the bottleneck.
+      dtype: dtype of the computation and of the result.
+    """
+
+    hidden: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [N, H, W, C] to [N, H, W, C]."""
+        pooled = x.mean(axis=(1, 2), keepdims=True)
+        hidden = nn.swish(Conv(self.hidden, use_bias=True, dtype=self.dtype, name="reduce")(pooled))
+        gate = nn.sigmoid(Conv(x.shape[-1], use_bias=True, dtype=self.dtype, name="expand")(hidden))
+        return x * gate
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (Huang et al. 2016): in training drops a whole residual branch, photo by photo.
+
+    What is kept is divided by the probability of being kept, so the expectation is that of evaluation,
+    where the layer does nothing. Needs the "dropout" random stream.
+
+    Attributes:
+      rate: probability in [0, 1) that a photo's branch is dropped.
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Maps the branch's output [N, ...] to the same shape."""
+        if not train or self.rate == 0:
+            return x
+        shape = (x.shape[0],) + (1,) * (x.ndim - 1)
+        kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, shape)
+        return jnp.where(kept, x / (1 - self.rate), jnp.zeros((), x.dtype))
