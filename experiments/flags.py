@@ -13,7 +13,9 @@ _STRENGTHS = DEFAULT.strengths
 
 def define_data_flags() -> None:
     """Which photos, with which labels, prepared how."""
-    flags.DEFINE_string("manifest", "", "CSV or Parquet with columns image, label, case_id; photos lie beside it.")
+    flags.DEFINE_string(
+        "manifest", "", "CSV or Parquet with columns image, label, case_id; photos lie beside it."
+    )
     flags.DEFINE_enum(
         "dataset",
         "",
@@ -22,11 +24,17 @@ def define_data_flags() -> None:
     )
     flags.DEFINE_string("source", "", "Folder of the --dataset.")
     flags.DEFINE_string("taxonomy", "", "Catalogue name or file. Default: the data set's own.")
-    flags.DEFINE_string("workdir", "", "Folder of this run; made if missing. The same command again resumes it.")
+    flags.DEFINE_string(
+        "workdir", "", "Folder of this run; made if missing. The same command again resumes it."
+    )
     flags.DEFINE_string("prepared", "", "Folder of decoded photos. Default: <workdir>/prepared.")
-    flags.DEFINE_integer("image_size", 0, "Side of the square photos in pixels. 0: the backbone's own.", lower_bound=0)
+    flags.DEFINE_integer(
+        "image_size", 0, "Side of the square photos in pixels. 0: the backbone's own.", lower_bound=0
+    )
     flags.DEFINE_enum("fit", "stretch", ["stretch", "crop", "pad"], "How a photo becomes square.")
-    flags.DEFINE_float("max_bad_fraction", 0.01, "Stop when more than this share of photos cannot be read.", 0, 1)
+    flags.DEFINE_float(
+        "max_bad_fraction", 0.01, "Stop when more than this share of photos cannot be read.", 0, 1
+    )
     flags.DEFINE_bool("audit", True, "Audit the photos before the first training of a run.")
     flags.DEFINE_integer("synthetic_cases", 12, "Cases a class of the built-in photos.", lower_bound=2)
     flags.DEFINE_integer("threads", 2, "Threads for reading and decoding photos.", lower_bound=1)
@@ -35,19 +43,27 @@ def define_data_flags() -> None:
 def define_training_flags() -> None:
     """The network and how it is trained; defaults are the thesis's Table 4-1 where it says."""
     flags.DEFINE_string("backbone", "efficientnet_b0", "Name in the registry.")
-    flags.DEFINE_string("pretrained", "", "Weights to start from; see skinjax.models.pretrained. Empty: from scratch.")
+    flags.DEFINE_string(
+        "pretrained", "", "Weights to start from; see skinjax.models.pretrained. Empty: from scratch."
+    )
     flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Dtype of the computation.")
-    flags.DEFINE_float("batch_norm_momentum", None, "Of BatchNorm's running statistics. Default: the backbone's own.")
+    flags.DEFINE_float(
+        "batch_norm_momentum", None, "Of BatchNorm's running statistics. Default: the backbone's own."
+    )
     flags.DEFINE_float("drop_path_rate", None, "Of stochastic depth. Default: the backbone's own.")
     flags.DEFINE_integer("batch_size", 32, "Photos an update.", lower_bound=1)
     flags.DEFINE_integer("epochs", Settings.epochs, "Passes over the training photos.", lower_bound=1)
     flags.DEFINE_integer("folds", 5, "Case-grouped folds.", lower_bound=2)
     flags.DEFINE_integer("fold", -1, "Train this fold alone; -1: all.", lower_bound=-1)
-    flags.DEFINE_integer("seed", 0, "Of folds, initial weights, data order, augmentation, bootstrap.", lower_bound=0)
+    flags.DEFINE_integer(
+        "seed", 0, "Of folds, initial weights, data order, augmentation, bootstrap.", lower_bound=0
+    )
     flags.DEFINE_enum(
         "class_balance", "none", ["none", "weights", "sampling"], "Weigh the loss, or draw classes, evenly."
     )
-    flags.DEFINE_integer("evaluate_every", 1, "Epochs between evaluations on the held-out fold.", lower_bound=1)
+    flags.DEFINE_integer(
+        "evaluate_every", 1, "Epochs between evaluations on the held-out fold.", lower_bound=1
+    )
     flags.DEFINE_float("checkpoint_seconds", 60, "Shortest time between checkpoints.", lower_bound=0)
 
 
@@ -67,7 +83,10 @@ def define_recipe_flags() -> None:
     flags.DEFINE_float("burn_in", DEFAULT.burn_in, "Batches of warm-up (equation 4-5).", 0)
     for name in _STRENGTHS._fields:
         flags.DEFINE_float(
-            name, getattr(_STRENGTHS, name), "Augmentation strength; see skinjax.augment.Strengths.", lower_bound=0
+            name,
+            getattr(_STRENGTHS, name),
+            "Augmentation strength; see skinjax.augment.Strengths.",
+            lower_bound=0,
         )
 
 
@@ -76,7 +95,9 @@ def define_run_flags() -> None:
     flags.DEFINE_bool("smoke", False, "All of it, tiny, in about a minute.")
     flags.DEFINE_bool("traceback", False, "Show the full traceback of an error.")
     flags.DEFINE_string(
-        "compilation_cache", "~/.cache/skinjax", "Folder of compiled steps, for quicker starts; empty for none."
+        "compilation_cache",
+        "~/.cache/skinjax",
+        "Folder of compiled steps, for quicker starts; empty for none.",
     )
 
 

@@ -60,20 +60,22 @@ def train_network(
     variables: dict[str, Any],
     data: Photos,
     labels: np.ndarray,
+    train: np.ndarray,
     held_out: np.ndarray,
     workdir: Path,
     log: MetricsLog,
     title: str,
     epochs: int,
 ) -> Fitted:
-    """Trains a network on all photos but the held-out ones, showing and recording its progress.
+    """Trains a network, showing and recording its progress.
 
     Args:
       described: the network.
       variables: what it starts from.
       data: all photos.
       labels: int32[N], their classes at the network's level.
-      held_out: bool[N].
+      train: bool[N], the photos that are trained on.
+      held_out: bool[N], the photos that are predicted.
       workdir: folder of the run.
       log: of the run.
       title: for the progress line.
@@ -83,17 +85,19 @@ def train_network(
       The trained network, with logits of the held-out photos.
     """
     described.write(workdir)
-    indices = np.arange(len(labels))
-    train = Subset(data.prepared.source, indices[~held_out], labels[~held_out])
-    test = Subset(data.prepared.source, indices[held_out], labels[held_out])
+    train_photos, held_out_photos = (
+        Subset(data.prepared.source, np.flatnonzero(chosen), labels[chosen]) for chosen in (train, held_out)
+    )
     settings = shared.settings(seed_of(described.stage, described.fold), epochs)
-    with Progress(title, epochs * (len(train) // settings.batch_size) * settings.batch_size) as progress:
+    with Progress(
+        title, epochs * (len(train_photos) // settings.batch_size) * settings.batch_size
+    ) as progress:
         return fit(
             described.model(),
             described.spec,
             variables,
-            train,
-            test,
+            train_photos,
+            held_out_photos,
             shared.recipe(),
             settings,
             described.folder(workdir),

@@ -36,33 +36,45 @@ shared.define_data_flags()
 shared.define_training_flags()
 shared.define_recipe_flags()
 shared.define_run_flags()
-flags.DEFINE_string("meta_level", "", "Coarser level that is fused with the finest. Default: the one above it.")
-flags.DEFINE_enum("transfer_blocks", "all", ["all", "0", "10", "23", "30"], "What the coarser network takes over.")
-flags.DEFINE_integer("meta_epochs", 0, "Epochs of the coarser network. 0: as many as --epochs.", lower_bound=0)
+flags.DEFINE_string(
+    "meta_level", "", "Coarser level that is fused with the finest. Default: the one above it."
+)
+flags.DEFINE_enum(
+    "transfer_blocks", "all", ["all", "0", "10", "23", "30"], "What the coarser network takes over."
+)
+flags.DEFINE_integer(
+    "meta_epochs", 0, "Epochs of the coarser network. 0: as many as --epochs.", lower_bound=0
+)
 
 
-def run_fold(fold: int, data: inputs.Photos, held_out: np.ndarray, folder: Path, log: MetricsLog) -> pd.DataFrame:
+def run_fold(
+    fold: int, data: inputs.Photos, held_out: np.ndarray, folder: Path, log: MetricsLog
+) -> pd.DataFrame:
     """Trains both networks of a fold and returns their predictions of the photos held out."""
     taxonomy, sub_level, meta_level = data.taxonomy, data.taxonomy.finest, coarse_level(data)
     sub = folds.network("sub", fold, sub_level, taxonomy.classes(sub_level))
     meta = folds.network("meta", fold, meta_level, taxonomy.classes(meta_level))
     meta_labels = taxonomy.parents(sub_level, meta_level)[data.labels]
     title = f"fold {fold + 1} of {FLAGS.folds}"
+    variables = folds.start_variables(sub)
     fine = folds.train_network(
-        sub, folds.start_variables(sub), data, data.labels, held_out, folder, log, f"{title}, sub", FLAGS.epochs
+        sub, variables, data, data.labels, ~held_out, held_out, folder, log, f"{title}, sub", FLAGS.epochs
     )
     blocks = FLAGS.transfer_blocks if FLAGS.transfer_blocks == "all" else int(FLAGS.transfer_blocks)
     variables, _ = transfer(fine.variables, folds.start_variables(meta), blocks, sub.spec)
     epochs = FLAGS.meta_epochs or FLAGS.epochs
     coarse = folds.train_network(
-        meta, variables, data, meta_labels, held_out, folder, log, f"{title}, meta", epochs
+        meta, variables, data, meta_labels, ~held_out, held_out, folder, log, f"{title}, meta", epochs
     )
     return predictions.from_arrays(
-        data.frame[held_out],
+        data.frame.loc[held_out, "image"],
+        data.frame.loc[held_out, "case_id"],
+        data.frame.loc[held_out, "label"],
+        fold,
+        jax.nn.softmax(fine.logits),
         taxonomy,
-        np.asarray(jax.nn.softmax(fine.logits)),
-        fold=fold,
-        coarse={meta_level: np.asarray(jax.nn.softmax(coarse.logits))},
+        coarser={meta_level: jax.nn.softmax(coarse.logits)},
+        extra=data.frame[held_out],
     )
 
 
@@ -70,9 +82,13 @@ def coarse_level(data: inputs.Photos) -> str:
     """Returns the level that is fused with the finest."""
     levels = data.taxonomy.levels
     if len(levels) < 2:
-        raise ValueError(f"the taxonomy {data.taxonomy.name!r} has one level, hierarchy wants two: give --taxonomy")
+        raise ValueError(
+            f"the taxonomy {data.taxonomy.name!r} has one level, hierarchy wants two: give --taxonomy"
+        )
     if FLAGS.meta_level and FLAGS.meta_level not in levels[:-1]:
-        raise ValueError(f"--meta_level={FLAGS.meta_level} is none of the coarser levels {', '.join(levels[:-1])}")
+        raise ValueError(
+            f"--meta_level={FLAGS.meta_level} is none of the coarser levels {', '.join(levels[:-1])}"
+        )
     return FLAGS.meta_level or levels[-2]
 
 

@@ -31,7 +31,7 @@ class Inputs:
       taxonomy: of its labels.
       synthetic: whether these are the built-in photos.
       notes: sentences for the report.
-      audit: one paragraph of the audit's findings, or None where none was made.
+      audit: the audit's findings, or None where none was made now.
     """
 
     frame: pd.DataFrame
@@ -106,12 +106,19 @@ class Photos:
 
 
 def load(workdir: Path) -> Inputs:
+    """Reads the photos of a run and audits them once, unless --noaudit."""
+    return audited(read(workdir), workdir)
+
+
+def read(workdir: Path) -> Inputs:
     """Reads what the data flags name; with none, renders the built-in photos and says so."""
     values = flags.FLAGS
     if values.manifest and values.dataset:
         raise ValueError("--manifest and --dataset are both given; one is wanted")
     if values.dataset and not values.source:
-        raise ValueError(f"--dataset={values.dataset} wants --source, the folder that its publisher's files lie in")
+        raise ValueError(
+            f"--dataset={values.dataset} wants --source, the folder that its publisher's files lie in"
+        )
     if values.manifest:
         inputs = _manifest(Path(values.manifest))
     elif values.dataset:
@@ -120,7 +127,7 @@ def load(workdir: Path) -> Inputs:
         inputs = _synthetic(workdir)
     if values.smoke and not inputs.synthetic:
         inputs = dataclasses.replace(inputs, frame=_few_cases(inputs.frame))
-    return _audited(inputs, workdir)
+    return inputs
 
 
 def _manifest(path: Path) -> Inputs:
@@ -135,9 +142,10 @@ def _dataset(name: str, source: Path) -> Inputs:
     from skinjax.data.importers import import_dataset
 
     frame, report = import_dataset(name, source)
-    taxonomy_name = flags.FLAGS.taxonomy or (name if name != "folders" else "")
-    taxonomy = load_taxonomy(taxonomy_name) if taxonomy_name else _flat_taxonomy(frame)
     print(report.text())
+    if frame.empty:
+        raise ValueError(f"--source={source} holds no photo of {name}")
+    taxonomy = load_taxonomy(flags.FLAGS.taxonomy) if flags.FLAGS.taxonomy else report.taxonomy
     return Inputs(frame, source.resolve(), taxonomy, synthetic=False, notes=tuple(report.notes))
 
 
@@ -156,9 +164,8 @@ def _synthetic(workdir: Path) -> Inputs:
     with Progress("rendering", 1, unit="set") as progress:
         path = write_dataset(workdir / "photos", spec)
         progress.update(1)
-    note = "The photos were rendered by a computer; nothing drawn from them is medical evidence."
     taxonomy = load_taxonomy("synthetic19")
-    return Inputs(read_manifest(path, taxonomy), path.parent, taxonomy, synthetic=True, notes=(note,))
+    return Inputs(read_manifest(path, taxonomy), path.parent, taxonomy, synthetic=True, notes=())
 
 
 def _few_cases(frame: pd.DataFrame) -> pd.DataFrame:
@@ -168,15 +175,17 @@ def _few_cases(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[case.isin(chosen)].reset_index(drop=True)
 
 
-def _audited(inputs: Inputs, workdir: Path) -> Inputs:
-    """Audits where asked, and lets near-duplicates stand in for cases where there are none."""
+def audited(inputs: Inputs, workdir: Path, *, again: bool = False) -> Inputs:
+    """Audits where asked, and lets near-duplicates stand in for cases where there are none.
+
+    What a run was told once is not told again when it resumes, unless `again`.
+    """
+    needs_cases = "case_id" not in inputs.frame
+    told = workdir / "audit" / "audit.txt"
+    if not again and not needs_cases and (not flags.FLAGS.audit or told.exists()):
+        return inputs
     from skinjax.data.audit import audit_manifest
 
-    needs_cases = "case_id" not in inputs.frame
-    audit_file = workdir / "audit" / "audit.txt"
-    if not needs_cases and (not flags.FLAGS.audit or audit_file.exists()):
-        text = audit_file.read_text(encoding="utf-8") if audit_file.exists() else None
-        return dataclasses.replace(inputs, audit=text)
     with Progress("auditing", len(inputs.frame)) as progress:
         report = audit_manifest(
             inputs.frame,
@@ -186,6 +195,9 @@ def _audited(inputs: Inputs, workdir: Path) -> Inputs:
             progress=lambda done, total: progress.update(done),
         )
     report.write(workdir / "audit")
+    print(
+        f"audit: {', '.join(f'{count} {kind}' for kind, count in report.counts.items()) or 'nothing found'}"
+    )
     inputs = dataclasses.replace(inputs, audit=report.text())
     if needs_cases:
         frame = inputs.frame.assign(case_id=report.stand_in_cases())

@@ -26,7 +26,12 @@ def pool(workdir: Path, folds: int, data: Photos) -> pd.DataFrame | None:
 
 
 def report(
-    workdir: Path, title: str, predictions: pd.DataFrame, coarse_level: str | None, data: Photos, config: dict[str, Any]
+    workdir: Path,
+    title: str,
+    predictions: pd.DataFrame,
+    coarse_level: str | None,
+    data: Photos,
+    config: dict[str, Any],
 ) -> Path:
     """Writes `report/index.html` and prints where it is."""
     curves = pd.read_csv(workdir / "metrics.csv")
@@ -42,7 +47,9 @@ def report(
         photo_root=data.inputs.root,
         notes=data.inputs.notes,
         audit=_audit(workdir),
-        training=training.agg(epochs=("epoch", "max"), photos_an_epoch=("photos", "max"), seconds=("seconds", "sum")),
+        training=training.agg(
+            epochs=("epoch", "max"), photos_an_epoch=("photos", "max"), seconds=("seconds", "sum")
+        ),
         seed=flags.FLAGS.seed,
     )
     print(f"report: {path}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from experiments.inputs import Photos
 from skinjax.data.tables import replacing
@@ -20,7 +21,16 @@ PACKAGES = (
     "numpy", "pillow", "scikit-learn", "pandas",
 )  # fmt: skip
 # Flags that change no result: a run may be resumed with other values of them.
-FREE_FLAGS = {"workdir", "threads", "checkpoint_seconds", "traceback", "compilation_cache", "audit", "prepared", "fold"}
+FREE_FLAGS = {
+    "workdir",
+    "threads",
+    "checkpoint_seconds",
+    "traceback",
+    "compilation_cache",
+    "audit",
+    "prepared",
+    "fold",
+}
 
 
 def run_script(main: Callable[[], None]) -> None:
@@ -30,6 +40,7 @@ def run_script(main: Callable[[], None]) -> None:
         try:
             if len(arguments) > 1:
                 raise ValueError(f"unknown argument {arguments[1]!r}; settings are given as --flag=value")
+            logging.set_verbosity(logging.WARNING)
             _use_compilation_cache()
             main()
         except (ValueError, OSError) as error:
@@ -47,7 +58,7 @@ def run_script(main: Callable[[], None]) -> None:
 def _use_compilation_cache() -> None:
     import jax
 
-    if flags.FLAGS.compilation_cache and not jax.config.jax_compilation_cache_dir:
+    if flags.FLAGS.compilation_cache and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         folder = Path(flags.FLAGS.compilation_cache).expanduser() / "jax"
         folder.mkdir(parents=True, exist_ok=True)
         jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -75,9 +86,10 @@ def write_config(workdir: Path, experiment: str, data: Photos) -> dict[str, Any]
     Raises:
       ValueError: the folder holds another run; every difference is named.
     """
+    flag_values = script_flags()
     config = {
         "experiment": experiment,
-        "flags": script_flags(),
+        "flags": flag_values,
         "synthetic": data.inputs.synthetic,
         "taxonomy": data.taxonomy.name,
         "photos": len(data.frame),
@@ -92,7 +104,7 @@ def write_config(workdir: Path, experiment: str, data: Photos) -> dict[str, Any]
         before = json.loads(path.read_text(encoding="utf-8"))
         differences = [
             f"--{name} was {before['flags'].get(name)!r}, is {value!r}"
-            for name, value in config["flags"].items()
+            for name, value in flag_values.items()
             if name not in FREE_FLAGS and before["flags"].get(name) != value
         ]
         if before["experiment"] != experiment:
@@ -100,7 +112,9 @@ def write_config(workdir: Path, experiment: str, data: Photos) -> dict[str, Any]
         elif not differences and before["data_fingerprint"] != data.fingerprint:
             differences.append("the photos or their labels have changed")
         if differences:
-            raise ValueError(f"--workdir={workdir} cannot be resumed: {'; '.join(differences)}; name another folder")
+            raise ValueError(
+                f"--workdir={workdir} cannot be resumed: {'; '.join(differences)}; name another folder"
+            )
         return before
     with replacing(workdir / "taxonomy.json") as temporary:
         temporary.write_text(data.taxonomy.to_json(), encoding="utf-8")

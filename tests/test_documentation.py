@@ -29,7 +29,9 @@ def test_every_public_name_is_documented(name):
             undocumented += [
                 f"{name}.{attribute}.{method}"
                 for method, function in vars(value).items()
-                if inspect.isfunction(function) and not method.startswith("_") and not inspect.getdoc(function)
+                if inspect.isfunction(function)
+                and not method.startswith("_")
+                and not inspect.getdoc(function)
             ]
     assert undocumented == []
 
@@ -66,7 +68,10 @@ def test_the_contract_of_names_holds():
         ("skinjax.data.split.kfold_by_case", ["labels", "cases", "folds", "seed"]),
         ("skinjax.data.split.split_by_case", ["labels", "cases", "ratios", "seed"]),
         ("skinjax.decide.hierarchy.fuse", ["meta_probs", "sub_probs", "parents", "rule", "normalize"]),
-        ("skinjax.evaluate.bootstrap.by_case", ["metric", "arrays", "cases", "replicates", "confidence", "seed"]),
+        (
+            "skinjax.evaluate.bootstrap.by_case",
+            ["metric", "arrays", "cases", "replicates", "confidence", "seed"],
+        ),
         ("skinjax.models.depthwise.depthwise_conv", ["x", "kernel", "strides", "padding"]),
         ("skinjax.models.transfer.transfer", ["source_variables", "target_variables", "blocks", "spec"]),
         ("skinjax.train.schedules.thesis_schedule", ["lr0", "lrf", "burn_in", "total_steps", "decay"]),

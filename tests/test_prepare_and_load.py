@@ -66,7 +66,9 @@ def test_a_second_call_decodes_nothing_and_stale_or_half_written_ones_are_redone
 
 
 def test_bad_photos_are_named_and_skipped_up_to_the_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(builder, "PART_BYTES", 3 * 16 * 16 * 3)  # the second part has no readable photo at all
+    monkeypatch.setattr(
+        builder, "PART_BYTES", 3 * 16 * 16 * 3
+    )  # the second part has no readable photo at all
     frame = write_photos(tmp_path, 9)
     (tmp_path / "003.png").write_bytes(b"")
     (tmp_path / "004.png").unlink()
@@ -121,7 +123,11 @@ def test_memory_does_not_grow_with_the_number_of_photos(tmp_path):
             print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         """
         result = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd=REPOSITORY, check=True
+            [sys.executable, "-c", textwrap.dedent(code)],
+            capture_output=True,
+            text=True,
+            cwd=REPOSITORY,
+            check=True,
         )
         peaks[count] = int(result.stdout.split()[-1]) / 1024
     assert peaks[3000] < peaks[300] + 120, peaks
@@ -134,7 +140,9 @@ def subset(count: int, classes: int = 3) -> Subset:
 
 def test_an_epoch_holds_each_photo_at_most_once_in_an_order_new_every_epoch():
     batches = iter(training_batches(subset(22), 5, seed=3))
-    epochs = [np.concatenate([next(batches)["photo"] for _ in range(steps_per_epoch(22, 5))]) for _ in range(3)]
+    epochs = [
+        np.concatenate([next(batches)["photo"] for _ in range(steps_per_epoch(22, 5))]) for _ in range(3)
+    ]
     for epoch in epochs:
         assert len(set(epoch.tolist())) == 20
     assert not np.array_equal(epochs[0], epochs[1])

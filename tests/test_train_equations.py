@@ -93,13 +93,17 @@ def test_cross_entropy_equals_scikit_learn():
     rng = np.random.default_rng(1)
     logits, labels = rng.normal(size=(40, 7)).astype(np.float32) * 4, rng.integers(0, 7, 40)
     expected = log_loss(labels, np.asarray(jax.nn.softmax(logits)), labels=range(7))
-    np.testing.assert_allclose(jnp.mean(cross_entropy(jnp.asarray(logits), jnp.asarray(labels))), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        jnp.mean(cross_entropy(jnp.asarray(logits), jnp.asarray(labels))), expected, rtol=1e-5
+    )
 
 
 def test_class_weights_equal_scikit_learns_and_average_to_one():
     labels = np.random.default_rng(2).choice(5, 200, p=[0.5, 0.3, 0.1, 0.07, 0.03])
     weights = balanced_class_weights(labels, 5)
-    np.testing.assert_allclose(weights, compute_class_weight("balanced", classes=np.arange(5), y=labels), rtol=1e-6)
+    np.testing.assert_allclose(
+        weights, compute_class_weight("balanced", classes=np.arange(5), y=labels), rtol=1e-6
+    )
     np.testing.assert_allclose(weights[labels].mean(), 1, rtol=1e-6)
     assert balanced_class_weights(np.array([0, 0, 2]), 4).tolist() == [0.75, 0, 1.5, 0]
 

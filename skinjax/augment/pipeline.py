@@ -50,7 +50,9 @@ def augment(key: jax.Array, images: jax.Array, strengths: Strengths = TABLE_4_1)
         raise ValueError(f"images must be uint8[N, H, W, 3], got {images.dtype}{list(images.shape)}")
     count, height, width, _ = images.shape
     draws = jax.random.uniform(key, (count, _GEOMETRIC_DRAWS + _COLOUR_DRAWS + _CUTOUT_DRAWS * RECTANGLES))
-    geometric, colour, erasing = jnp.split(draws, [_GEOMETRIC_DRAWS, _GEOMETRIC_DRAWS + _COLOUR_DRAWS], axis=1)
+    geometric, colour, erasing = jnp.split(
+        draws, [_GEOMETRIC_DRAWS, _GEOMETRIC_DRAWS + _COLOUR_DRAWS], axis=1
+    )
 
     signed = 2 * geometric - 1
     rows, columns = affine_coordinates(

@@ -97,10 +97,12 @@ def sample_bilinear(images: jax.Array, rows: jax.Array, columns: jax.Array) -> j
 def sample_bilinear_photo_by_photo(images: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
     """Does what `sample_bilinear` does in a loop over photos.
 
-    On a CPU, XLA drops optimisation barriers and would fuse the reading into every later use of its result; the loop keeps
-    them apart, and the augmentation as a whole is more than twice as fast.
+    On a CPU, XLA drops optimisation barriers and would fuse the reading into every later use of its
+    result; the loop keeps them apart, and the augmentation as a whole is more than twice as fast.
     """
-    return jax.lax.map(lambda photo: sample_bilinear(*(part[None] for part in photo))[0], (images, rows, columns))
+    return jax.lax.map(
+        lambda photo: sample_bilinear(*(part[None] for part in photo))[0], (images, rows, columns)
+    )
 
 
 def cutout(images: jax.Array, centres: jax.Array, sides: jax.Array, erase: jax.Array) -> jax.Array:

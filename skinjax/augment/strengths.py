@@ -1,6 +1,7 @@
 """How strongly photos are augmented: Table 4-1 of the thesis, as values that a jitted step takes as arguments.
 
-The thesis names HSV jitter, rotation, translation, scaling, shear, flips and Cutout, and gives starting values for all but
+The thesis names HSV jitter, rotation, translation, scaling, shear, flips and Cutout, and gives starting
+values for all but
 flips and Cutout. What the numbers mean (hue as a shift, scale as a symmetric range, shear in degrees) and the values of
 flips and Cutout are our reading.
 """
@@ -15,7 +16,8 @@ import jax
 class Strengths(NamedTuple):
     """Augmentation strengths; every field is a number or a traced scalar, so changing one never recompiles.
 
-    A zero switches its part off: with `NO_AUGMENTATION`, `augment` returns the photo itself, scaled to [0, 1], to rounding.
+    A zero switches its part off: with `NO_AUGMENTATION`, `augment` returns the photo itself, scaled to [0,
+    1], to rounding.
 
     Attributes:
       hsv_h: hue shift, drawn from ±hsv_h in turns of the colour circle; in [0, 0.5].

@@ -58,7 +58,9 @@ def steps_per_epoch(photo_count: int, batch_size: int) -> int:
     3
     """
     if photo_count < batch_size:
-        raise ValueError(f"batch_size is {batch_size}, more than the {photo_count} photos there are to train on")
+        raise ValueError(
+            f"batch_size is {batch_size}, more than the {photo_count} photos there are to train on"
+        )
     return photo_count // batch_size
 
 
@@ -93,11 +95,19 @@ def training_batches(
         )
         batches = photos.batch(batch_size, drop_remainder=True)
     else:
-        batches = grain.MapDataset.source(subset).seed(seed).shuffle().batch(batch_size, drop_remainder=True).repeat()
+        batches = (
+            grain.MapDataset.source(subset)
+            .seed(seed)
+            .shuffle()
+            .batch(batch_size, drop_remainder=True)
+            .repeat()
+        )
     return batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4))
 
 
-def evaluation_batches(subset: Subset, batch_size: int, *, threads: int = 2) -> Iterator[dict[str, np.ndarray]]:
+def evaluation_batches(
+    subset: Subset, batch_size: int, *, threads: int = 2
+) -> Iterator[dict[str, np.ndarray]]:
     """Yields every photo exactly once, in order, the last batch padded with zeros.
 
     Args:

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,6 +27,8 @@ from skinjax.data.tables import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Fit = Literal["stretch", "crop", "pad"]
 
 SCHEMA = 1
 SIDECAR = "prepared.json"
@@ -72,7 +74,7 @@ def prepare(
     folder: str | os.PathLike[str],
     *,
     image_size: int,
-    fit: str = "stretch",
+    fit: Fit = "stretch",
     max_bad_fraction: float = 0.01,
     threads: int = 2,
     progress: Callable[[int, int], None] | None = None,
@@ -121,10 +123,10 @@ def prepare(
             temporary.write_text(json.dumps(sidecar), encoding="utf-8")
     bad_photos = tuple(BadPhoto(**entry) for entry in sidecar["bad"])
     _check_bad(bad_photos, len(images), max_bad_fraction)
-    records = np.asarray(sidecar["records"], np.int64)
+    in_order = np.asarray(sidecar["records"], np.int64)
     return Prepared(
-        source=_open(folder, records, len(images), image_size),
-        rows=records[records != PLACEHOLDER],
+        source=_open(folder, in_order, len(images), image_size),
+        rows=in_order[in_order != PLACEHOLDER],
         bad=bad_photos,
         image_size=image_size,
         fingerprint=fingerprint,
@@ -136,7 +138,7 @@ def _write(
     root: Path,
     folder: Path,
     image_size: int,
-    fit: str,
+    fit: Fit,
     max_bad_fraction: float,
     threads: int,
     progress: Callable[[int, int], None] | None,
@@ -260,11 +262,15 @@ def _fingerprints(images: Sequence[str], root: Path, image_size: int, fit: str) 
 def _make_empty(folder: Path) -> None:
     """Empties a folder that an earlier preparation made; never one that holds anything else."""
     if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
-        raise ValueError(f"{folder} is not empty and was not made by a preparation; name an empty or new folder")
+        raise ValueError(
+            f"{folder} is not empty and was not made by a preparation; name an empty or new folder"
+        )
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    (folder / MARKER).write_text("This folder is made and deleted by skinjax.data.prepare.\n", encoding="utf-8")
+    (folder / MARKER).write_text(
+        "This folder is made and deleted by skinjax.data.prepare.\n", encoding="utf-8"
+    )
 
 
 def _read_sidecar(path: Path) -> dict[str, Any] | None:

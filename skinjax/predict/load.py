@@ -14,8 +14,8 @@ import numpy as np
 from flax import linen as nn
 
 from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
+from skinjax.models.pretrained import load_pretrained
 from skinjax.models.registry import ModelSpec
-from skinjax.train.checkpoints import restore_variables
 from skinjax.train.network import Network
 from skinjax.train.step import compiled_predict
 
@@ -29,7 +29,8 @@ class Run:
       variables: its parameters and BatchNorm statistics.
       spec: its backbone's specification.
       taxonomy: of the run.
-      predict_fn: jitted, uint8[N, image_size, image_size, 3] -> float32[N, K] probabilities, K the classes of `network.level`.
+      predict_fn: jitted, uint8[N, image_size, image_size, 3] -> float32[N, K] probabilities, K the classes
+        of `network.level`.
       network: what was trained: stage, fold, level, class names, image size.
     """
 
@@ -53,11 +54,12 @@ def load_run(workdir: str | os.PathLike[str], stage: str = "sub", fold: int = 0)
       The network and a function that predicts.
 
     Raises:
-      FileNotFoundError: the run has no such network, or no checkpoint of it; the message names the file.
+      FileNotFoundError: the run has no such network; the message names the file.
+      ValueError: it has no finished checkpoint of it.
     """
     workdir = Path(workdir)
     network = Network.read(workdir / "checkpoints" / f"fold_{fold}" / f"{stage}.json")
-    variables = jax.tree.map(jnp.asarray, restore_variables(network.folder(workdir)))
+    variables = load_pretrained(network.backbone, network.folder(workdir), len(network.classes))
     model = network.model()
     logits = compiled_predict(model, network.spec)
 

@@ -35,7 +35,9 @@ class Checkpoints:
         self._saved_at = time.monotonic()
         self._manager = ocp.CheckpointManager(
             folder.absolute(),
-            options=ocp.CheckpointManagerOptions(max_to_keep=KEPT, create=True, enable_async_checkpointing=True),
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=KEPT, create=True, enable_async_checkpointing=True
+            ),
         )
 
     def __enter__(self) -> Checkpoints:
@@ -45,7 +47,12 @@ class Checkpoints:
         self._manager.close()
 
     def save(
-        self, state: TrainState, batches: grain.DatasetIterator, history: list[dict[str, Any]], *, force: bool = False
+        self,
+        state: TrainState,
+        batches: grain.DatasetIterator,
+        history: list[dict[str, Any]],
+        *,
+        force: bool = False,
     ) -> None:
         """Saves, if the last save is old enough or `force` is set and this step is not saved yet.
 
@@ -94,34 +101,3 @@ class Checkpoints:
             ),
         )
         return restored["state"], restored["history"]["rows"]
-
-
-def restore_variables(folder: Path) -> dict[str, Any]:
-    """Reads the network's variables, and nothing else, from the newest checkpoint in a folder.
-
-    Args:
-      folder: as given to `Checkpoints`.
-
-    Returns:
-      `{"params": ..., "batch_stats": ...}` on the default device.
-
-    Raises:
-      FileNotFoundError: the folder holds no checkpoint.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} holds no checkpoint: there is no such folder")
-    with ocp.CheckpointManager(folder.absolute()) as manager:
-        step = manager.latest_step()
-    if step is None:
-        raise FileNotFoundError(f"{folder} holds no finished checkpoint")
-    saved = folder.absolute() / str(step) / "state"
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-        shapes = checkpointer.metadata(saved).item_metadata.tree
-        wanted = {
-            name: jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), shapes[name])
-            for name in ("params", "batch_stats")
-        }
-        arguments = ocp.checkpoint_utils.construct_restore_args(wanted)
-        return checkpointer.restore(
-            saved, args=ocp.args.PyTreeRestore(item=wanted, restore_args=arguments, partial_restore=True)
-        )

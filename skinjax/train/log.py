@@ -9,7 +9,18 @@ from typing import Any
 
 from skinjax.data.tables import replacing
 
-COLUMNS = ("stage", "fold", "epoch", "split", "loss", "accuracy", "macro_f1", "learning_rate", "photos", "seconds")
+COLUMNS = (
+    "stage",
+    "fold",
+    "epoch",
+    "split",
+    "loss",
+    "accuracy",
+    "macro_f1",
+    "learning_rate",
+    "photos",
+    "seconds",
+)
 
 Row = dict[str, Any]
 
@@ -17,8 +28,8 @@ Row = dict[str, Any]
 class MetricsLog:
     """The record of all networks of a run.
 
-    `metrics.csv` is rewritten whole, atomically, from the histories of the networks, which live in their checkpoints: a killed and
-    resumed run has neither a gap nor a row twice.
+    `metrics.csv` is rewritten whole, atomically, from the histories of the networks, which live in their
+    checkpoints: a killed and resumed run has neither a gap nor a row twice.
     """
 
     def __init__(self, workdir: Path):

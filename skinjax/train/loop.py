@@ -116,7 +116,8 @@ def fit(
 ) -> Fitted:
     """Trains a network, or goes on training it from the newest checkpoint in `folder`.
 
-    Deterministic on CPU: with the same arguments the result is the same to the bit, however often it was killed and started again.
+    Deterministic on CPU: with the same arguments the result is the same to the bit, however often it was
+    killed and started again.
 
     Args:
       model: a network of `skinjax.models`, its classes in the order of the labels.
@@ -140,7 +141,9 @@ def fit(
     if settings.epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {settings.epochs}")
     if settings.batch_size % jax.device_count():
-        raise ValueError(f"batch_size {settings.batch_size} does not divide by the {jax.device_count()} devices")
+        raise ValueError(
+            f"batch_size {settings.batch_size} does not divide by the {jax.device_count()} devices"
+        )
     mesh = data_mesh()
     by_photo, everywhere = NamedSharding(mesh, PartitionSpec("data")), NamedSharding(mesh, PartitionSpec())
     num_classes = model.num_classes
@@ -175,8 +178,10 @@ def fit(
             state = step(state, batch, recipe, class_weights)
             if count % epoch_steps == 0:
                 epoch = count // epoch_steps
-                new = [_training_row(epoch, state, float(schedule(count - 1)), time.monotonic() - epoch_began)]
-                state = state.replace(totals=jax.device_put(Totals.zero(), everywhere))
+                new = [
+                    _training_row(epoch, state, float(schedule(count - 1)), time.monotonic() - epoch_began)
+                ]
+                state = dataclasses.replace(state, totals=jax.device_put(Totals.zero(), everywhere))
                 if epoch % settings.evaluate_every == 0 or epoch == settings.epochs:
                     evaluation_began = time.monotonic()
                     logits = predict_logits(

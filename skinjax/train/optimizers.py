@@ -17,7 +17,8 @@ def sgd_momentum(
     """SGD with momentum: v <- mu v + g, p <- p - lr v (4-1).
 
     With `decay="l2"`, g is the gradient of loss + lambda/2 sum(w^2) (4-2), so the decay passes through the momentum and
-    the learning rate (4-3). With `"decoupled"`, weights shrink by themselves, w <- w (1 - lambda) - lr v (4-4): by lambda a
+    the learning rate (4-3). With `"decoupled"`, weights shrink by themselves, w <- w (1 - lambda) - lr v
+    (4-4): by lambda a
     step whatever the learning rate, to the letter of the thesis, so that a fitting lambda is far smaller here. Every
     parameter decays, BatchNorm's and biases too.
 

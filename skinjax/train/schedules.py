@@ -1,7 +1,7 @@
 """Learning-rate schedules of the thesis (section 4.2), as functions of the update count.
 
-An update count starts at 0, as optax has it; the thesis's `n_batch` counts batches from 1. Arguments may be traced values, so
-that one compiled step serves every setting.
+An update count starts at 0, as optax has it; the thesis's `n_batch` counts batches from 1. Arguments may
+be traced values, so that one compiled step serves every setting.
 """
 
 from __future__ import annotations

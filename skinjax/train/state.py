@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 
 from skinjax.augment import TABLE_4_1, Strengths
 
@@ -34,7 +34,8 @@ class Recipe(NamedTuple):
     strengths: Strengths = TABLE_4_1
 
 
-@struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Totals:
     """Sums over the photos seen since the epoch began; part of the state, so that a resumed epoch reports the same."""
 
@@ -45,12 +46,11 @@ class Totals:
     @classmethod
     def zero(cls) -> Totals:
         """Returns sums over no photo."""
-        return cls(
-            loss=jnp.zeros(()), correct=jnp.zeros((), jnp.int32), photos=jnp.zeros((), jnp.int32)
-        )
+        return cls(loss=jnp.zeros(()), correct=jnp.zeros((), jnp.int32), photos=jnp.zeros((), jnp.int32))
 
 
-@struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class TrainState:
     """Everything that a step changes.
 

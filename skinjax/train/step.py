@@ -1,11 +1,13 @@
 """The training step, written once: a pure function of state, batch and recipe.
 
-It is jitted here over whatever devices its arguments lie on: a batch sharded along its first axis over a mesh trains data-parallel,
+It is jitted here over whatever devices its arguments lie on: a batch sharded along its first axis over a
+mesh trains data-parallel,
 BatchNorm statistics and gradients over the whole batch included, with no change to the function.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, Literal
@@ -86,7 +88,8 @@ def train_step(
     optimizer = make_optimizer(recipe, weight_decay, learning_rate_decay)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     correct = jnp.argmax(logits, axis=-1) == batch["label"]
-    return state.replace(
+    return dataclasses.replace(
+        state,
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),
         batch_stats=batch_stats,

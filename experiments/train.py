@@ -1,0 +1,72 @@
+"""Trains one network on one case-grouped fold, or on the manifest's own `split` column (thesis, chapters 3 and 4).
+
+    python -m experiments.train --manifest=photos/manifest.csv --taxonomy=classes.csv --backbone=efficientnet_b0
+    python -m experiments.train --dataset=ham10000 --source=HAM10000 --fold=0 --folds=5 --workdir=runs/ham
+    python -m experiments.train --smoke
+
+Where the manifest has a `split` column, the photos marked `train` are trained on and those marked `test`
+are held out; else --fold
+of --folds is held out. The report is on the held-out photos alone. The same command again resumes. Times:
+benchmarks/results/ground.md.
+"""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+from absl import flags
+
+from experiments import flags as shared
+from experiments import folds, inputs, pooling, workdir
+from skinjax.data import predictions, split
+from skinjax.train.log import MetricsLog
+
+FLAGS = flags.FLAGS
+
+shared.define_data_flags()
+shared.define_training_flags()
+shared.define_recipe_flags()
+shared.define_run_flags()
+
+
+def parts(data: inputs.Photos, fold: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns which photos are trained on and which are held out, bool[N] each."""
+    if "split" in data.frame:
+        part = data.frame["split"].to_numpy()
+        return part == "train", part == "test"
+    fold_of = split.kfold_by_case(data.labels, data.cases, FLAGS.folds, FLAGS.seed)
+    return fold_of != fold, fold_of == fold
+
+
+def main() -> None:
+    """Runs the experiment that the flags describe."""
+    if FLAGS.smoke:
+        shared.shrink()
+    folder = workdir.open_workdir("train")
+    if (folder / "report" / "index.html").exists():
+        print(f"finished already: {folder / 'report' / 'index.html'}")
+        return
+    data = inputs.load(folder).prepare(folder, folds.image_size())
+    level, fold = data.taxonomy.finest, max(FLAGS.fold, 0)
+    train, test = parts(data, fold)
+    config = workdir.write_config(folder, "train", data)
+    network = folds.network("sub", fold, level, data.taxonomy.classes(level))
+    variables, log = folds.start_variables(network), MetricsLog(folder)
+    fitted = folds.train_network(
+        network, variables, data, data.labels, train, test, folder, log, network.backbone, FLAGS.epochs
+    )
+    frame = predictions.from_arrays(
+        data.frame.loc[test, "image"],
+        data.frame.loc[test, "case_id"],
+        data.frame.loc[test, "label"],
+        fold,
+        jax.nn.softmax(fitted.logits),
+        data.taxonomy,
+        extra=data.frame[test],
+    )
+    predictions.write_predictions(frame, folder / "predictions" / "held_out.parquet", data.taxonomy)
+    pooling.report(folder, f"One network: {network.backbone}", frame, None, data, config)
+
+
+if __name__ == "__main__":
+    workdir.run_script(main)
