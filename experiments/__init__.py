@@ -1,1 +1,22 @@
-"""Experiments: each is `python -m experiments.<name> --flag=value` from the checkout."""
+"""Floor 5: experiments, each run as `python -m experiments.<name> --flag=value` from the checkout.
+
+On Linux a script first starts itself again with glibc's allocator set to use huge pages. XLA allocates its scratch memory anew every
+step, and most of the system time of a training step on CPU is the kernel handing out that memory in pages of 4 KiB: with huge
+pages a step is 1.3 to 1.6 times as fast (benchmarks/results/ground.md). A `GLIBC_TUNABLES` of the user's own is left alone.
+"""
+
+import os
+import sys
+
+_TUNABLES = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=2000000000:glibc.malloc.trim_threshold=2000000000"
+
+
+def _use_huge_pages() -> None:
+    """Replaces this process by the same command with `GLIBC_TUNABLES` set; does nothing where that is done."""
+    command = sys.orig_argv
+    runs_a_script = "-m" in command and command[command.index("-m") + 1].startswith("experiments.")
+    if runs_a_script and sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
+        os.execve(sys.executable, [sys.executable, *command[1:]], os.environ | {"GLIBC_TUNABLES": _TUNABLES})
+
+
+_use_huge_pages()

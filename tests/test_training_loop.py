@@ -1,0 +1,214 @@
+"""The training step and loop: what changes, what must not, and that devices, folds and kills change nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from sklearn.metrics import f1_score, log_loss
+
+from skinjax.augment import NO_AUGMENTATION
+from skinjax.data.loader import Subset
+from skinjax.models import registry
+from skinjax.predict.load import load_run
+from skinjax.train import loop
+from skinjax.train.log import MetricsLog
+from skinjax.train.loop import Settings, TrainingError, fit, predict_logits
+from skinjax.train.network import Network
+from skinjax.train.state import Recipe, Totals, create_state
+from skinjax.train.step import compiled_train_step, make_optimizer
+
+CLASSES = ("red", "green", "blue")
+SETTINGS = Settings(epochs=2, batch_size=8, seed=1, checkpoint_seconds=0)
+RECIPE = Recipe(learning_rate=0.05, momentum=0.9, burn_in=2, strengths=NO_AUGMENTATION)
+
+
+def coloured(count: int, seed: int = 0) -> Subset:
+    """Photos of which the strongest channel is the class."""
+    rng = np.random.default_rng(seed)
+    labels = (np.arange(count) % 3).astype(np.int32)
+    images = rng.integers(0, 120, (count, 32, 32, 3), dtype=np.uint8)
+    images[np.arange(count), :, :, labels] += 100
+    return Subset([{"image": image} for image in images], np.arange(count), labels)
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return Network("sub", 0, "efficientnet_nano", "class", CLASSES, 32)
+
+
+@pytest.fixture(scope="module")
+def model(network):
+    return network.model()
+
+
+@pytest.fixture(scope="module")
+def variables(model):
+    return registry.init_variables(model, jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def fitted(network, model, variables, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fit")
+    return fit(model, network.spec, variables, coloured(26), coloured(11, 1), RECIPE, SETTINGS, folder)
+
+
+def test_history_equals_scikit_learn_on_the_logits(fitted):
+    labels = coloured(11, 1).labels
+    last = fitted.history[-1]
+    assert (last["epoch"], last["split"], last["photos"]) == (2, "test", 11)
+    assert last["accuracy"] == pytest.approx(np.mean(fitted.logits.argmax(1) == labels))
+    assert last["macro_f1"] == pytest.approx(f1_score(labels, fitted.logits.argmax(1), average="macro", zero_division=0))
+    probabilities = np.asarray(jax.nn.softmax(fitted.logits), float)
+    assert last["loss"] == pytest.approx(log_loss(labels, probabilities / probabilities.sum(1, keepdims=True)), rel=1e-5)
+    assert fitted.history[0]["photos"] == 24  # three full batches of eight
+
+
+def test_a_run_stopped_after_each_epoch_ends_with_the_same_bits(network, model, variables, fitted, tmp_path):
+    class Stopped(Exception):
+        pass
+
+    def stop_at(epoch: int):
+        def on_epoch(history, new):
+            if new and new[0]["epoch"] == epoch:
+                raise Stopped
+
+        return on_epoch
+
+    arguments = (model, network.spec, variables, coloured(26), coloured(11, 1), RECIPE, SETTINGS, tmp_path)
+    for epoch in (1, 2):
+        with pytest.raises(Stopped):
+            fit(*arguments, on_epoch=stop_at(epoch))
+    resumed = fit(*arguments)
+    np.testing.assert_array_equal(resumed.logits, fitted.logits)
+    for left, right in zip(jax.tree.leaves(resumed.variables), jax.tree.leaves(fitted.variables), strict=True):
+        np.testing.assert_array_equal(left, right)
+    without_time = [[{**row, "seconds": 0} for row in run.history] for run in (resumed, fitted)]
+    assert without_time[0] == without_time[1]
+    again = fit(*arguments)  # finished: nothing is trained, all of it is still known
+    np.testing.assert_array_equal(again.logits, fitted.logits)
+
+
+def test_one_compilation_serves_every_recipe_and_fold(model, network, variables, tmp_path):
+    step = compiled_train_step(model, network.spec)
+    assert step is compiled_train_step(network.model(), registry.spec(network.backbone))
+    before = step._cache_size()
+    for number, rate in enumerate((0.01, 0.02)):
+        recipe = RECIPE._replace(learning_rate=rate)
+        fit(model, network.spec, variables, coloured(16), coloured(9), recipe, SETTINGS, tmp_path / str(number))
+    assert step._cache_size() - before <= 1
+
+
+def one_step(model, spec, variables, devices: int, **changes):
+    mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
+    by_photo, everywhere = NamedSharding(mesh, PartitionSpec("data")), NamedSharding(mesh, PartitionSpec())
+    subset = coloured(16)
+    batch = {
+        "image": jax.device_put(np.stack([subset[i]["image"] for i in range(16)]), by_photo),
+        "label": jax.device_put(subset.labels, by_photo),
+    }
+    recipe = jax.tree.map(jnp.float32, RECIPE._replace(**changes))
+    state = jax.device_put(create_state(variables, make_optimizer(recipe), 3), everywhere)
+    weights = jax.device_put(jnp.ones(3), everywhere)
+    return compiled_train_step(model, spec)(state, batch, jax.device_put(recipe, everywhere), weights)
+
+
+def test_two_devices_make_the_same_update_as_one_with_global_batch_norm(network, variables):
+    """In float64-like strictness: parameters and BatchNorm statistics agree to rounding of a gradient step."""
+    if jax.device_count() < 2:
+        pytest.skip("one device only")
+    model = registry.create(network.backbone, 3, dropout_rate=0.0)
+    one, two = (one_step(model, network.spec, variables, devices) for devices in (1, 2))
+    for left, right in zip(jax.tree.leaves(one.batch_stats), jax.tree.leaves(two.batch_stats), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-5)
+    for left, right in zip(jax.tree.leaves(one.params), jax.tree.leaves(two.params), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-3, atol=1e-5)
+    assert int(one.totals.correct) == int(two.totals.correct)
+
+
+def test_every_parameter_moves_and_the_key_does_not(network, model, variables):
+    after = one_step(model, network.spec, variables, 1)
+    still = [
+        jax.tree_util.keystr(path)
+        for (path, new), old in zip(
+            jax.tree_util.tree_leaves_with_path(after.params), jax.tree.leaves(variables["params"]), strict=True
+        )
+        if np.array_equal(new, old)
+    ]
+    assert still == []
+    assert int(after.step) == 1
+    np.testing.assert_array_equal(after.key, create_state(variables, make_optimizer(RECIPE), 3).key)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(network, model, variables, tmp_path):
+    broken = jax.tree.map(jnp.array, variables)
+    broken["params"]["head"]["bias"] = broken["params"]["head"]["bias"] + jnp.nan
+    with pytest.raises(TrainingError, match="the loss of epoch 1 is nan"):
+        fit(model, network.spec, broken, coloured(16), coloured(9), RECIPE, SETTINGS, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"epochs": 0}, "epochs must be at least 1"), ({"batch_size": 64}, "batch_size is 64, more than the 16 photos")],
+)
+def test_settings_out_of_range_are_told(network, model, variables, tmp_path, changes, message):
+    settings = dataclasses.replace(SETTINGS, **changes)
+    with pytest.raises(ValueError, match=message):
+        fit(model, network.spec, variables, coloured(16), coloured(9), RECIPE, settings, tmp_path)
+
+
+def test_class_weights_and_sampling_change_what_is_learnt(network, model, variables, tmp_path):
+    uneven = coloured(30)
+    uneven = Subset(uneven.source, uneven.indices, np.where(np.arange(30) < 24, 0, uneven.labels).astype(np.int32))
+    results = {}
+    for balance in ("none", "weights", "sampling"):
+        settings = dataclasses.replace(SETTINGS, class_balance=balance)
+        arguments = (variables, uneven, coloured(9), RECIPE, settings, tmp_path / balance)
+        results[balance] = fit(model, network.spec, *arguments).logits
+    share = {name: np.asarray(jax.nn.softmax(logits))[:, 0].mean() for name, logits in results.items()}
+    assert share["weights"] < share["none"] - 0.05
+    assert share["sampling"] < share["none"] - 0.05
+
+
+def test_predictions_do_not_depend_on_the_batch(network, model, variables):
+    subset = coloured(11)
+    whole = predict_logits(model, network.spec, variables, subset, 11)
+    np.testing.assert_allclose(predict_logits(model, network.spec, variables, subset, 4), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_a_saved_network_is_loaded_as_it_was(network, model, variables, tmp_path):
+    from skinjax.labels.taxonomy import Taxonomy
+
+    (tmp_path / "taxonomy.json").write_text(Taxonomy("colours", ("class",), tuple((c,) for c in CLASSES)).to_json())
+    network.write(tmp_path)
+    held_out = coloured(9, 2)
+    arguments = (variables, coloured(16), held_out, RECIPE, SETTINGS, network.folder(tmp_path))
+    logits = fit(model, network.spec, *arguments).logits
+    run = load_run(tmp_path)
+    assert run.network == network
+    assert run.taxonomy.classes("class") == CLASSES
+    images = np.stack([held_out[i]["image"] for i in range(9)])
+    np.testing.assert_allclose(run.predict_fn(images), jax.nn.softmax(logits), rtol=1e-4, atol=1e-6)
+    with pytest.raises(FileNotFoundError, match=r"meta\.json is missing"):
+        load_run(tmp_path, stage="meta")
+
+
+def test_the_metrics_file_is_whole_whatever_order_networks_come_in(tmp_path):
+    row = {"epoch": 1, "split": "train", "loss": 1.0, "accuracy": 0.5, "learning_rate": 0.1, "photos": 8}
+    log = MetricsLog(tmp_path)
+    log.record("sub", 0, [row], [row])
+    log.record("meta", 0, [row, {**row, "epoch": 2}], [row])
+    MetricsLog(tmp_path).record("sub", 0, [row], [])  # another process, resuming
+    lines = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert lines[0].startswith("stage,fold,epoch,split,loss")
+    assert sorted(line.split(",")[:3] for line in lines[1:]) == [["meta", "0", "1"], ["meta", "0", "2"], ["sub", "0", "1"]]
+    events = list((tmp_path / "tensorboard" / "fold_0" / "sub").glob("events*"))
+    assert len(events) == 1
+    assert b"train/loss" in events[0].read_bytes()
+
+
