@@ -36,15 +36,13 @@ shared.define_data_flags()
 shared.define_training_flags()
 shared.define_recipe_flags()
 shared.define_run_flags()
+OWN = {"module_name": shared.SCRIPT}
+BLOCKS = ["all", "0", "10", "23", "30"]
 flags.DEFINE_string(
-    "meta_level", "", "Coarser level that is fused with the finest. Default: the one above it."
+    "meta_level", "", "Coarser level, fused with the finest. Default: the one above it.", **OWN
 )
-flags.DEFINE_enum(
-    "transfer_blocks", "all", ["all", "0", "10", "23", "30"], "What the coarser network takes over."
-)
-flags.DEFINE_integer(
-    "meta_epochs", 0, "Epochs of the coarser network. 0: as many as --epochs.", lower_bound=0
-)
+flags.DEFINE_enum("transfer_blocks", "all", BLOCKS, "How many blocks the coarser network takes over.", **OWN)
+flags.DEFINE_integer("meta_epochs", 0, "Epochs of the coarser network. 0: as many as --epochs.", 0, **OWN)
 
 
 def run_fold(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,12 @@ def report(
 
 
 def _audit(workdir: Path) -> pd.DataFrame | None:
+    """The findings of the audit by kind: how many, and the first of them in words."""
     path = workdir / "audit" / "audit.csv"
     if not path.exists():
         return None
-    return pd.read_csv(path, dtype=str, keep_default_na=False, quoting=csv.QUOTE_MINIMAL)
+    findings = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if findings.empty:
+        return None
+    kinds = findings.groupby(["severity", "kind"], sort=False, as_index=False)
+    return kinds.agg(count=("message", "size"), photo=("image", "first"), first=("message", "first"))

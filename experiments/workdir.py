@@ -13,6 +13,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from experiments.flags import GROUPS
 from experiments.inputs import Photos
 from skinjax.data.tables import replacing
 
@@ -20,7 +21,7 @@ PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "array-record",
     "numpy", "pillow", "scikit-learn", "pandas",
 )  # fmt: skip
-# Flags that change no result: a run may be resumed with other values of them.
+# Flags that change no result (the photos have a fingerprint): a run may be resumed with other values of them.
 FREE_FLAGS = {
     "workdir",
     "threads",
@@ -52,6 +53,18 @@ def run_script(main: Callable[[], None]) -> None:
             print("interrupted; the same command again resumes", file=sys.stderr)
             sys.exit(130)
 
+    if {"--help", "-help", "-h", "-?"} & set(sys.argv[1:]):
+        import __main__
+
+        print(__main__.__doc__)
+        print(
+            "".join(
+                flags.FLAGS.module_help(group)
+                for group in GROUPS
+                if flags.FLAGS.get_key_flags_for_module(group)
+            )
+        )
+        return
     app.run(guarded)
 
 
@@ -75,8 +88,8 @@ def open_workdir(experiment: str) -> Path:
 
 def script_flags() -> dict[str, Any]:
     """Returns the values of the flags that this project defines."""
-    by_module = flags.FLAGS.flags_by_module_dict()
-    own = [flag for module, group in by_module.items() if "absl" not in module for flag in group]
+    by_group = flags.FLAGS.flags_by_module_dict()
+    own = [flag for group in GROUPS for flag in by_group.get(group, [])]
     return {flag.name: flag.value for flag in sorted(own, key=lambda flag: flag.name)}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +15,10 @@ from skinjax.augment import NO_AUGMENTATION
 from skinjax.data.loader import Subset
 from skinjax.models import registry
 from skinjax.predict.load import load_run
-from skinjax.train import loop
 from skinjax.train.log import MetricsLog
 from skinjax.train.loop import Settings, TrainingError, fit, predict_logits
 from skinjax.train.network import Network
-from skinjax.train.state import Recipe, Totals, create_state
+from skinjax.train.state import Recipe, create_state
 from skinjax.train.step import compiled_train_step, make_optimizer
 
 CLASSES = ("red", "green", "blue")
@@ -63,30 +61,36 @@ def test_history_equals_scikit_learn_on_the_logits(fitted):
     last = fitted.history[-1]
     assert (last["epoch"], last["split"], last["photos"]) == (2, "test", 11)
     assert last["accuracy"] == pytest.approx(np.mean(fitted.logits.argmax(1) == labels))
-    assert last["macro_f1"] == pytest.approx(f1_score(labels, fitted.logits.argmax(1), average="macro", zero_division=0))
+    assert last["macro_f1"] == pytest.approx(
+        f1_score(labels, fitted.logits.argmax(1), average="macro", zero_division=0)
+    )
     probabilities = np.asarray(jax.nn.softmax(fitted.logits), float)
-    assert last["loss"] == pytest.approx(log_loss(labels, probabilities / probabilities.sum(1, keepdims=True)), rel=1e-5)
+    assert last["loss"] == pytest.approx(
+        log_loss(labels, probabilities / probabilities.sum(1, keepdims=True)), rel=1e-5
+    )
     assert fitted.history[0]["photos"] == 24  # three full batches of eight
 
 
 def test_a_run_stopped_after_each_epoch_ends_with_the_same_bits(network, model, variables, fitted, tmp_path):
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop_at(epoch: int):
         def on_epoch(history, new):
             if new and new[0]["epoch"] == epoch:
-                raise Stopped
+                raise StoppedError
 
         return on_epoch
 
     arguments = (model, network.spec, variables, coloured(26), coloured(11, 1), RECIPE, SETTINGS, tmp_path)
     for epoch in (1, 2):
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             fit(*arguments, on_epoch=stop_at(epoch))
     resumed = fit(*arguments)
     np.testing.assert_array_equal(resumed.logits, fitted.logits)
-    for left, right in zip(jax.tree.leaves(resumed.variables), jax.tree.leaves(fitted.variables), strict=True):
+    for left, right in zip(
+        jax.tree.leaves(resumed.variables), jax.tree.leaves(fitted.variables), strict=True
+    ):
         np.testing.assert_array_equal(left, right)
     without_time = [[{**row, "seconds": 0} for row in run.history] for run in (resumed, fitted)]
     assert without_time[0] == without_time[1]
@@ -100,7 +104,16 @@ def test_one_compilation_serves_every_recipe_and_fold(model, network, variables,
     before = step._cache_size()
     for number, rate in enumerate((0.01, 0.02)):
         recipe = RECIPE._replace(learning_rate=rate)
-        fit(model, network.spec, variables, coloured(16), coloured(9), recipe, SETTINGS, tmp_path / str(number))
+        fit(
+            model,
+            network.spec,
+            variables,
+            coloured(16),
+            coloured(9),
+            recipe,
+            SETTINGS,
+            tmp_path / str(number),
+        )
     assert step._cache_size() - before <= 1
 
 
@@ -136,7 +149,9 @@ def test_every_parameter_moves_and_the_key_does_not(network, model, variables):
     still = [
         jax.tree_util.keystr(path)
         for (path, new), old in zip(
-            jax.tree_util.tree_leaves_with_path(after.params), jax.tree.leaves(variables["params"]), strict=True
+            jax.tree_util.tree_leaves_with_path(after.params),
+            jax.tree.leaves(variables["params"]),
+            strict=True,
         )
         if np.array_equal(new, old)
     ]
@@ -154,7 +169,10 @@ def test_a_loss_that_is_no_number_stops_the_run(network, model, variables, tmp_p
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"epochs": 0}, "epochs must be at least 1"), ({"batch_size": 64}, "batch_size is 64, more than the 16 photos")],
+    [
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"batch_size": 64}, "batch_size is 64, more than the 16 photos"),
+    ],
 )
 def test_settings_out_of_range_are_told(network, model, variables, tmp_path, changes, message):
     settings = dataclasses.replace(SETTINGS, **changes)
@@ -164,7 +182,9 @@ def test_settings_out_of_range_are_told(network, model, variables, tmp_path, cha
 
 def test_class_weights_and_sampling_change_what_is_learnt(network, model, variables, tmp_path):
     uneven = coloured(30)
-    uneven = Subset(uneven.source, uneven.indices, np.where(np.arange(30) < 24, 0, uneven.labels).astype(np.int32))
+    uneven = Subset(
+        uneven.source, uneven.indices, np.where(np.arange(30) < 24, 0, uneven.labels).astype(np.int32)
+    )
     results = {}
     for balance in ("none", "weights", "sampling"):
         settings = dataclasses.replace(SETTINGS, class_balance=balance)
@@ -178,13 +198,17 @@ def test_class_weights_and_sampling_change_what_is_learnt(network, model, variab
 def test_predictions_do_not_depend_on_the_batch(network, model, variables):
     subset = coloured(11)
     whole = predict_logits(model, network.spec, variables, subset, 11)
-    np.testing.assert_allclose(predict_logits(model, network.spec, variables, subset, 4), whole, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        predict_logits(model, network.spec, variables, subset, 4), whole, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_a_saved_network_is_loaded_as_it_was(network, model, variables, tmp_path):
     from skinjax.labels.taxonomy import Taxonomy
 
-    (tmp_path / "taxonomy.json").write_text(Taxonomy("colours", ("class",), tuple((c,) for c in CLASSES)).to_json())
+    (tmp_path / "taxonomy.json").write_text(
+        Taxonomy("colours", ("class",), tuple((c,) for c in CLASSES)).to_json()
+    )
     network.write(tmp_path)
     held_out = coloured(9, 2)
     arguments = (variables, coloured(16), held_out, RECIPE, SETTINGS, network.folder(tmp_path))
@@ -206,9 +230,11 @@ def test_the_metrics_file_is_whole_whatever_order_networks_come_in(tmp_path):
     MetricsLog(tmp_path).record("sub", 0, [row], [])  # another process, resuming
     lines = (tmp_path / "metrics.csv").read_text().splitlines()
     assert lines[0].startswith("stage,fold,epoch,split,loss")
-    assert sorted(line.split(",")[:3] for line in lines[1:]) == [["meta", "0", "1"], ["meta", "0", "2"], ["sub", "0", "1"]]
+    assert sorted(line.split(",")[:3] for line in lines[1:]) == [
+        ["meta", "0", "1"],
+        ["meta", "0", "2"],
+        ["sub", "0", "1"],
+    ]
     events = list((tmp_path / "tensorboard" / "fold_0" / "sub").glob("events*"))
     assert len(events) == 1
     assert b"train/loss" in events[0].read_bytes()
-
-

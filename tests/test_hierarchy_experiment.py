@@ -1,0 +1,234 @@
+"""The experiment as a user runs it: in a process of its own, from flags to the report, killed, resumed and misused."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
+
+from skinjax.data.predictions import probabilities, read_predictions, validate
+from skinjax.decide.hierarchy import fuse
+from skinjax.labels.taxonomy import load_taxonomy
+
+pytestmark = pytest.mark.slow
+REPOSITORY = Path(__file__).resolve().parent.parent
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def command(experiment: str, *flags: str) -> list[str]:
+    return [sys.executable, "-m", f"experiments.{experiment}", *flags]
+
+
+def run(experiment: str, *flags: str, code: int = 0) -> subprocess.CompletedProcess:
+    result = subprocess.run(
+        command(experiment, *flags),
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env=ENVIRONMENT,
+        check=False,
+    )
+    assert result.returncode == code, result.stdout + result.stderr
+    return result
+
+
+def smoke_flags(workdir: Path, cache: Path) -> list[str]:
+    return ["--smoke", f"--workdir={workdir}", f"--compilation_cache={cache}", "--epochs=3"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, cache) -> Path:
+    """A run of the built-in photos that was never stopped."""
+    workdir = tmp_path_factory.mktemp("run") / "smoke"
+    run("hierarchy", *smoke_flags(workdir, cache))
+    return workdir
+
+
+def test_every_photo_is_predicted_once_by_networks_that_have_not_seen_its_case(finished):
+    taxonomy = load_taxonomy("synthetic19")
+    frame = read_predictions(finished / "predictions" / "out_of_fold.parquet")
+    validate(frame, taxonomy)
+    manifest = pd.read_csv(finished / "photos" / "manifest.csv", dtype=str)
+    assert sorted(frame["image"]) == sorted(manifest["image"])
+    assert (frame.groupby("case_id")["fold"].nunique() == 1).all()
+    assert set(frame["fold"]) == {0, 1}
+    assert probabilities(frame, taxonomy, "meta").shape == (len(frame), 6)
+
+
+def test_the_figures_of_the_report_equal_scikit_learns_on_the_stored_predictions(finished):
+    taxonomy = load_taxonomy("synthetic19")
+    frame = read_predictions(finished / "predictions" / "out_of_fold.parquet")
+    labels = taxonomy.encode(frame["label"])
+    sub, meta = probabilities(frame, taxonomy), probabilities(frame, taxonomy, "meta")
+    parents = taxonomy.parents("sub", "meta")
+    methods = pd.read_csv(finished / "report" / "tables" / "methods.csv").set_index("method")
+    for rule in ("soft", "hard", "conditional"):
+        predicted = np.asarray(fuse(meta, sub, parents, rule=rule)).argmax(axis=1)
+        row = methods.loc[rule]
+        assert row["accuracy"] == pytest.approx(accuracy_score(labels, predicted), abs=1e-9)
+        assert row["macro_f1"] == pytest.approx(
+            f1_score(labels, predicted, average="macro", zero_division=0), abs=1e-9
+        )
+        assert row["accuracy_low"] <= row["accuracy"] <= row["accuracy_high"]
+    predicted = sub.argmax(axis=1)
+    assert methods.loc["flat", "accuracy"] == pytest.approx(accuracy_score(labels, predicted), abs=1e-9)
+    by_meta = pd.read_csv(finished / "report" / "tables" / "methods_coarse.csv").set_index("method")
+    expected = accuracy_score(parents[labels], meta.argmax(axis=1))
+    assert by_meta.loc["network", "accuracy"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_per_class_table_and_matrix_equal_scikit_learns(finished):
+    taxonomy = load_taxonomy("synthetic19")
+    frame = read_predictions(finished / "predictions" / "out_of_fold.parquet")
+    labels = taxonomy.encode(frame["label"])
+    soft = fuse(
+        probabilities(frame, taxonomy, "meta"),
+        probabilities(frame, taxonomy),
+        taxonomy.parents("sub", "meta"),
+    )
+    predicted = np.asarray(soft).argmax(axis=1)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, predicted, labels=range(19), zero_division=0
+    )
+    classes = pd.read_csv(finished / "report" / "tables" / "classes.csv")
+    for column, expected in (("recall", recall), ("precision", precision), ("f1", f1)):
+        np.testing.assert_allclose(classes[column].fillna(0), expected, atol=1e-9)
+    np.testing.assert_array_equal(classes["photos"], support)
+    matrix = pd.read_csv(finished / "report" / "figures" / "confusion_fine.csv").set_index("true")
+    assert list(matrix.index) == list(matrix.columns) == list(taxonomy.classes("sub"))
+    np.testing.assert_array_equal(matrix, confusion_matrix(labels, predicted, labels=range(19)))
+
+
+def test_the_page_is_self_contained_and_has_every_section(finished):
+    page = (finished / "report" / "index.html").read_text(encoding="utf-8")
+    for heading in (
+        "Methods compared",
+        "What was trained on what",
+        "Learning curves",
+        "Confusion",
+        "Configuration",
+    ):
+        assert heading in page
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)[^"']+""", page)
+    assert "<script" not in page
+    assert "not a medical device" in page
+    assert "endered" in page  # the photos are, and the page says so
+
+
+def test_the_folder_holds_configuration_metrics_and_events(finished):
+    config = json.loads((finished / "config.json").read_text())
+    assert config["synthetic"] is True
+    assert config["flags"]["epochs"] == 3
+    assert config["versions"]["jax"]
+    metrics = pd.read_csv(finished / "metrics.csv")
+    assert len(metrics) == 2 * 2 * 3 * 2  # folds, networks, epochs, splits
+    assert list((finished / "tensorboard").rglob("events*"))
+
+
+def test_the_same_command_again_says_that_it_is_finished_and_another_is_refused(finished, cache):
+    again = run("hierarchy", *smoke_flags(finished, cache))
+    assert "finished already" in again.stdout
+    (finished / "report" / "index.html").rename(finished / "report" / "kept.html")
+    other = run("hierarchy", *smoke_flags(finished, cache), "--learning_rate=0.5", code=2)
+    assert "--learning_rate was 0.02, is 0.5" in other.stderr
+    assert "Traceback" not in other.stderr
+    (finished / "report" / "kept.html").rename(finished / "report" / "index.html")
+
+
+def test_killed_at_any_moment_and_started_again_it_ends_with_the_same_bits(finished, cache, tmp_path):
+    """SIGKILL at random moments, until it finishes by itself."""
+    rng = np.random.default_rng(0)
+    workdir = tmp_path / "killed"
+    flags = [*smoke_flags(workdir, cache), "--checkpoint_seconds=0"]
+    kills = 0
+    while kills < 6:
+        process = subprocess.Popen(
+            command("hierarchy", *flags), cwd=REPOSITORY, env=ENVIRONMENT,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        deadline = time.monotonic() + rng.uniform(3, 14)
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+    assert kills >= 2
+    run("hierarchy", *flags)
+    expected = read_predictions(finished / "predictions" / "out_of_fold.parquet")
+    pd.testing.assert_frame_equal(
+        read_predictions(workdir / "predictions" / "out_of_fold.parquet"), expected, check_exact=True
+    )
+    columns = [name for name in pd.read_csv(workdir / "metrics.csv") if name != "seconds"]
+    pd.testing.assert_frame_equal(
+        pd.read_csv(workdir / "metrics.csv")[columns], pd.read_csv(finished / "metrics.csv")[columns]
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--manifest=nowhere.csv"], "nowhere.csv"),
+        (["--dataset=ham10000"], "--dataset=ham10000 wants --source"),
+        (["--backbone=efficientnet_b9"], "efficientnet_b9"),
+        (["--batch_size=100000"], "batch_size is 100000"),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_exit_code_2(flags, message, finished, cache, tmp_path):
+    workdir = tmp_path / "bad"
+    if flags[0].startswith("--batch"):
+        (workdir / "photos").parent.mkdir(parents=True)
+        (workdir / "photos").symlink_to(finished / "photos")
+    result = run(
+        "hierarchy", "--smoke", f"--workdir={workdir}", f"--compilation_cache={cache}", *flags, code=2
+    )
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_photos_of_ones_own_with_everything_wrong_with_them(finished, cache, tmp_path):
+    """No case_id, a damaged photo, a hostile class name: audited, named, trained, reported."""
+    source = pd.read_csv(finished / "photos" / "manifest.csv", dtype=str)
+    classes = {"psoriasis": "<script>alert(1)</script>", "melanoma": "黑色素瘤"}
+    chosen = source[source["label"].isin(classes)].reset_index(drop=True)
+    folder = tmp_path / "mine"
+    (folder / "images").mkdir(parents=True)
+    for image in chosen["image"]:
+        (folder / image).write_bytes((finished / "photos" / image).read_bytes())
+    (folder / chosen["image"][0]).write_bytes((folder / chosen["image"][0]).read_bytes()[:200])
+    chosen["label"] = chosen["label"].map(classes)
+    chosen[["image", "label"]].to_csv(folder / "manifest.csv", index=False)
+    (folder / "tree.csv").write_text(
+        "kind,disease\nrash,<script>alert(1)</script>\ntumour,黑色素瘤\n", encoding="utf-8"
+    )
+    flags = [
+        f"--manifest={folder / 'manifest.csv'}", f"--taxonomy={folder / 'tree.csv'}", f"--workdir={tmp_path / 'run'}",
+        f"--compilation_cache={cache}", "--smoke", "--batch_size=2", "--epochs=1",
+    ]  # fmt: skip
+    stopped = run("hierarchy", *flags, code=2)
+    assert chosen["image"][0] in stopped.stderr
+    assert "max_bad_fraction" in stopped.stderr
+    result = run("hierarchy", *flags, "--max_bad_fraction=0.2")
+    assert "clusters of near-duplicate photos stand in for cases" in result.stderr
+    assert f"left out {chosen['image'][0]}" in result.stderr
+    page = (tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "黑色素瘤" in page
+    assert "stand in for" in page
+    assert "unreadable" in page or "truncated" in page
