@@ -1,7 +1,7 @@
 """Floor 5: experiments, each run as `python -m experiments.<name> --flag=value` from the checkout.
 
 On Linux a script first starts itself again with glibc's allocator set to use huge pages. XLA allocates its scratch
-memory anew every step, and most of the system time of a training step on CPU is the kernel handing out that memory in pages of
+memory anew every step, and most of the system time of a training step on CPU is the kernel handing it out in pages of
 4 KiB: with huge pages a step is 1.3 to 1.6 times as fast (benchmarks/results/ground.md). A `GLIBC_TUNABLES` of the
 user's own is left alone.
 """

@@ -232,3 +232,44 @@ def test_photos_of_ones_own_with_everything_wrong_with_them(finished, cache, tmp
     assert "黑色素瘤" in page
     assert "stand in for" in page
     assert "unreadable" in page or "truncated" in page
+
+
+def test_at_the_demos_setting_the_sub_class_network_is_four_times_as_good_as_chance(cache, tmp_path):
+    """One case-grouped fold of the demo, by the experiment that trains one network; chance is 1 in 19."""
+    lines = (REPOSITORY / "experiments" / "flagfiles" / "demo.flags").read_text().splitlines()
+    demo = [
+        line
+        for line in lines
+        if line.startswith("--") and not line.startswith(("--meta_epochs", "--workdir"))
+    ]
+    run("train", *demo, "--fold=0", f"--workdir={tmp_path}", f"--compilation_cache={cache}")
+    taxonomy = load_taxonomy("synthetic19")
+    frame = read_predictions(tmp_path / "predictions" / "held_out.parquet")
+    accuracy = accuracy_score(taxonomy.encode(frame["label"]), probabilities(frame, taxonomy).argmax(axis=1))
+    assert accuracy >= 4 / 19
+    manifest = pd.read_csv(tmp_path / "photos" / "manifest.csv", dtype=str)
+    of_these_cases = manifest["case_id"].isin(frame["case_id"])
+    assert of_these_cases.sum() == len(frame)  # a case is held out whole
+    assert (tmp_path / "report" / "index.html").exists()
+    assert "finished already" in run("train", *demo, "--fold=0", f"--workdir={tmp_path}").stdout
+
+
+def test_the_data_experiments_run_by_themselves(cache, tmp_path):
+    audit = run("audit_data", "--smoke", f"--workdir={tmp_path}", f"--compilation_cache={cache}")
+    assert "photos, " in audit.stdout
+    assert (tmp_path / "audit" / "audit.json").exists()
+    prepared = run(
+        "prepare_data", "--smoke", f"--workdir={tmp_path}", f"--compilation_cache={cache}", "--image_size=32"
+    )
+    assert re.search(r"\d+ photos prepared in .*, 0 left out", prepared.stdout)
+
+
+def test_help_shows_the_flags_in_groups():
+    shown = run("hierarchy", "--help").stdout
+    places = [
+        shown.index(heading)
+        for heading in ("this experiment:", "photos:", "network and training:", "running:")
+    ]
+    assert places == sorted(places)
+    assert "--transfer_blocks" in shown
+    assert "thesis, chapter 4" in shown
