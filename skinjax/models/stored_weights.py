@@ -125,11 +125,12 @@ def _open_safetensors(path: Path) -> StoredWeights:
 
 def _open_orbax(path: Path) -> StoredWeights:
     import orbax.checkpoint as ocp
+    from etils import epath
 
     folder = _item_folder(path)
     try:
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            tree = checkpointer.metadata(folder.absolute()).item_metadata.tree
+        # The handler, not a Checkpointer, which would warn that an item's folder has no metadata of a whole step.
+        tree = ocp.PyTreeCheckpointHandler().metadata(epath.Path(folder.absolute())).tree
     except Exception as error:  # Orbax raises whatever its storage layers raise
         raise ValueError(f"{path} is not a whole Orbax checkpoint: {str(error).splitlines()[0]}") from error
     shapes = {name: tuple(leaf.shape) for name, leaf in _flatten(tree)}
@@ -140,9 +141,8 @@ def _open_orbax(path: Path) -> StoredWeights:
         restore = _map_leaves(item, lambda _: ocp.RestoreArgs(restore_type=np.ndarray))
         arguments = ocp.args.PyTreeRestore(item=item, restore_args=restore, partial_restore=True)
         try:
-            # A checkpointer of its own: one that has served a full tree refuses a part of it.
-            with ocp.PyTreeCheckpointer() as checkpointer:
-                values = checkpointer.restore(folder.absolute(), args=arguments)
+            # A handler of its own: one that has served a full tree refuses a part of it.
+            values = ocp.PyTreeCheckpointHandler().restore(epath.Path(folder.absolute()), args=arguments)
         except Exception as error:
             raise ValueError(f"{path} could not be read: {str(error).splitlines()[0]}") from error
         return {name: np.asarray(leaf) for name, leaf in _flatten(values)}

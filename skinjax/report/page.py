@@ -7,7 +7,6 @@ data as CSV (`figures/`) and the tables as CSV (`tables/`).
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from skinjax.data.predictions import validate
+from skinjax.data.tables import replacing
 from skinjax.labels.taxonomy import Taxonomy
 from skinjax.report import tables
 from skinjax.report.contact_sheet import contact_sheet
@@ -251,15 +251,8 @@ def _write(
             (folder / "figures" / f"{panel.name}.svg").write_text(panel.document, encoding="utf-8")
         picture.data.to_csv(folder / "figures" / f"{name}.csv", index=False, encoding="utf-8")
     target = folder / "index.html"
-    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".html", delete=False, encoding="utf-8") as file:
-        try:
-            file.write(page)
-            file.close()
-            os.chmod(file.name, 0o644)  # a temporary file is its owner's alone
-            os.replace(file.name, target)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    with replacing(target) as temporary:
+        temporary.write_text(page, encoding="utf-8")
     return target
 
 

@@ -5,7 +5,6 @@ A save is asynchronous and becomes visible only when whole: a kill in the middle
 
 from __future__ import annotations
 
-import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,6 @@ class Checkpoints:
           folder: of this network alone.
           seconds: `save` does nothing while the last save is younger than this, unless forced.
         """
-        # Orbax reports every save at INFO and warns of the threads it leaves to us; neither is news to a user.
-        logging.getLogger("absl").setLevel(logging.ERROR)
         self._seconds = seconds
         self._saved_at = time.monotonic()
         self._manager = ocp.CheckpointManager(
