@@ -47,8 +47,8 @@ def report(
         notes=data.inputs.notes,
         audit=_audit(workdir),
         training=training.agg(
-            epochs=("epoch", "max"), photos_an_epoch=("photos", "max"), seconds=("seconds", "sum")
-        ),
+            epochs=("epoch", "max"), **{"photos an epoch": ("photos", "max")}, seconds=("seconds", "sum")
+        ).rename(columns={"stage": "network"}),
         seed=flags.FLAGS.seed,
     )
     print(f"report: {path}")

@@ -21,6 +21,7 @@ from skinjax.train.network import Network
 from skinjax.train.state import Recipe, create_state
 from skinjax.train.step import compiled_train_step, make_optimizer
 
+pytestmark = pytest.mark.slow
 CLASSES = ("red", "green", "blue")
 SETTINGS = Settings(epochs=2, batch_size=8, seed=1, checkpoint_seconds=0)
 RECIPE = Recipe(learning_rate=0.05, momentum=0.9, burn_in=2, strengths=NO_AUGMENTATION)

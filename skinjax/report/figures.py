@@ -52,10 +52,14 @@ SETTINGS = {
 """Matplotlib settings that the figures are made under: `with matplotlib.rc_context(SETTINGS): ...`."""
 
 _FONTS = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', 'Noto Sans CJK SC', Arial, sans-serif"
+_TALLEST = 4  # times the median, for curves that are no shares
 
 
 def learning_curves(axes: Axes, curves: pd.DataFrame, column: str) -> Axes:
     """Draws one column against epochs: a thin line a fold, and their mean as a thick one.
+
+    What is not a share is cut off, and said to be, above four times its median: the first epochs of a network
+    whose BatchNorm statistics have not settled would squash the rest.
 
     Args:
         axes: to draw on.
@@ -84,6 +88,11 @@ def learning_curves(axes: Axes, curves: pd.DataFrame, column: str) -> Axes:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if column == "accuracy" or column.startswith("macro"):
         axes.set_ylim(0, 1)
+    elif (values := curves[column].dropna()).size and values.max() > _TALLEST * values.median():
+        axes.set_ylim(top=_TALLEST * float(values.median()))
+        axes.annotate(
+            "cut off above", (0.5, 1), xycoords="axes fraction", ha="center", va="bottom", fontsize=8
+        )
     return axes
 
 

@@ -170,7 +170,8 @@ def fit(
         done = int(state.step)
         on_epoch(history, [])
         total_photos = epoch_steps * settings.epochs * settings.batch_size
-        note = ""
+        note = "resumed" if done else ""
+        on_step(done * settings.batch_size, total_photos, note)
         logits = None
         epoch_began = time.monotonic()
         for count in range(done + 1, epoch_steps * settings.epochs + 1):
