@@ -104,10 +104,12 @@ def main() -> None:
     meta_level = coarse_level(data)
     config = workdir.write_config(folder, "hierarchy", data)
     fold_of = split.kfold_by_case(data.labels, data.cases, FLAGS.folds, FLAGS.seed)
-    log = MetricsLog(folder)
-    for fold in range(FLAGS.folds) if FLAGS.fold < 0 else [FLAGS.fold]:
-        frame = run_fold(fold, data, fold_of == fold, folder, log)
-        predictions.write_predictions(frame, folder / "predictions" / f"fold_{fold}.parquet", data.taxonomy)
+    with MetricsLog(folder) as log:
+        for fold in range(FLAGS.folds) if FLAGS.fold < 0 else [FLAGS.fold]:
+            frame = run_fold(fold, data, fold_of == fold, folder, log)
+            predictions.write_predictions(
+                frame, folder / "predictions" / f"fold_{fold}.parquet", data.taxonomy
+            )
     pooled = pooling.pool(folder, FLAGS.folds, data)
     if pooled is not None:
         pooling.report(folder, "Hierarchical diagnosis", pooled, meta_level, data, config)

@@ -33,6 +33,8 @@ def parts(data: inputs.Photos, fold: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns which photos are trained on and which are held out, bool[N] each."""
     if "split" in data.frame:
         part = data.frame["split"].to_numpy()
+        if missing := {"train", "test"} - set(part):
+            raise ValueError(f"the manifest's column split marks no photo as {' or '.join(sorted(missing))}")
         return part == "train", part == "test"
     fold_of = split.kfold_by_case(data.labels, data.cases, FLAGS.folds, FLAGS.seed)
     return fold_of != fold, fold_of == fold
@@ -51,10 +53,11 @@ def main() -> None:
     train, test = parts(data, fold)
     config = workdir.write_config(folder, "train", data)
     network = folds.network("sub", fold, level, data.taxonomy.classes(level))
-    variables, log = folds.start_variables(network), MetricsLog(folder)
-    fitted = folds.train_network(
-        network, variables, data, data.labels, train, test, folder, log, network.backbone, FLAGS.epochs
-    )
+    variables = folds.start_variables(network)
+    with MetricsLog(folder) as log:
+        fitted = folds.train_network(
+            network, variables, data, data.labels, train, test, folder, log, network.backbone, FLAGS.epochs
+        )
     frame = predictions.from_arrays(
         data.frame.loc[test, "image"],
         data.frame.loc[test, "case_id"],

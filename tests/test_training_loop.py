@@ -225,9 +225,10 @@ def test_a_saved_network_is_loaded_as_it_was(network, model, variables, tmp_path
 
 def test_the_metrics_file_is_whole_whatever_order_networks_come_in(tmp_path):
     row = {"epoch": 1, "split": "train", "loss": 1.0, "accuracy": 0.5, "learning_rate": 0.1, "photos": 8}
-    log = MetricsLog(tmp_path)
-    log.record("sub", 0, [row], [row])
-    log.record("meta", 0, [row, {**row, "epoch": 2}], [row])
+    with MetricsLog(tmp_path) as log:
+        log.record("sub", 0, [row], [row])
+        log.record("sub", 0, [row, row], [row])
+        log.record("meta", 0, [row, {**row, "epoch": 2}], [row])
     MetricsLog(tmp_path).record("sub", 0, [row], [])  # another process, resuming
     lines = (tmp_path / "metrics.csv").read_text().splitlines()
     assert lines[0].startswith("stage,fold,epoch,split,loss")

@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 
 class MetricsLog:
-    """The record of all networks of a run.
+    """The record of all networks of a run; use as a context manager, which closes the event files.
 
     `metrics.csv` is rewritten whole, atomically, from the histories of the networks, which live in their
     checkpoints: a killed and resumed run has neither a gap nor a row twice.
@@ -41,6 +41,14 @@ class MetricsLog:
             with path.open(encoding="utf-8", newline="") as file:
                 for row in csv.DictReader(file):
                     self._histories.setdefault((row.pop("stage"), int(row.pop("fold"))), []).append(row)
+        self._writers: dict[tuple[str, int], Any] = {}
+
+    def __enter__(self) -> MetricsLog:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for writer in self._writers.values():
+            writer.close()
 
     def record(self, stage: str, fold: int, history: list[Row], new: list[Row]) -> None:
         """Replaces what is recorded of one network.
@@ -63,12 +71,15 @@ class MetricsLog:
             self._tensorboard(stage, fold, new)
 
     def _tensorboard(self, stage: str, fold: int, rows: list[Row]) -> None:
-        from tensorboardX import SummaryWriter
+        if (stage, fold) not in self._writers:
+            from tensorboardX import SummaryWriter
 
-        # `purge_step` makes TensorBoard drop what a killed run had written of these epochs already.
-        folder = self._workdir / "tensorboard" / f"fold_{fold}" / stage
-        with SummaryWriter(str(folder), purge_step=rows[0]["epoch"]) as writer:
-            for row in rows:
-                for name in ("loss", "accuracy", "macro_f1", "learning_rate"):
-                    if row.get(name) is not None:
-                        writer.add_scalar(f"{row['split']}/{name}", row[name], row["epoch"])
+            # `purge_step` makes TensorBoard drop what a killed run had written of these epochs already.
+            folder = self._workdir / "tensorboard" / f"fold_{fold}" / stage
+            self._writers[stage, fold] = SummaryWriter(str(folder), purge_step=rows[0]["epoch"])
+        writer = self._writers[stage, fold]
+        for row in rows:
+            for name in ("loss", "accuracy", "macro_f1", "learning_rate"):
+                if row.get(name) is not None:
+                    writer.add_scalar(f"{row['split']}/{name}", row[name], row["epoch"])
+        writer.flush()
