@@ -26,8 +26,6 @@ shared.define_run_flags()
 
 def main() -> None:
     """Runs the experiment that the flags describe."""
-    if FLAGS.smoke:
-        shared.shrink()
     folder = workdir.open_workdir("audit_data")
     data = inputs.audited(inputs.read(folder), folder, again=True)
     print(data.audit)

@@ -13,6 +13,9 @@ RECIPE = "hyper-parameters (Table 4-1 of the thesis)"
 SCRIPT = "this experiment"
 RUN = "running"
 GROUPS = (SCRIPT, PHOTOS, NETWORK, RECIPE, RUN)  # the headings of --help
+PATHS = ("manifest", "source", "taxonomy", "workdir", "prepared", "pretrained", "compilation_cache")
+
+LARGEST = {"hsv_h": 0.5, "rotation": 180, "scale": 0.9, "shear": 40}  # of a strength; 1 for the others
 
 DEFAULT = Recipe()
 _STRENGTHS = DEFAULT.strengths
@@ -101,7 +104,13 @@ def define_training_flags() -> None:
         "epochs", Settings.epochs, "Passes over the training photos.", lower_bound=1, module_name=NETWORK
     )
     flags.DEFINE_integer("folds", 5, "Case-grouped folds.", lower_bound=2, module_name=NETWORK)
-    flags.DEFINE_integer("fold", -1, "Train this fold alone; -1: all.", lower_bound=-1, module_name=NETWORK)
+    flags.DEFINE_integer(
+        "fold",
+        -1,
+        "The fold to train; -1: all folds, or the first where one is trained.",
+        lower_bound=-1,
+        module_name=NETWORK,
+    )
     flags.DEFINE_integer(
         "seed",
         0,
@@ -143,7 +152,7 @@ def define_recipe_flags() -> None:
         "How the learning rate falls.",
         module_name=RECIPE,
     )
-    flags.DEFINE_float("momentum", DEFAULT.momentum, "mu of equation 4-1.", 0, 1, module_name=RECIPE)
+    flags.DEFINE_float("momentum", DEFAULT.momentum, "mu of equation 4-1.", 0, 0.9999, module_name=RECIPE)
     flags.DEFINE_float(
         "weight_decay", DEFAULT.weight_decay, "lambda of equations 4-2 to 4-4.", 0, module_name=RECIPE
     )
@@ -157,6 +166,7 @@ def define_recipe_flags() -> None:
             getattr(_STRENGTHS, name),
             "Augmentation strength; see skinjax.augment.Strengths.",
             lower_bound=0,
+            upper_bound=LARGEST.get(name, 1),
             module_name=RECIPE,
         )
 
@@ -173,26 +183,42 @@ def define_run_flags() -> None:
     )
 
 
-def recipe() -> Recipe:
-    """Returns the recipe that the flags describe."""
+def batch_size(photo_count: int) -> int:
+    """Returns the photos an update: --batch_size, or with --smoke as many as there are to train on, if fewer."""
+    size: int = flags.FLAGS.batch_size
+    return min(size, photo_count) if flags.FLAGS.smoke else size
+
+
+def recipe(steps: int) -> Recipe:
+    """Returns the recipe that the flags describe, for a run of so many updates.
+
+    Raises:
+      ValueError: burn-in would last as long as the run, which then never reaches its learning rate.
+    """
     values = flags.FLAGS
-    strengths = type(_STRENGTHS)(*(getattr(values, name) for name in _STRENGTHS._fields))
+    burn_in = min(values.burn_in, steps / 4) if values.smoke else values.burn_in
+    if burn_in >= steps:
+        raise ValueError(
+            f"--burn_in={values.burn_in:g} batches are not below the {steps} updates of the run, which would "
+            "never reach --learning_rate; give a smaller --burn_in or more --epochs"
+        )
     return Recipe(
         learning_rate=values.learning_rate,
         final_learning_rate=values.final_learning_rate,
         momentum=values.momentum,
         weight_decay=values.weight_decay,
-        burn_in=values.burn_in,
-        strengths=strengths,
+        burn_in=burn_in,
+        total_steps=steps,
+        strengths=type(_STRENGTHS)(*(getattr(values, name) for name in _STRENGTHS._fields)),
     )
 
 
-def settings(seed: int, epochs: int) -> Settings:
-    """Returns the settings that the flags describe, for a network of its own seed and length."""
+def settings(seed: int, epochs: int, photo_count: int) -> Settings:
+    """Returns the settings that the flags describe, for a network of its own seed, length and photos to train on."""
     values = flags.FLAGS
     return Settings(
         epochs=epochs,
-        batch_size=values.batch_size,
+        batch_size=batch_size(photo_count),
         seed=seed,
         class_balance=values.class_balance,
         weight_decay=values.decay,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,11 @@ from absl import flags
 
 from experiments import flags as shared
 from experiments.inputs import Photos
-from skinjax.data.loader import Subset
+from skinjax.data import split
+from skinjax.data.loader import Subset, steps_per_epoch
 from skinjax.models import registry
 from skinjax.models.pretrained import load_pretrained
+from skinjax.models.transfer import transfer
 from skinjax.train.log import MetricsLog
 from skinjax.train.loop import Fitted, fit
 from skinjax.train.network import Network
@@ -29,6 +33,25 @@ def seed_of(stage: str, fold: int) -> int:
     """Returns a seed of its own for a network, from --seed, its stage and its fold."""
     words = [flags.FLAGS.seed, fold, *stage.encode()]
     return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)
+
+
+def check_flags() -> None:
+    """Finds what is wrong with the network's flags before any photo is read.
+
+    Raises:
+      ValueError: an unknown backbone, a rate out of range, weights that do not fit, a fold that there is not.
+    """
+    values = flags.FLAGS
+    if values.fold >= values.folds:
+        raise ValueError(f"--fold={values.fold} is not below --folds={values.folds}")
+    if values.final_learning_rate <= 0 and "exponential" in values.learning_rate_decay:
+        raise ValueError(
+            f"--learning_rate_decay={values.learning_rate_decay} wants --final_learning_rate above 0"
+        )
+    described = network("check", 0, "level", ("one", "other"))
+    described.model()
+    if values.pretrained:
+        start_variables(described)
 
 
 def network(stage: str, fold: int, level: str, classes: tuple[str, ...]) -> Network:
@@ -48,11 +71,51 @@ def network(stage: str, fold: int, level: str, classes: tuple[str, ...]) -> Netw
 
 
 def start_variables(described: Network) -> dict[str, Any]:
-    """Returns what a network starts from: the weights of --pretrained with a new head, or random ones."""
-    if flags.FLAGS.pretrained:
-        return load_pretrained(described.backbone, flags.FLAGS.pretrained, len(described.classes))
+    """Returns what a network starts from: random weights, or those of --pretrained; the head is always new."""
     key = jax.random.key(seed_of(described.stage, described.fold))
-    return registry.init_variables(described.model(), key)
+    fresh = registry.init_variables(described.model(), key)
+    if not flags.FLAGS.pretrained:
+        return fresh
+    loaded = load_pretrained(described.backbone, flags.FLAGS.pretrained, len(described.classes))
+    return transfer(loaded, fresh, "all", described.spec)[0]
+
+
+def refuse_weights_of_these_photos(data: Photos) -> None:
+    """Refuses --pretrained weights of a run on the same photos: it has trained on cases that are to be held out here.
+
+    Raises:
+      ValueError: the weights lie in the folder of such a run.
+    """
+    if not flags.FLAGS.pretrained:
+        return
+    for folder in Path(flags.FLAGS.pretrained).absolute().parents:
+        config = folder / "config.json"
+        if config.is_file() and data.manifest_fingerprint in config.read_text(
+            encoding="utf-8", errors="replace"
+        ):
+            raise ValueError(
+                f"--pretrained={flags.FLAGS.pretrained} is of the run in {folder}, which trained on these same photos: "
+                "it has seen cases that are to be held out here"
+            )
+
+
+def case_folds(data: Photos, epochs: int) -> np.ndarray:
+    """Returns the fold of each photo, int[N], whole cases in one, having checked that every fold can be trained.
+
+    Raises:
+      ValueError: too few cases or photos for the flags, or weights that have seen them.
+    """
+    values = flags.FLAGS
+    refuse_weights_of_these_photos(data)
+    if "split" in data.frame:
+        print(
+            "the manifest's column split is not used: photos are divided by case into --folds",
+            file=sys.stderr,
+        )
+    fold_of = split.kfold_by_case(data.labels, data.cases, values.folds, values.seed)
+    photo_count = int(len(fold_of) - np.bincount(fold_of).max())
+    shared.recipe(epochs * steps_per_epoch(photo_count, shared.batch_size(photo_count)))
+    return fold_of
 
 
 def train_network(
@@ -84,21 +147,22 @@ def train_network(
     Returns:
       The trained network, with logits of the held-out photos.
     """
-    described.write(workdir)
     train_photos, held_out_photos = (
         Subset(data.prepared.source, np.flatnonzero(chosen), labels[chosen]) for chosen in (train, held_out)
     )
-    settings = shared.settings(seed_of(described.stage, described.fold), epochs)
-    with Progress(
-        title, epochs * (len(train_photos) // settings.batch_size) * settings.batch_size
-    ) as progress:
+    settings = shared.settings(seed_of(described.stage, described.fold), epochs, len(train_photos))
+    steps = epochs * steps_per_epoch(len(train_photos), settings.batch_size)
+    described = dataclasses.replace(described, steps=steps)
+    recipe = shared.recipe(steps)
+    described.write(workdir)
+    with Progress(title, steps * settings.batch_size) as progress:
         return fit(
             described.model(),
             described.spec,
             variables,
             train_photos,
             held_out_photos,
-            shared.recipe(),
+            recipe,
             settings,
             described.folder(workdir),
             on_step=lambda done, total, note: progress.update(done, note),

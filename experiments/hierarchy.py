@@ -18,6 +18,7 @@ The same command again resumes a run that was stopped. Times and figures: benchm
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import jax
 import numpy as np
@@ -27,6 +28,8 @@ from absl import flags
 from experiments import flags as shared
 from experiments import folds, inputs, pooling, workdir
 from skinjax.data import predictions, split
+from skinjax.labels.taxonomy import Taxonomy
+from skinjax.models import registry
 from skinjax.models.transfer import transfer
 from skinjax.train.log import MetricsLog
 
@@ -49,7 +52,7 @@ def run_fold(
     fold: int, data: inputs.Photos, held_out: np.ndarray, folder: Path, log: MetricsLog
 ) -> pd.DataFrame:
     """Trains both networks of a fold and returns their predictions of the photos held out."""
-    taxonomy, sub_level, meta_level = data.taxonomy, data.taxonomy.finest, coarse_level(data)
+    taxonomy, sub_level, meta_level = data.taxonomy, data.taxonomy.finest, coarse_level(data.taxonomy)
     sub = folds.network("sub", fold, sub_level, taxonomy.classes(sub_level))
     meta = folds.network("meta", fold, meta_level, taxonomy.classes(meta_level))
     meta_labels = taxonomy.parents(sub_level, meta_level)[data.labels]
@@ -58,8 +61,7 @@ def run_fold(
     fine = folds.train_network(
         sub, variables, data, data.labels, ~held_out, held_out, folder, log, f"{title}, sub", FLAGS.epochs
     )
-    blocks = FLAGS.transfer_blocks if FLAGS.transfer_blocks == "all" else int(FLAGS.transfer_blocks)
-    variables, _ = transfer(fine.variables, folds.start_variables(meta), blocks, sub.spec)
+    variables, _ = transfer(fine.variables, folds.start_variables(meta), blocks(), sub.spec)
     epochs = FLAGS.meta_epochs or FLAGS.epochs
     coarse = folds.train_network(
         meta, variables, data, meta_labels, ~held_out, held_out, folder, log, f"{title}, meta", epochs
@@ -76,12 +78,12 @@ def run_fold(
     )
 
 
-def coarse_level(data: inputs.Photos) -> str:
+def coarse_level(taxonomy: Taxonomy) -> str:
     """Returns the level that is fused with the finest."""
-    levels = data.taxonomy.levels
+    levels = taxonomy.levels
     if len(levels) < 2:
         raise ValueError(
-            f"the taxonomy {data.taxonomy.name!r} has one level, hierarchy wants two: give --taxonomy"
+            f"the taxonomy {taxonomy.name!r} has one level, hierarchy wants two: give --taxonomy"
         )
     if FLAGS.meta_level and FLAGS.meta_level not in levels[:-1]:
         raise ValueError(
@@ -90,29 +92,37 @@ def coarse_level(data: inputs.Photos) -> str:
     return FLAGS.meta_level or levels[-2]
 
 
+def blocks() -> int | Literal["all"]:
+    """Returns how many blocks are carried over."""
+    count = len(registry.spec(FLAGS.backbone).block_names)
+    chosen = FLAGS.transfer_blocks
+    if chosen != "all" and int(chosen) > count:
+        raise ValueError(f"--transfer_blocks={chosen} is more than the {count} blocks of {FLAGS.backbone}")
+    return "all" if chosen == "all" else int(chosen)
+
+
 def main() -> None:
     """Runs the experiment that the flags describe."""
-    if FLAGS.smoke:
-        shared.shrink()
-    if FLAGS.fold >= FLAGS.folds:
-        raise ValueError(f"--fold={FLAGS.fold} is not below --folds={FLAGS.folds}")
-    folder = workdir.open_workdir("hierarchy")
+    folds.check_flags()
+    blocks()
+    folder = workdir.open_workdir("hierarchy", free=("fold",))
     if (folder / "report" / "index.html").exists():
         print(f"finished already: {folder / 'report' / 'index.html'}")
         return
-    data = inputs.load(folder).prepare(folder, folds.image_size())
-    meta_level = coarse_level(data)
+    read = inputs.read(folder)
+    meta_level = coarse_level(read.taxonomy)
+    data = inputs.audited(read, folder).prepare(folder, folds.image_size())
+    fold_of = folds.case_folds(data, min(FLAGS.epochs, FLAGS.meta_epochs or FLAGS.epochs))
     config = workdir.write_config(folder, "hierarchy", data)
-    fold_of = split.kfold_by_case(data.labels, data.cases, FLAGS.folds, FLAGS.seed)
     with MetricsLog(folder) as log:
         for fold in range(FLAGS.folds) if FLAGS.fold < 0 else [FLAGS.fold]:
             frame = run_fold(fold, data, fold_of == fold, folder, log)
-            predictions.write_predictions(
-                frame, folder / "predictions" / f"fold_{fold}.parquet", data.taxonomy
-            )
+            path = folder / "predictions" / f"fold_{fold}.parquet"
+            predictions.write_predictions(frame, path, data.taxonomy)
     pooled = pooling.pool(folder, FLAGS.folds, data)
     if pooled is not None:
-        pooling.report(folder, "Hierarchical diagnosis", pooled, meta_level, data, config)
+        notes = split.split_warnings(data.labels_by_name, data.cases, fold_of)
+        pooling.report(folder, "Hierarchical diagnosis", pooled, meta_level, data, config, notes)
 
 
 if __name__ == "__main__":

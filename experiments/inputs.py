@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import flags
 
-from skinjax.data.manifest import fingerprint, read_manifest
+from skinjax.data.manifest import as_manifest, fingerprint, read_manifest
 from skinjax.data.prepare import Prepared, prepare
+from skinjax.data.tables import replacing
 from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
 from skinjax.train.progress import Progress
 
@@ -54,16 +56,21 @@ class Inputs:
                 fit=values.fit,
                 max_bad_fraction=values.max_bad_fraction,
                 threads=values.threads,
+                replace_other_settings=not values.prepared,
                 progress=lambda done, total: progress.update(done),
             )
             progress.update(len(self.frame))
         for bad in prepared.bad:
-            print(f"left out {bad.image} (row {bad.row + 1}): {bad.reason}", file=sys.stderr)
+            print(f"left out {bad.image}: {bad.reason}", file=sys.stderr)
         frame = self.frame.iloc[prepared.rows].reset_index(drop=True)
         notes = self.notes
         if prepared.bad:
-            names = ", ".join(bad.image for bad in prepared.bad[:5])
-            notes = (*notes, f"{len(prepared.bad)} photos could not be read and were left out: {names}, ...")
+            names = ", ".join(f"{bad.image} ({bad.reason})" for bad in prepared.bad[:5])
+            more = f" and {len(prepared.bad) - 5} more" if len(prepared.bad) > 5 else ""
+            notes = (
+                *notes,
+                f"{len(prepared.bad)} photos could not be read and were left out: {names}{more}.",
+            )
         return Photos(dataclasses.replace(self, frame=frame, notes=notes), prepared)
 
 
@@ -95,19 +102,25 @@ class Photos:
         return self.taxonomy.encode(self.frame["label"])
 
     @property
+    def labels_by_name(self) -> np.ndarray:
+        """str[N], the names of the finest classes."""
+        return self.frame["label"].to_numpy()
+
+    @property
     def cases(self) -> np.ndarray:
         """str[N], the case of each photo."""
         return self.frame["case_id"].to_numpy()
 
     @property
+    def manifest_fingerprint(self) -> str:
+        """Identifies photos by name, labels and cases."""
+        return fingerprint(self.frame)[:16]
+
+    @property
     def fingerprint(self) -> str:
-        """Identifies labels, cases and files, the same on any machine."""
-        return f"{fingerprint(self.frame)[:16]}-{self.prepared.fingerprint[:16]}"
-
-
-def load(workdir: Path) -> Inputs:
-    """Reads the photos of a run and audits them once, unless --noaudit."""
-    return audited(read(workdir), workdir)
+        """Identifies labels, cases, classes, files and how they were prepared, the same on any machine."""
+        classes = hashlib.sha256(self.taxonomy.to_json().encode()).hexdigest()
+        return f"{self.manifest_fingerprint}-{classes[:16]}-{self.prepared.fingerprint[:16]}"
 
 
 def read(workdir: Path) -> Inputs:
@@ -146,6 +159,7 @@ def _dataset(name: str, source: Path) -> Inputs:
     if frame.empty:
         raise ValueError(f"--source={source} holds no photo of {name}")
     taxonomy = load_taxonomy(flags.FLAGS.taxonomy) if flags.FLAGS.taxonomy else report.taxonomy
+    frame = as_manifest(frame, taxonomy)
     return Inputs(frame, source.resolve(), taxonomy, synthetic=False, notes=tuple(report.notes))
 
 
@@ -178,11 +192,12 @@ def _few_cases(frame: pd.DataFrame) -> pd.DataFrame:
 def audited(inputs: Inputs, workdir: Path, *, again: bool = False) -> Inputs:
     """Audits where asked, and lets near-duplicates stand in for cases where there are none.
 
-    What a run was told once is not told again when it resumes, unless `again`.
+    What a run was told of the same manifest once is not told again when it resumes, unless `again`.
     """
     needs_cases = "case_id" not in inputs.frame
-    told = workdir / "audit" / "audit.txt"
-    if not again and not needs_cases and (not flags.FLAGS.audit or told.exists()):
+    told, now = workdir / "audit" / "manifest.txt", fingerprint(inputs.frame)
+    known = told.exists() and told.read_text(encoding="utf-8") == now
+    if not again and not needs_cases and (known or not flags.FLAGS.audit):
         return inputs
     from skinjax.data.audit import audit_manifest
 
@@ -195,6 +210,8 @@ def audited(inputs: Inputs, workdir: Path, *, again: bool = False) -> Inputs:
             progress=lambda done, total: progress.update(done),
         )
     report.write(workdir / "audit")
+    with replacing(told) as temporary:
+        temporary.write_text(now, encoding="utf-8")
     print(
         f"audit: {', '.join(f'{count} {kind}' for kind, count in report.counts.items()) or 'nothing found'}"
     )

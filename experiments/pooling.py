@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def report(
     coarse_level: str | None,
     data: Photos,
     config: dict[str, Any],
+    notes: Sequence[str],
 ) -> Path:
     """Writes `report/index.html` and prints where it is."""
     curves = pd.read_csv(workdir / "metrics.csv")
@@ -44,11 +46,11 @@ def report(
         curves=curves,
         config=config,
         photo_root=data.inputs.root,
-        notes=data.inputs.notes,
+        notes=(*data.inputs.notes, *notes),
         audit=_audit(workdir),
-        training=training.agg(
-            epochs=("epoch", "max"), **{"photos an epoch": ("photos", "max")}, seconds=("seconds", "sum")
-        ).rename(columns={"stage": "network"}),
+        training=training.agg(epochs=("epoch", "max"), **{"photos an epoch": ("photos", "max")}).rename(
+            columns={"stage": "network"}
+        ),
         seed=flags.FLAGS.seed,
     )
     print(f"report: {path}")
@@ -61,7 +63,5 @@ def _audit(workdir: Path) -> pd.DataFrame | None:
     if not path.exists():
         return None
     findings = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if findings.empty:
-        return None
     kinds = findings.groupby(["severity", "kind"], sort=False, as_index=False)
     return kinds.agg(count=("message", "size"), photo=("image", "first"), first=("message", "first"))

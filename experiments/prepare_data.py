@@ -23,8 +23,6 @@ shared.define_run_flags()
 
 def main() -> None:
     """Runs the experiment that the flags describe."""
-    if FLAGS.smoke:
-        shared.shrink()
     folder = workdir.open_workdir("prepare_data")
     data = inputs.read(folder).prepare(folder, FLAGS.image_size or DEFAULT_SIZE)
     prepared = FLAGS.prepared or folder / "prepared"

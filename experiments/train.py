@@ -12,6 +12,8 @@ benchmarks/results/ground.md.
 
 from __future__ import annotations
 
+import sys
+
 import jax
 import numpy as np
 from absl import flags
@@ -30,25 +32,31 @@ shared.define_run_flags()
 
 
 def parts(data: inputs.Photos, fold: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns which photos are trained on and which are held out, bool[N] each."""
-    if "split" in data.frame:
-        part = data.frame["split"].to_numpy()
-        if missing := {"train", "test"} - set(part):
-            raise ValueError(f"the manifest's column split marks no photo as {' or '.join(sorted(missing))}")
-        return part == "train", part == "test"
-    fold_of = split.kfold_by_case(data.labels, data.cases, FLAGS.folds, FLAGS.seed)
-    return fold_of != fold, fold_of == fold
+    """Returns which photos are trained on and which are held out, bool[N] each, no case in both."""
+    if "split" not in data.frame:
+        fold_of = folds.case_folds(data, FLAGS.epochs)
+        return fold_of != fold, fold_of == fold
+    print("the manifest's column split is used; --folds and --fold are not", file=sys.stderr)
+    train, test = (data.frame["split"].to_numpy() == part for part in ("train", "test"))
+    for name, part in (("train", train), ("test", test)):
+        if not part.any():
+            raise ValueError(f"the manifest's column split marks no photo as {name}")
+    if both := sorted(set(data.cases[train]) & set(data.cases[test])):
+        raise ValueError(
+            f"the manifest's column split puts {len(both)} cases into train and test at once: {', '.join(both[:10])}"
+        )
+    folds.refuse_weights_of_these_photos(data)
+    return train, test
 
 
 def main() -> None:
     """Runs the experiment that the flags describe."""
-    if FLAGS.smoke:
-        shared.shrink()
+    folds.check_flags()
     folder = workdir.open_workdir("train")
     if (folder / "report" / "index.html").exists():
         print(f"finished already: {folder / 'report' / 'index.html'}")
         return
-    data = inputs.load(folder).prepare(folder, folds.image_size())
+    data = inputs.audited(inputs.read(folder), folder).prepare(folder, folds.image_size())
     level, fold = data.taxonomy.finest, max(FLAGS.fold, 0)
     train, test = parts(data, fold)
     config = workdir.write_config(folder, "train", data)
@@ -68,7 +76,10 @@ def main() -> None:
         extra=data.frame[test],
     )
     predictions.write_predictions(frame, folder / "predictions" / "held_out.parquet", data.taxonomy)
-    pooling.report(folder, f"One network: {network.backbone}", frame, None, data, config)
+    used = train | test
+    part = test[used].astype(int)
+    notes = split.split_warnings(data.labels_by_name[used], data.cases[used], part, list(np.bincount(part)))
+    pooling.report(folder, f"One network: {network.backbone}", frame, None, data, config, notes)
 
 
 if __name__ == "__main__":

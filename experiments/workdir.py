@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import importlib.metadata
 import json
 import os
@@ -13,7 +14,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from experiments.flags import GROUPS
+from experiments.flags import GROUPS, PATHS, shrink
 from experiments.inputs import Photos
 from skinjax.data.tables import replacing
 
@@ -23,15 +24,9 @@ PACKAGES = (
 )  # fmt: skip
 # Flags that change no result (the photos have a fingerprint): a run may be resumed with other values of them.
 FREE_FLAGS = {
-    "workdir",
-    "threads",
-    "checkpoint_seconds",
-    "traceback",
+    "workdir", "manifest", "source", "prepared", "audit", "threads", "checkpoint_seconds", "traceback",
     "compilation_cache",
-    "audit",
-    "prepared",
-    "fold",
-}
+}  # fmt: skip
 
 
 def run_script(main: Callable[[], None]) -> None:
@@ -41,49 +36,122 @@ def run_script(main: Callable[[], None]) -> None:
         try:
             if len(arguments) > 1:
                 raise ValueError(f"unknown argument {arguments[1]!r}; settings are given as --flag=value")
-            logging.set_verbosity(logging.WARNING)
+            # Libraries log whole tracebacks of errors that are raised, and told, anyway.
+            logging.set_verbosity(logging.WARNING if flags.FLAGS.traceback else logging.FATAL)
+            _expand_paths()
             _use_compilation_cache()
+            if flags.FLAGS.smoke:
+                shrink()
             main()
         except (ValueError, OSError) as error:
-            if flags.FLAGS.traceback:
+            _fail(str(error), error)
+        except RuntimeError as error:  # what XLA raises is one
+            if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
-            print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
-            sys.exit(2)
+            _fail("the device has not enough memory; try a smaller --batch_size or --image_size", error)
         except KeyboardInterrupt:
             print("interrupted; the same command again resumes", file=sys.stderr)
             sys.exit(130)
 
     if {"--help", "-help", "-h", "-?"} & set(sys.argv[1:]):
-        import __main__
+        _show_help()
+    else:
+        app.run(guarded, flags_parser=_parse)
 
-        print(__main__.__doc__)
-        print(
-            "".join(
-                flags.FLAGS.module_help(group)
-                for group in GROUPS
-                if flags.FLAGS.get_key_flags_for_module(group)
-            )
-        )
-        return
-    app.run(guarded)
+
+def _parse(arguments: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(arguments)
+    except flags.Error as error:
+        print(f"{Path(arguments[0]).stem}: {error}; --help lists the flags", file=sys.stderr)
+        sys.exit(2)
+
+
+def _fail(message: str, error: Exception) -> None:
+    if flags.FLAGS.traceback:
+        raise error
+    print(f"{Path(sys.argv[0]).stem}: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _show_help() -> None:
+    import __main__
+
+    groups = [group for group in GROUPS if flags.FLAGS.get_key_flags_for_module(group)]
+    print(__main__.__doc__)
+    print("".join(flags.FLAGS.module_help(group) for group in groups))
+
+
+def _expand_paths() -> None:
+    for name in PATHS:
+        if name in flags.FLAGS and flags.FLAGS[name].value.startswith("~"):
+            setattr(flags.FLAGS, name, os.path.expanduser(flags.FLAGS[name].value))
 
 
 def _use_compilation_cache() -> None:
     import jax
 
-    if flags.FLAGS.compilation_cache and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        folder = Path(flags.FLAGS.compilation_cache).expanduser() / "jax"
+    if not flags.FLAGS.compilation_cache or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return
+    folder = Path(flags.FLAGS.compilation_cache) / "jax"
+    try:
         folder.mkdir(parents=True, exist_ok=True)
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    except OSError as error:
+        print(f"no compilation cache: {folder} cannot be made ({error.strerror})", file=sys.stderr)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
-def open_workdir(experiment: str) -> Path:
-    """Returns the folder of the run, made if missing."""
+def open_workdir(experiment: str, free: tuple[str, ...] = ()) -> Path:
+    """Returns the folder of the run, made if missing.
+
+    Args:
+      experiment: name of the script.
+      free: flags that this experiment may be resumed with other values of, beside `FREE_FLAGS`.
+
+    Raises:
+      ValueError: the folder holds another run, every difference named, or cannot be used.
+    """
     name = "smoke" if flags.FLAGS.smoke else "run"
-    workdir = Path(flags.FLAGS.workdir or f"runs/{experiment}_{name}").expanduser()
+    workdir = Path(flags.FLAGS.workdir or f"runs/{experiment}_{name}")
+    if glob.has_magic(
+        str(workdir.absolute())
+    ):  # Orbax takes these for patterns, and finds no checkpoint again
+        raise ValueError(
+            f"--workdir={workdir.absolute()} has one of the characters *, ? and [ in it; name another"
+        )
+    if workdir.exists() and not workdir.is_dir():
+        raise ValueError(f"--workdir={workdir} is a file, a folder is wanted")
     workdir.mkdir(parents=True, exist_ok=True)
+    before = _read_config(workdir)
+    if before is None:
+        return workdir
+    differences = [
+        f"--{name} was {before['flags'].get(name)!r}, is {value!r}"
+        for name, value in script_flags().items()
+        if name not in FREE_FLAGS and name not in free and before["flags"].get(name) != value
+    ]
+    if before["experiment"] != experiment:
+        differences.insert(0, f"it holds a run of {before['experiment']}")
+    if differences:
+        raise ValueError(
+            f"--workdir={workdir} cannot be resumed: {'; '.join(differences)}; name another folder"
+        )
     return workdir
+
+
+def _read_config(workdir: Path) -> dict[str, Any] | None:
+    path = workdir / "config.json"
+    if not path.exists():
+        return None
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        config = None
+    if not isinstance(config, dict) or not {"experiment", "flags", "data_fingerprint"} <= set(config):
+        raise ValueError(f"{path} is not the configuration of a run; name another --workdir")
+    return config
 
 
 def script_flags() -> dict[str, Any]:
@@ -94,15 +162,22 @@ def script_flags() -> dict[str, Any]:
 
 
 def write_config(workdir: Path, experiment: str, data: Photos) -> dict[str, Any]:
-    """Writes `taxonomy.json` and `config.json`, or checks that the run in this folder had the same settings and photos.
+    """Writes `taxonomy.json` and `config.json`, or checks that the run in this folder had the same photos.
 
     Raises:
-      ValueError: the folder holds another run; every difference is named.
+      ValueError: the photos, their labels, cases or classes have changed.
     """
-    flag_values = script_flags()
+    before = _read_config(workdir)
+    if before is not None:
+        if before["data_fingerprint"] != data.fingerprint:
+            raise ValueError(
+                f"--workdir={workdir} cannot be resumed: photos, labels, cases or classes have changed since it began; "
+                "name another folder"
+            )
+        return before
     config = {
         "experiment": experiment,
-        "flags": flag_values,
+        "flags": script_flags(),
         "synthetic": data.inputs.synthetic,
         "taxonomy": data.taxonomy.name,
         "photos": len(data.frame),
@@ -112,27 +187,10 @@ def write_config(workdir: Path, experiment: str, data: Photos) -> dict[str, Any]
         "python": sys.version.split()[0],
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
-    path = workdir / "config.json"
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        differences = [
-            f"--{name} was {before['flags'].get(name)!r}, is {value!r}"
-            for name, value in flag_values.items()
-            if name not in FREE_FLAGS and before["flags"].get(name) != value
-        ]
-        if before["experiment"] != experiment:
-            differences.insert(0, f"it holds a run of {before['experiment']}")
-        elif not differences and before["data_fingerprint"] != data.fingerprint:
-            differences.append("the photos or their labels have changed")
-        if differences:
-            raise ValueError(
-                f"--workdir={workdir} cannot be resumed: {'; '.join(differences)}; name another folder"
-            )
-        return before
     with replacing(workdir / "taxonomy.json") as temporary:
         temporary.write_text(data.taxonomy.to_json(), encoding="utf-8")
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(config, indent=1, default=str), encoding="utf-8")
+    with replacing(workdir / "config.json") as temporary:
+        temporary.write_text(json.dumps(config, indent=1), encoding="utf-8")
     return config
 
 

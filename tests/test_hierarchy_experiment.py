@@ -187,19 +187,74 @@ def test_killed_at_any_moment_and_started_again_it_ends_with_the_same_bits(finis
         (["--manifest=nowhere.csv"], "nowhere.csv"),
         (["--dataset=ham10000"], "--dataset=ham10000 wants --source"),
         (["--backbone=efficientnet_b9"], "efficientnet_b9"),
-        (["--batch_size=100000"], "batch_size is 100000"),
+        (["--transfer_blocks=10"], "--transfer_blocks=10 is more than the 7 blocks of efficientnet_nano"),
+        (["--pretrained=nowhere"], "nowhere"),
+        (["--fold=2"], "--fold=2 is not below --folds=2"),
+        (["--nosuch=1"], "nosuch"),
+        (["--epochs=none"], "--epochs"),
+        (["--meta_level=order"], "--meta_level=order is none of the coarser levels meta"),
     ],
 )
-def test_bad_input_gets_one_sentence_and_exit_code_2(flags, message, finished, cache, tmp_path):
+def test_bad_input_gets_one_sentence_and_exit_code_2(flags, message, cache, tmp_path):
     workdir = tmp_path / "bad"
-    if flags[0].startswith("--batch"):
-        (workdir / "photos").parent.mkdir(parents=True)
-        (workdir / "photos").symlink_to(finished / "photos")
     result = run(
         "hierarchy", "--smoke", f"--workdir={workdir}", f"--compilation_cache={cache}", *flags, code=2
     )
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+    assert not (workdir / "config.json").exists()  # so that the flag can be mended in the same folder
+
+
+def test_a_workdir_that_cannot_be_used_is_told(cache, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "is a file" in run("hierarchy", "--smoke", f"--workdir={tmp_path / 'file'}", code=2).stderr
+    assert "characters" in run("hierarchy", "--smoke", f"--workdir={tmp_path / 'a[1]'}", code=2).stderr
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text('{"x": 1}')
+    foreign = run("hierarchy", "--smoke", f"--workdir={tmp_path / 'other'}", code=2).stderr
+    assert "config.json is not the configuration of a run" in foreign
+
+
+def test_weights_that_have_seen_the_held_out_cases_are_refused(finished, cache, tmp_path):
+    weights = finished / "checkpoints" / "fold_0" / "sub"
+    flags = [*smoke_flags(tmp_path / "leak", cache), f"--manifest={finished / 'photos' / 'manifest.csv'}"]
+    taxonomy = [f"--taxonomy={finished / 'taxonomy.json'}", f"--pretrained={weights}"]
+    # --smoke takes a few cases of a manifest; here they are all of them, so the photos are those of the run
+    assert "it has seen cases that are to be held out" in run("hierarchy", *flags, *taxonomy, code=2).stderr
+
+
+def test_a_split_column_that_parts_a_case_is_refused(finished, cache, tmp_path):
+    frame = pd.read_csv(finished / "photos" / "manifest.csv", dtype=str)
+    frame["split"] = np.where(np.arange(len(frame)) % 2, "train", "test")
+    frame.to_csv(finished / "photos" / "split.csv", index=False)
+    flags = [
+        *smoke_flags(tmp_path / "split", cache),
+        f"--manifest={finished / 'photos' / 'split.csv'}",
+        "--noaudit",
+    ]
+    refused = run("train", *flags, f"--taxonomy={finished / 'taxonomy.json'}", code=2)
+    assert re.search(r"puts \d+ cases into train and test at once: ", refused.stderr)
+
+
+def test_a_full_disk_is_told_in_one_sentence_and_the_run_goes_on_afterwards(finished, cache, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)], capture_output=True
+    ).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        flags = [*smoke_flags(disk / "run", cache), "--checkpoint_seconds=0"]
+        result = run("hierarchy", *flags, code=2)
+        assert "no space" in result.stderr.lower()
+        assert "Traceback" not in result.stderr
+        subprocess.run(["mount", "-o", "remount,size=400m", str(disk)], check=True)
+        run("hierarchy", *flags)
+        expected = read_predictions(finished / "predictions" / "out_of_fold.parquet")
+        there = read_predictions(disk / "run" / "predictions" / "out_of_fold.parquet")
+        pd.testing.assert_frame_equal(there, expected, check_exact=True)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_photos_of_ones_own_with_everything_wrong_with_them(finished, cache, tmp_path):

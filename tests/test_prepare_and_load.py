@@ -61,7 +61,7 @@ def test_a_second_call_decodes_nothing_and_stale_or_half_written_ones_are_redone
     assert decodes(image_size=24, fit="crop") == 4
     (folder / "prepared.json").unlink()
     assert decodes(image_size=24, fit="crop") == 4
-    (folder / "prepared.json").write_text('{"schema": 1, "files"')
+    (folder / "prepared.json").write_text('{"schema": 2, "files"')
     assert decodes(image_size=24, fit="crop") == 4
 
 
@@ -79,10 +79,35 @@ def test_bad_photos_are_named_and_skipped_up_to_the_limit(tmp_path, monkeypatch)
     assert prepared.rows.tolist() == [0, 1, 2, 6, 7, 8]
     expected = photos.fit(photos.decode(tmp_path / "006.png", target=16), 16)
     np.testing.assert_array_equal(prepared.source[3]["image"], expected)
-    with pytest.raises(PreparationError, match=r"of 9 photos cannot be read.*003\.png \(row 4\)"):
+    with pytest.raises(PreparationError, match=r"of 9 photos cannot be read.*003\.png: "):
         prepare(frame, tmp_path, tmp_path / "prepared", image_size=16, max_bad_fraction=0.2)
-    with pytest.raises(PreparationError, match=r"003\.png \(row 4\)"):
+    with pytest.raises(PreparationError, match=r"003\.png: "):
         prepare(frame, tmp_path, tmp_path / "other", image_size=16, max_bad_fraction=0.2)
+
+
+def test_a_shared_folder_of_other_settings_is_kept(tmp_path):
+    frame = write_photos(tmp_path, 2)
+    prepare(frame, tmp_path, tmp_path / "shared", image_size=16)
+    with pytest.raises(ValueError, match="prepared with size 16 and fit stretch, wanted are 24 and stretch"):
+        prepare(frame, tmp_path, tmp_path / "shared", image_size=24, replace_other_settings=False)
+    assert (
+        prepare(frame, tmp_path, tmp_path / "shared", image_size=16, replace_other_settings=False).image_size
+        == 16
+    )
+
+
+def test_a_kill_while_emptying_leaves_a_folder_that_can_be_emptied(tmp_path, monkeypatch):
+    frame = write_photos(tmp_path, 2)
+    prepare(frame, tmp_path, tmp_path / "prepared", image_size=16)
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(frame, tmp_path, tmp_path / "prepared", image_size=24)
+    assert prepare(frame, tmp_path, tmp_path / "prepared", image_size=24).image_size == 24
 
 
 def test_a_folder_of_somebody_elses_is_never_emptied(tmp_path):

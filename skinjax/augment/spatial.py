@@ -5,6 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+_FARTHEST = 1e5  # pixels
+
 
 def affine_coordinates(
     height: int,
@@ -80,6 +82,8 @@ def sample_bilinear(images: jax.Array, rows: jax.Array, columns: jax.Array) -> j
     """
     count, height, width, channels = images.shape
     pixels = images.reshape(count, height * width, channels)
+    # Whatever the map, places stay where a float still tells pixels apart, and reading stays within bounds.
+    rows, columns = (jnp.clip(places, -_FARTHEST, _FARTHEST) for places in (rows, columns))
     top, left = jnp.floor(rows), jnp.floor(columns)
     down, right = rows - top, columns - left
     row_indices = [_mirror(top, height) * width, _mirror(top + 1, height) * width]

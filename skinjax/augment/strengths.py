@@ -26,7 +26,7 @@ class Strengths(NamedTuple):
       rotation: drawn from ±rotation degrees; in [0, 180].
       translation: drawn from ±translation of the side, on either axis; in [0, 1].
       scale: zoom factor, drawn from 1 ± scale; in [0, 0.9].
-      shear: drawn from ±shear degrees, on either axis; in [0, 45].
+      shear: drawn from ±shear degrees, on either axis; in [0, 40].
       flip_horizontal: probability of a left-right flip.
       flip_vertical: probability of an up-down flip.
       cutout: probability, for each of two rectangles, that it is erased to the photo's mean colour.

@@ -57,6 +57,9 @@ class PredictionsError(TableError):
     """Everything that is wrong with predictions; `.problems` has one sentence a fault."""
 
 
+_RESERVED = re.compile(r"(^|:)(p|logit)_")  # begins a column of probabilities
+
+
 def columns(taxonomy: Taxonomy, level: str | None = None, kind: str = "p") -> list[str]:
     """Names of the columns that hold a level's probabilities (`kind="p"`) or logits, in taxonomy order.
 
@@ -91,7 +94,8 @@ def from_arrays(
       probabilities: float[N, K] of the finest level, columns in taxonomy order.
       taxonomy: Names the classes.
       coarser: Level name -> float[N, M] of that level's own network.
-      extra: Further columns, N rows in the same order; the contract's own columns in it are left out.
+      extra: Further columns, N rows in the same order; the contract's own columns in it, and columns that would be
+        read as probabilities (`p_...`, `logit_...`), are left out.
 
     Returns:
       The frame.
@@ -129,7 +133,8 @@ def from_arrays(
         if len(extra) != len(names):
             raise ValueError(f"extra must have one row a photo, got {len(extra)} for {len(names)} photos")
         taken = {name for block in blocks for name in block}
-        blocks.append(extra.reset_index(drop=True)[[name for name in extra if name not in taken]])
+        kept = [name for name in extra if name not in taken and not _RESERVED.search(str(name))]
+        blocks.append(extra.reset_index(drop=True)[kept])
     frame = pd.concat(blocks, axis=1)
     validate(frame, taxonomy)
     return frame

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Fit = Literal["stretch", "crop", "pad"]
 
-SCHEMA = 1
+SCHEMA = 2
 SIDECAR = "prepared.json"
 MARKER = "PREPARED"  # its presence permits deleting the folder
 PLACEHOLDER = -1  # stands in the list of records where a part had no readable photo at all
@@ -77,6 +77,7 @@ def prepare(
     fit: Fit = "stretch",
     max_bad_fraction: float = 0.01,
     threads: int = 2,
+    replace_other_settings: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prepared:
     """Prepares the photos of a manifest, or opens the preparation that is already there and still true.
@@ -91,6 +92,8 @@ def prepare(
       fit: `"stretch"`, `"crop"` or `"pad"`, see `skinjax.data.photos.fit`.
       max_bad_fraction: the share of unreadable photos, in [0, 1], beyond which this stops.
       threads: decoding threads.
+      replace_other_settings: whether a whole preparation of another `image_size` or `fit` may be replaced; False
+        protects a folder that several runs share. One whose photos have changed is always made anew.
       progress: called with (photos done, photos in all) now and then.
 
     Returns:
@@ -110,12 +113,20 @@ def prepare(
     root, folder = Path(root), Path(folder)
     fingerprint, files = _fingerprints(images, root, image_size, fit)
     sidecar = _read_sidecar(folder / SIDECAR)
+    there = (sidecar["image_size"], sidecar["fit"]) if sidecar else (image_size, fit)
+    if there != (image_size, fit) and not replace_other_settings:
+        raise ValueError(
+            f"{folder} holds photos prepared with size {there[0]} and fit {there[1]}, wanted are {image_size} "
+            f"and {fit}; name another folder or delete it"
+        )
     if sidecar is None or sidecar["files"] != files:
         _make_empty(folder)
         records, bad = _write(images, root, folder, image_size, fit, max_bad_fraction, threads, progress)
         sidecar = {
             "schema": SCHEMA,
             "files": files,
+            "image_size": image_size,
+            "fit": fit,
             "records": records,
             "bad": [dataclasses.asdict(entry) for entry in bad],
         }
@@ -177,8 +188,11 @@ def _write(
 
     parts = [part(rows) for rows in _part_rows(len(images), image_size)]
     photo_builder = builder.PreparedPhotos(image_size=image_size, parts=parts, data_dir=str(folder))
-    with _quiet():
-        photo_builder.download_and_prepare()
+    try:
+        with _quiet():
+            photo_builder.download_and_prepare()
+    except RuntimeError as error:  # ArrayRecord's own, for whatever goes wrong in writing
+        raise OSError(f"{folder}: the prepared photos could not be written ({error})") from error
     return records, bad
 
 
@@ -234,10 +248,10 @@ def _open(folder: Path, records: np.ndarray, photo_count: int, image_size: int) 
 def _check_bad(bad: Sequence[BadPhoto], photo_count: int, max_bad_fraction: float) -> None:
     if len(bad) <= max_bad_fraction * photo_count and len(bad) < photo_count:
         return
-    named = "; ".join(f"{entry.image} (row {entry.row + 1}): {entry.reason}" for entry in bad[:10])
+    named = "; ".join(f"{entry.image}: {entry.reason}" for entry in bad[:10])
     raise PreparationError(
-        f"{len(bad)} of {photo_count} photos cannot be read, more than the fraction {max_bad_fraction:g} allowed by "
-        f"max_bad_fraction: {named}{'; ...' if len(bad) > 10 else ''}"
+        f"at least {len(bad)} of {photo_count} photos cannot be read, more than the fraction {max_bad_fraction:g} "
+        f"allowed by max_bad_fraction (an audit names all of them): {named}{'; ...' if len(bad) > 10 else ''}"
     )
 
 
@@ -265,12 +279,17 @@ def _make_empty(folder: Path) -> None:
         raise ValueError(
             f"{folder} is not empty and was not made by a preparation; name an empty or new folder"
         )
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    (folder / MARKER).write_text(
-        "This folder is made and deleted by skinjax.data.prepare.\n", encoding="utf-8"
-    )
+    folder.mkdir(parents=True, exist_ok=True)
+    marker = folder / MARKER
+    marker.write_text("This folder is made and deleted by skinjax.data.prepare.\n", encoding="utf-8")
+    # The marker stays throughout, so that a kill in the middle leaves a folder that may be emptied; the record of
+    # what is whole goes first.
+    (folder / SIDECAR).unlink(missing_ok=True)
+    for child in folder.iterdir():
+        if child.is_dir() and not child.is_symlink():
+            shutil.rmtree(child)
+        elif child != marker:
+            child.unlink()
 
 
 def _read_sidecar(path: Path) -> dict[str, Any] | None:

@@ -55,10 +55,17 @@ def load_run(workdir: str | os.PathLike[str], stage: str = "sub", fold: int = 0)
 
     Raises:
       FileNotFoundError: the run has no such network; the message names the file.
-      ValueError: it has no finished checkpoint of it.
+      ValueError: its training has not come to its end.
     """
     workdir = Path(workdir)
     network = Network.read(workdir / "checkpoints" / f"fold_{fold}" / f"{stage}.json")
+    steps = [int(path.name) for path in network.folder(workdir).glob("*") if path.name.isdigit()]
+    reached = max(steps, default=0)
+    if reached < network.steps:
+        raise ValueError(
+            f"{network.folder(workdir)} holds a network in training, after {reached} of {network.steps} updates; "
+            "run its experiment to the end first"
+        )
     variables = load_pretrained(network.backbone, network.folder(workdir), len(network.classes))
     model = network.model()
     logits = compiled_predict(model, network.spec)

@@ -28,7 +28,7 @@ class Checkpoints:
           folder: of this network alone.
           seconds: `save` does nothing while the last save is younger than this, unless forced.
         """
-        self._seconds = seconds
+        self._seconds, self._folder = seconds, folder
         self._saved_at = time.monotonic()
         self._manager = ocp.CheckpointManager(
             folder.absolute(),
@@ -40,8 +40,12 @@ class Checkpoints:
     def __enter__(self) -> Checkpoints:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._manager.close()
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        try:
+            self._manager.close()
+        except Exception as error:
+            if kind is None:  # else the error that ended the training is the one to tell
+                raise self._cannot_write(error) from error
 
     def save(
         self,
@@ -58,21 +62,34 @@ class Checkpoints:
           batches: the training iterator, having given the batch of the last update and no more.
           history: rows for `metrics.csv`, one a finished epoch and split.
           force: save whatever the time.
+
+        Raises:
+          OSError: this save, or the one before it, could not be written.
         """
         if not force and time.monotonic() - self._saved_at < self._seconds:
             return
         step = int(state.step)
         if self._manager.latest_step() == step:
             return
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state),
-                batches=grain.checkpoint.CheckpointSave(batches),
-                history=ocp.args.JsonSave({"rows": history}),
-            ),
-        )
+        try:
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state),
+                    batches=grain.checkpoint.CheckpointSave(batches),
+                    history=ocp.args.JsonSave({"rows": history}),
+                ),
+            )
+        except Exception as error:  # Orbax raises whatever its storage layers raise
+            raise self._cannot_write(error) from error
         self._saved_at = time.monotonic()
+
+    def _cannot_write(self, error: Exception) -> OSError:
+        full = "space left" in str(error) or "ENOSPC" in str(error) or "quota" in str(error).lower()
+        reason = "no space is left on the device" if full else str(error).splitlines()[0]
+        return OSError(
+            f"{self._folder}: a checkpoint could not be written, {reason}; those before it are whole"
+        )
 
     def restore(
         self, state: TrainState, batches: grain.DatasetIterator

@@ -27,6 +27,7 @@ class Network:
       precision: dtype of its computation, `float32` or `bfloat16`.
       bn_momentum: of BatchNorm; None for the backbone's own.
       drop_path_rate: of stochastic depth; None for the backbone's own.
+      steps: updates of its whole training; 0 where that is not known.
     """
 
     stage: str
@@ -38,6 +39,7 @@ class Network:
     precision: str = "float32"
     bn_momentum: float | None = None
     drop_path_rate: float | None = None
+    steps: int = 0
 
     @property
     def spec(self) -> registry.ModelSpec:
@@ -59,8 +61,21 @@ class Network:
         return workdir / "checkpoints" / f"fold_{self.fold}" / self.stage
 
     def write(self, workdir: Path) -> None:
-        """Writes `<stage>.json` beside the folder of its checkpoints, atomically."""
+        """Writes `<stage>.json` beside the folder of its checkpoints, atomically.
+
+        Raises:
+          ValueError: the file that is there describes another network, whose checkpoints this one must not resume.
+        """
         path = self.folder(workdir).with_suffix(".json")
+        if path.exists() and (there := Network.read(path)) != self:
+            changed = [
+                field.name
+                for field in dataclasses.fields(self)
+                if getattr(there, field.name) != getattr(self, field.name)
+            ]
+            raise ValueError(
+                f"{path} describes another network ({', '.join(changed)} differ); name another folder"
+            )
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(dataclasses.asdict(self), indent=1), encoding="utf-8")
 
