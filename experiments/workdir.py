@@ -38,6 +38,7 @@ def run_script(main: Callable[[], None]) -> None:
                 raise ValueError(f"unknown argument {arguments[1]!r}; settings are given as --flag=value")
             # Libraries log whole tracebacks of errors that are raised, and told, anyway.
             logging.set_verbosity(logging.WARNING if flags.FLAGS.traceback else logging.FATAL)
+            _hush_closed_loops()
             _expand_paths()
             _use_compilation_cache()
             if flags.FLAGS.smoke:
@@ -71,7 +72,10 @@ def _fail(message: str, error: Exception) -> None:
     if flags.FLAGS.traceback:
         raise error
     print(f"{Path(sys.argv[0]).stem}: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: threads of libraries that were in the middle of something would print tracebacks of their own.
+    os._exit(2)
 
 
 def _show_help() -> None:
@@ -80,6 +84,17 @@ def _show_help() -> None:
     groups = [group for group in GROUPS if flags.FLAGS.get_key_flags_for_module(group)]
     print(__main__.__doc__)
     print("".join(flags.FLAGS.module_help(group) for group in groups))
+
+
+def _hush_closed_loops() -> None:
+    """Drops what Tensorstore prints, once a file, when a write fails after Orbax has given up: the failure itself is told."""
+    show = sys.unraisablehook
+
+    def hook(error: sys.UnraisableHookArgs) -> None:
+        if not (error.exc_type is RuntimeError and str(error.exc_value) == "Event loop is closed"):
+            show(error)
+
+    sys.unraisablehook = hook
 
 
 def _expand_paths() -> None:
