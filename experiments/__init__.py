@@ -2,7 +2,7 @@
 
 On Linux a script first starts itself again with glibc's allocator set to use huge pages. XLA allocates its scratch
 memory anew every step, and most of the system time of a training step on CPU is the kernel handing it out in pages of
-4 KiB: with huge pages a step is 1.3 to 1.6 times as fast (benchmarks/results/ground.md). A `GLIBC_TUNABLES` of the
+4 KiB: with huge pages a step is 1.3 times as fast (benchmarks/results/ground.md). A `GLIBC_TUNABLES` of the
 user's own is left alone.
 """
 
