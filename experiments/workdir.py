@@ -87,7 +87,10 @@ def _show_help() -> None:
 
 
 def _hush_closed_loops() -> None:
-    """Drops what Tensorstore prints, once a file, when a write fails after Orbax has given up: the failure itself is told."""
+    """Drops what Tensorstore prints, once a file, when a write fails after Orbax has given up.
+
+    The failure itself is told.
+    """
     show = sys.unraisablehook
 
     def hook(error: sys.UnraisableHookArgs) -> None:
