@@ -1,7 +1,7 @@
 """Time and page faults of one gradient on CPU: what the allocator's huge pages are worth.
 
-python -m benchmarks.step --backbone=efficientnet_nano --image_size=96 --batch_size=16
-GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python -m benchmarks.step --backbone=efficientnet_nano --image_size=96 --batch_size=16
+python -m benchmarks.step --backbone=efficientnet_b0 --image_size=128 --batch_size=8
+GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python -m benchmarks.step --backbone=efficientnet_b0 ...
 """
 
 import argparse
