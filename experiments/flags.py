@@ -111,13 +111,6 @@ def define_training_flags() -> None:
         lower_bound=-1,
         module_name=NETWORK,
     )
-    flags.DEFINE_integer(
-        "seed",
-        0,
-        "Of folds, initial weights, data order, augmentation, bootstrap.",
-        lower_bound=0,
-        module_name=NETWORK,
-    )
     flags.DEFINE_enum(
         "class_balance",
         "none",
@@ -173,6 +166,13 @@ def define_recipe_flags() -> None:
 
 def define_run_flags() -> None:
     """How a script behaves."""
+    flags.DEFINE_integer(
+        "seed",
+        0,
+        "Of rendered photos, folds, initial weights, data order, augmentation and bootstrap.",
+        lower_bound=0,
+        module_name=RUN,
+    )
     flags.DEFINE_bool("smoke", False, "All of it, tiny, in about a minute.", module_name=RUN)
     flags.DEFINE_bool("traceback", False, "Show the full traceback of an error.", module_name=RUN)
     flags.DEFINE_string(
