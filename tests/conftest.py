@@ -1,4 +1,4 @@
-"""What several tests share: where real data would lie, and four virtual devices."""
+"""What several tests share: where real data would lie, and two virtual devices."""
 
 from __future__ import annotations
 

@@ -421,6 +421,20 @@ def test_drawing_keeps_no_state_and_returns_the_axes():
     assert [text.get_text() for text in axes.texts] == ["75", "25"]
 
 
+@pytest.mark.parametrize(("spike", "cut"), [(40.0, True), (3.0, False)])
+def test_a_spike_of_the_loss_is_cut_off_and_said_to_be(spike, cut):
+    losses = [spike, 2.0, 1.5, 1.0, 1.0]
+    curves = pd.DataFrame({"fold": 0, "epoch": range(1, 6), "split": "test", "loss": losses})
+    with matplotlib.rc_context(figures.SETTINGS):
+        figure, place = figures.blank(300, 200, (40, 40, 10, 10))
+        axes = figures.learning_curves(figure.subplots(gridspec_kw=place), curves, "loss")
+    assert ([text.get_text() for text in axes.texts] == ["cut off above"]) is cut
+    if cut:
+        assert axes.get_ylim() == (0, 4 * 1.5)  # four times the median
+    else:
+        assert axes.get_ylim()[1] >= spike
+
+
 def test_configuration_is_flattened():
     config = json.loads('{"a": {"b": {"c": 1}}, "empty": {}, "list": [1, 2], "none": null}')
     assert tables.flatten_config(config).to_numpy().tolist() == [

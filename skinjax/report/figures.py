@@ -89,7 +89,7 @@ def learning_curves(axes: Axes, curves: pd.DataFrame, column: str) -> Axes:
     if column == "accuracy" or column.startswith("macro"):
         axes.set_ylim(0, 1)
     elif (values := curves[column].dropna()).size and values.max() > _TALLEST * values.median():
-        axes.set_ylim(top=_TALLEST * float(values.median()))
+        axes.set_ylim(0, _TALLEST * float(values.median()))
         axes.annotate(
             "cut off above", (0.5, 1), xycoords="axes fraction", ha="center", va="bottom", fontsize=8
         )
