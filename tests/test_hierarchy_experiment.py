@@ -16,9 +16,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
+from skinjax.data import photos
 from skinjax.data.predictions import probabilities, read_predictions, validate
 from skinjax.decide.hierarchy import fuse
 from skinjax.labels.taxonomy import load_taxonomy
+from skinjax.predict.load import load_run
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -138,6 +140,26 @@ def test_the_folder_holds_configuration_metrics_and_events(finished):
     metrics = pd.read_csv(finished / "metrics.csv")
     assert len(metrics) == 2 * 2 * 3 * 2  # folds, networks, epochs, splits
     assert list((finished / "tensorboard").rglob("events*"))
+
+
+@pytest.mark.parametrize(("stage", "level"), [("sub", "sub"), ("meta", "meta")])
+def test_a_loaded_network_gives_the_stored_predictions_and_a_half_trained_one_is_refused(
+    finished, stage, level
+):
+    frame = read_predictions(finished / "predictions" / "fold_1.parquet")[:9]
+    run_of = load_run(finished, stage=stage, fold=1)
+    assert run_of.network.steps > 0
+    images = [photos.decode(finished / "photos" / name, target=64) for name in frame["image"]]
+    predicted = run_of.predict_fn(np.stack([photos.fit(image, 64) for image in images]))
+    np.testing.assert_allclose(predicted, probabilities(frame, run_of.taxonomy, level), rtol=1e-4, atol=1e-6)
+    path = finished / "checkpoints" / "fold_1" / f"{stage}.json"
+    whole = path.read_text()
+    path.write_text(json.dumps(json.loads(whole) | {"steps": run_of.network.steps + 1}))
+    try:
+        with pytest.raises(ValueError, match=rf"in training, after {run_of.network.steps} of"):
+            load_run(finished, stage=stage, fold=1)
+    finally:
+        path.write_text(whole)
 
 
 def test_the_same_command_again_says_that_it_is_finished_and_another_is_refused(finished, cache):
