@@ -39,7 +39,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from skinjax.models.layers import Conv, DepthwiseConv, DropPath, SqueezeExcite, fan_in_uniform
+from skinjax.models.features import FeatureMaps
+from skinjax.models.layers import Conv, DepthwiseConv, DropPath, SqueezeExcite
 from skinjax.models.spec import ModelSpec
 
 BN_EPSILON = 1e-3
@@ -232,17 +233,9 @@ class EfficientNet(nn.Module):
         """
         blocks = plan_blocks(self.width, self.depth)
         norm = functools.partial(_batch_norm, self, train)
-        added = dict(offsets or {})
-        named: dict[str, jax.Array] = {}
-
-        def record(name: str, x: jax.Array) -> jax.Array:
-            if name in added:
-                x = x + added.pop(name).astype(x.dtype)
-            named[name] = x
-            return x
-
+        maps = FeatureMaps(images, offsets)
         stem = Conv(scale_features(STEM_FEATURES, self.width), (3, 3), 2, dtype=self.dtype, name="stem")
-        x = record("stem", nn.swish(norm("stem_norm")(stem(images))))
+        x = maps.record("stem", nn.swish(norm("stem_norm")(stem(images))))
         for index, block in enumerate(blocks):
             x = MBConv(
                 block,
@@ -252,16 +245,12 @@ class EfficientNet(nn.Module):
                 self.dtype,
                 name=block.name,
             )(x, train=train)
-            x = record(block.name, x)
+            x = maps.record(block.name, x)
         top = Conv(scale_features(TOP_FEATURES, self.width), dtype=self.dtype, name="top")
-        x = record("top", nn.swish(norm("top_norm")(top(x))))
-        pooled = named["pooled"] = x.astype(jnp.float32).mean(axis=(1, 2))
-        if added:
-            raise ValueError(f"offsets name {sorted(added)}, but the feature maps are {list(named)[:-1]}")
-        kept = nn.Dropout(self.dropout_rate, deterministic=not train)(pooled)
-        head = nn.Dense(self.num_classes, kernel_init=fan_in_uniform, dtype=self.dtype, name="head")
-        logits = named["logits"] = head(kept).astype(jnp.float32)
-        return named if features else logits
+        x = maps.record("top", nn.swish(norm("top_norm")(top(x))))
+        return maps.classify(
+            x, self.num_classes, self.dropout_rate, self.dtype, train=train, features=features
+        )
 
 
 def _batch_norm(module: Any, train: bool, name: str) -> nn.BatchNorm:
@@ -313,19 +302,19 @@ def build(
     *,
     dtype: Any = jnp.float32,
     axis_name: str | None = None,
-    dropout_rate: float | None = None,
-    drop_path_rate: float | None = None,
-    bn_momentum: float | None = None,
+    dropout_rate: float,
+    drop_path_rate: float,
+    bn_momentum: float,
 ) -> EfficientNet:
-    """Builds the network of a spec of this family; what is None is as in the spec."""
+    """Builds the network of a spec of this family."""
     variant = VARIANTS[spec.name]
     return EfficientNet(
-        width=variant.width,
-        depth=variant.depth,
-        num_classes=num_classes,
-        dropout_rate=spec.dropout_rate if dropout_rate is None else dropout_rate,
-        drop_path_rate=spec.drop_path_rate if drop_path_rate is None else drop_path_rate,
-        bn_momentum=spec.bn_momentum if bn_momentum is None else bn_momentum,
-        axis_name=axis_name,
-        dtype=dtype,
+        variant.width,
+        variant.depth,
+        num_classes,
+        dropout_rate,
+        drop_path_rate,
+        bn_momentum,
+        axis_name,
+        dtype,
     )

@@ -61,7 +61,7 @@ class Conv(nn.Module):
       features: output channels.
       kernel_size: rows and columns of the kernel.
       stride: step of both spatial axes.
-      padding: "SAME" (TensorFlow's) or "VALID".
+      padding: "SAME" (TensorFlow's), "VALID", or explicit ((top, bottom), (left, right)).
       use_bias: adds a bias a channel.
       dtype: dtype of the computation and of the result.
     """
@@ -69,7 +69,7 @@ class Conv(nn.Module):
     features: int
     kernel_size: tuple[int, int] = (1, 1)
     stride: int = 1
-    padding: str = "SAME"
+    padding: str | tuple[tuple[int, int], tuple[int, int]] = "SAME"
     use_bias: bool = False
     dtype: Any = jnp.float32
 

@@ -19,11 +19,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skinjax.models import efficientnet
+from skinjax.models import densenet, efficientnet, inception_resnet_v2, inception_v3, xception
 from skinjax.models.layers import fan_in_limit, fan_out_deviation
 from skinjax.models.spec import ModelSpec
 
-_FAMILIES: tuple[ModuleType, ...] = (efficientnet,)
+_FAMILIES: tuple[ModuleType, ...] = (efficientnet, inception_v3, inception_resnet_v2, xception, densenet)
 
 
 def list_models() -> tuple[str, ...]:
@@ -71,7 +71,7 @@ def create(
       dtype: floating dtype of the computation, such as `jnp.bfloat16`; parameters stay float32.
       axis_name: mapped axis over which batch statistics are averaged; for `jax.pmap` only.
       dropout_rate: overrides the spec's; in [0, 1).
-      drop_path_rate: overrides the spec's; in [0, 1).
+      drop_path_rate: overrides the spec's; in [0, 1), and 0 for families whose paper has no stochastic depth.
       bn_momentum: overrides the spec's; in [0, 1).
 
     Returns:
@@ -93,7 +93,13 @@ def create(
     for argument, value in rates.items():
         if value is not None and not 0 <= value < 1:
             raise ValueError(f"{argument} wants a number in [0, 1), not {value}")
-    return _family(name).build(spec(name), num_classes, dtype=dtype, axis_name=axis_name, **rates)
+    row = spec(name)
+    if drop_path_rate and row.family != "efficientnet":
+        raise ValueError(
+            f"drop_path_rate wants 0 for {name}, which has no stochastic depth, not {drop_path_rate}"
+        )
+    rates = {key: getattr(row, key) if value is None else value for key, value in rates.items()}
+    return _family(name).build(row, num_classes, dtype=dtype, axis_name=axis_name, **rates)
 
 
 def variable_shapes(model: Any) -> Mapping[str, Any]:
@@ -105,8 +111,8 @@ def variable_shapes(model: Any) -> Mapping[str, Any]:
     Returns:
       {"params": ..., "batch_stats": ...} with `jax.ShapeDtypeStruct` leaves.
     """
-    # No variable's shape depends on the photos' size, so a small one keeps the trace cheap.
-    images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    # No variable's shape depends on the photos' size, so a small one that every backbone takes keeps the trace cheap.
+    images = jax.ShapeDtypeStruct((1, 96, 96, 3), jnp.float32)
     shapes: Mapping[str, Any] = jax.eval_shape(model.init, jax.random.key(0), images)
     return shapes
 

@@ -19,9 +19,9 @@ class ModelSpec:
       bn_epsilon: added to the variance in every batch normalisation.
       bn_momentum: weight of the old running statistics in every update of them.
       padding: how convolutions pad; "SAME" is TensorFlow's rule, which for stride 2 differs from PyTorch's.
-      stem: top-level names of what stands before the blocks, in order.
+      stem: top-level names of what stands before the blocks, in order; may be none.
       block_names: top-level names of the blocks, in order.
-      top: top-level names of what stands between the blocks and the head, in order.
+      top: top-level names of what stands between the blocks and the head, in order; may be none.
       head: top-level name of the classifier.
       dropout_rate: dropout before the head, in training.
       drop_path_rate: stochastic depth of the last block; it grows from 0 in proportion to the depth.

@@ -1,0 +1,173 @@
+"""DenseNet (Huang et al. 2017): every layer of a dense block reads what all earlier ones of the block wrote.
+
+`LAYERS` is table 1 of the paper, the number of layers in each of the four dense blocks. A layer normalises, rectifies
+and convolves 1 × 1 to four times the growth rate, then normalises, rectifies and convolves 3 × 3 to the growth
+rate of 32, and its output is put behind its input. A transition between dense blocks halves channels and map. The stem
+is a 7 × 7 convolution of stride 2 and a maximum over 3 × 3 windows; before the head come normalisation, rectifier and
+mean. Padding is the same on both sides, and epsilon is Keras's 1.001e-5 (PyTorch's 1e-5 is the same to 1e-8).
+
+What repeats is counted as a block, as it is in EfficientNet: `block_names` are the layers "dense_1_01" to "dense_4_16"
+(Keras's conv2_block1 to conv5_block16) and the three transitions, 61 in all for DenseNet121.
+
+How a module is called, its named features and its variables are as in `skinjax.models.efficientnet`; the names are
+"stem", the blocks, "top", "pooled", "logits".
+
+References:
+  Huang et al., Densely Connected Convolutional Networks, CVPR 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from skinjax.models.features import FeatureMaps
+from skinjax.models.layers import Conv
+from skinjax.models.normalization import Norm
+from skinjax.models.pooling import average_pool, max_pool
+from skinjax.models.spec import ModelSpec
+
+LAYERS: Mapping[str, tuple[int, ...]] = {
+    "densenet121": (6, 12, 24, 16),
+    "densenet169": (6, 12, 32, 32),
+    "densenet201": (6, 12, 48, 32),
+}
+STEM_FEATURES, GROWTH, BOTTLENECK = 64, 32, 4
+BN_EPSILON = 1.001e-5
+SMALLEST_SIZE = 32
+
+
+def plan_blocks(layers: tuple[int, ...]) -> Iterator[str]:
+    """Names of the dense layers and transitions in order.
+
+    Example:
+      >>> list(plan_blocks((2, 1)))
+      ['dense_1_01', 'dense_1_02', 'transition_1', 'dense_2_01']
+    """
+    for number, count in enumerate(layers, 1):
+        yield from (f"dense_{number}_{layer:02d}" for layer in range(1, count + 1))
+        if number < len(layers):
+            yield f"transition_{number}"
+
+
+class DenseLayer(nn.Module):
+    """A layer of a dense block: what it computes is put behind what it read."""
+
+    norm: Norm
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """Maps [N, H, W, C] to [N, H, W, C + 32]."""
+        dtype = self.norm.dtype
+        y = nn.relu(self.norm.layer("bottleneck_norm", train=train)(x))
+        y = Conv(BOTTLENECK * GROWTH, dtype=dtype, name="bottleneck")(y)
+        y = nn.relu(self.norm.layer("conv_norm", train=train)(y))
+        y = Conv(GROWTH, (3, 3), dtype=dtype, name="conv")(y)
+        return jnp.concatenate([x, y], axis=-1)
+
+
+class Transition(nn.Module):
+    """Halves the channels by a 1 × 1 convolution and the map by a mean over 2 × 2 windows."""
+
+    norm: Norm
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """Maps [N, H, W, C] to [N, H // 2, W // 2, C // 2]."""
+        y = nn.relu(self.norm.layer("norm", train=train)(x))
+        y = Conv(x.shape[-1] // 2, dtype=self.norm.dtype, name="conv")(y)
+        return average_pool(y, 2, 2, "VALID")
+
+
+class DenseNet(nn.Module):
+    """A member of the family; see `skinjax.models.efficientnet` for how networks are called.
+
+    Attributes:
+      layers: layers of each dense block.
+      num_classes: outputs of the head.
+      dropout_rate: dropout before the head.
+      bn_momentum: weight of the old running statistics.
+      axis_name: mapped axis over which batch statistics are averaged; for `jax.pmap` only.
+      dtype: dtype of the computation; parameters, running statistics and logits are float32.
+    """
+
+    layers: tuple[int, ...]
+    num_classes: int
+    dropout_rate: float = 0.0
+    bn_momentum: float = 0.99
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        images: jax.Array,
+        *,
+        train: bool = False,
+        features: bool = False,
+        offsets: Mapping[str, jax.Array] | None = None,
+    ) -> jax.Array | dict[str, jax.Array]:
+        """Computes the logits float32 [N, num_classes] of photos [N, H, W, 3], or all named features."""
+        norm = Norm(BN_EPSILON, self.bn_momentum, True, self.axis_name, self.dtype)
+        maps = FeatureMaps(images, offsets, SMALLEST_SIZE)
+        x = Conv(STEM_FEATURES, (7, 7), 2, ((3, 3), (3, 3)), dtype=self.dtype, name="stem")(images)
+        x = nn.relu(norm.layer("stem_norm", train=train)(x))
+        x = maps.record("stem", max_pool(x, 3, 2, ((1, 1), (1, 1))))
+        for name in plan_blocks(self.layers):
+            block = DenseLayer if name.startswith("dense") else Transition
+            x = maps.record(name, block(norm, name=name)(x, train=train))
+        x = maps.record("top", nn.relu(norm.layer("top_norm", train=train)(x)))
+        return maps.classify(
+            x, self.num_classes, self.dropout_rate, self.dtype, train=train, features=features
+        )
+
+
+def _feature_width(layers: tuple[int, ...]) -> int:
+    width = STEM_FEATURES
+    for number, count in enumerate(layers, 1):
+        width += count * GROWTH
+        width = width // 2 if number < len(layers) else width
+    return width
+
+
+PAPER = "Huang et al., Densely Connected Convolutional Networks, CVPR 2017"
+SPECS: Mapping[str, ModelSpec] = {
+    name: ModelSpec(
+        name=name,
+        family="densenet",
+        image_size=224,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        feature_width=_feature_width(layers),
+        bn_epsilon=BN_EPSILON,
+        bn_momentum=0.99,
+        padding="as given, the same on both sides",
+        stem=("stem", "stem_norm"),
+        block_names=tuple(plan_blocks(layers)),
+        top=("top_norm",),
+        head="head",
+        dropout_rate=0.0,
+        drop_path_rate=0.0,
+        paper=PAPER,
+        weights="ImageNet weights of Keras's applications (Apache-2.0), torchvision (BSD-3-Clause) and timm",
+    )
+    for name, layers in LAYERS.items()
+}
+
+
+def build(
+    spec: ModelSpec,
+    num_classes: int,
+    *,
+    dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+    dropout_rate: float,
+    drop_path_rate: float,
+    bn_momentum: float,
+) -> DenseNet:
+    """Builds the network of a spec of this family."""
+    return DenseNet(LAYERS[spec.name], num_classes, dropout_rate, bn_momentum, axis_name, dtype)

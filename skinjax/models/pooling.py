@@ -1,0 +1,156 @@
+"""Pooling over 3 × 3 and 2 × 2 windows, as sums and maxima of shifted views.
+
+XLA's CPU backend takes several times as long for its own window reductions, most of all backwards. Of views
+that are as large as the result it makes one pass over memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+Pads = tuple[tuple[int, int], tuple[int, int]]
+
+
+def average_pool(
+    x: jax.Array, size: int, stride: int, padding: str = "SAME", *, counts_padding: bool = False
+) -> jax.Array:
+    """Averages over windows.
+
+    Args:
+      x: feature maps [N, H, W, C].
+      size: rows and columns of a window.
+      stride: step of both spatial axes.
+      padding: "SAME" (TensorFlow's) or "VALID".
+      counts_padding: True divides by the window's size everywhere, as PyTorch does by default; False by what of
+        the window lies on the map, as TensorFlow does.
+
+    Returns:
+      Feature maps [N, H', W', C].
+
+    Example:
+      >>> average_pool(jnp.ones((1, 3, 3, 1)), 3, 1)[0, 0, 0, 0].item()
+      1.0
+      >>> round(average_pool(jnp.ones((1, 3, 3, 1)), 3, 1, counts_padding=True)[0, 0, 0, 0].item(), 3)
+      0.444
+    """
+    pads = _pads(x.shape, size, stride, padding)
+    views = _views(x, size, stride, pads, 0.0)
+    total = functools.reduce(jnp.add, (view.astype(jnp.float32) for view in views))
+    if counts_padding or not any(map(any, pads)):
+        return (total / (size * size)).astype(x.dtype)
+    counts = [
+        _window_counts(extent, size, stride, pad) for extent, pad in zip(x.shape[1:3], pads, strict=True)
+    ]
+    weights = jnp.asarray(1 / np.outer(*counts), jnp.float32)
+    return (total * weights[:, :, None]).astype(x.dtype)
+
+
+def max_pool(x: jax.Array, size: int, stride: int, padding: str | Pads = "SAME") -> jax.Array:
+    """Takes the largest value of every window; the padding is never the largest.
+
+    Where several values of a window are the largest, they share the gradient evenly.
+
+    Args:
+      x: feature maps [N, H, W, C].
+      size: rows and columns of a window.
+      stride: step of both spatial axes.
+      padding: "SAME" (TensorFlow's), "VALID", or explicit ((top, bottom), (left, right)).
+
+    Returns:
+      Feature maps [N, H', W', C].
+
+    Example:
+      >>> max_pool(jnp.arange(9.0).reshape(1, 3, 3, 1), 2, 1, "VALID")[0, :, :, 0].tolist()
+      [[4.0, 5.0], [7.0, 8.0]]
+    """
+    return _max_pool(x, size, stride, _pads(x.shape, size, stride, padding))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _max_pool(x: jax.Array, size: int, stride: int, pads: Pads) -> jax.Array:
+    return functools.reduce(jnp.maximum, _views(x, size, stride, pads, -math.inf))
+
+
+def _max_pool_fwd(
+    x: jax.Array, size: int, stride: int, pads: Pads
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    largest = _max_pool(x, size, stride, pads)
+    return largest, (x, largest)
+
+
+def _max_pool_bwd(
+    size: int, stride: int, pads: Pads, residuals: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array]:
+    """Row p = stride q + r of the padded map stood in the windows q - m, at their row r + stride m.
+
+    So each of the stride² phases of the map looks at a few shifted views of the windows' results.
+    """
+    x, largest = residuals
+    equal = [view == largest for view in _views(x, size, stride, pads, -math.inf)]
+    ties = functools.reduce(jnp.add, (value.astype(jnp.float32) for value in equal))
+    share = (gradient.astype(jnp.float32) / ties).astype(x.dtype)
+    (batch, height, width, channels), (rows, columns) = x.shape, largest.shape[1:3]
+    phase_rows, phase_columns = -(-(height + pads[0][0]) // stride), -(-(width + pads[1][0]) // stride)
+    reach = (size - 1) // stride
+    border = ((0, 0, 0), (reach, phase_rows - rows, 0), (reach, phase_columns - columns, 0), (0, 0, 0))
+    largest = lax.pad(largest, jnp.asarray(math.inf, x.dtype), border)
+    share = lax.pad(share, jnp.zeros((), x.dtype), border)
+    grown = (
+        (0, 0, 0),
+        (pads[0][0], phase_rows * stride - height - pads[0][0], 0),
+        (pads[1][0], phase_columns * stride - width - pads[1][0], 0),
+        (0, 0, 0),
+    )
+    padded = lax.pad(x, jnp.asarray(-math.inf, x.dtype), grown)
+    padded = padded.reshape(batch, phase_rows, stride, phase_columns, stride, channels)
+    phases = []
+    for row in range(stride):
+        for column in range(stride):
+            values = padded[:, :, row, :, column]
+            total = jnp.zeros(values.shape, jnp.float32)
+            for m in range(-(-(size - row) // stride)):
+                for n in range(-(-(size - column) // stride)):
+                    top, left = reach - m, reach - n
+                    window = (slice(None), slice(top, top + phase_rows), slice(left, left + phase_columns))
+                    total = total + jnp.where(values == largest[window], share[window], 0)
+            phases.append(total.astype(x.dtype))
+    woven = jnp.stack(phases, axis=3).reshape(batch, phase_rows, phase_columns, stride, stride, channels)
+    woven = woven.transpose(0, 1, 3, 2, 4, 5).reshape(
+        batch, phase_rows * stride, phase_columns * stride, channels
+    )
+    top, left = pads[0][0], pads[1][0]
+    return (woven[:, top : top + height, left : left + width],)
+
+
+_max_pool.defvjp(_max_pool_fwd, _max_pool_bwd)
+
+
+def _pads(shape: tuple[int, ...], size: int, stride: int, padding: str | Pads) -> Pads:
+    if not isinstance(padding, str):
+        return padding
+    rows, columns = lax.padtype_to_pads(shape[1:3], (size, size), (stride, stride), padding)
+    return (rows[0], rows[1]), (columns[0], columns[1])
+
+
+def _views(x: jax.Array, size: int, stride: int, pads: Pads, filling: float) -> list[jax.Array]:
+    """The size² strided views of the padded map, each with a value a window."""
+    padded = lax.pad(x, jnp.asarray(filling, x.dtype), ((0, 0, 0), (*pads[0], 0), (*pads[1], 0), (0, 0, 0)))
+    rows, columns = ((extent - size) // stride + 1 for extent in padded.shape[1:3])
+    return [
+        padded[:, i : i + (rows - 1) * stride + 1 : stride, j : j + (columns - 1) * stride + 1 : stride]
+        for i in range(size)
+        for j in range(size)
+    ]
+
+
+def _window_counts(extent: int, size: int, stride: int, pad: tuple[int, int]) -> np.ndarray:
+    """How many rows (or columns) of each window lie on the map."""
+    inside = np.pad(np.ones(extent, np.int64), pad)
+    starts = np.arange(0, len(inside) - size + 1, stride)
+    return np.array([inside[start : start + size].sum() for start in starts])
