@@ -32,7 +32,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -41,6 +41,7 @@ import jax.numpy as jnp
 
 from skinjax.models.features import FeatureMaps
 from skinjax.models.layers import Conv, DepthwiseConv, DropPath, SqueezeExcite
+from skinjax.models.normalization import Norm
 from skinjax.models.spec import ModelSpec
 
 BN_EPSILON = 1e-3
@@ -253,16 +254,10 @@ class EfficientNet(nn.Module):
         )
 
 
-def _batch_norm(module: Any, train: bool, name: str) -> nn.BatchNorm:
+def _batch_norm(module: Any, train: bool, name: str) -> Callable[[jax.Array], jax.Array]:
     """Batch normalisation over photos and map, with the module's momentum, axis and dtype."""
-    return nn.BatchNorm(
-        use_running_average=not train,
-        momentum=module.bn_momentum,
-        epsilon=BN_EPSILON,
-        dtype=module.dtype,
-        axis_name=module.axis_name,
-        name=name,
-    )
+    norm = Norm(BN_EPSILON, module.bn_momentum, axis_name=module.axis_name, dtype=module.dtype)
+    return norm.layer(name, train=train)
 
 
 def _spec(name: str, variant: Variant) -> ModelSpec:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from skinjax.models.depthwise import depthwise_conv
+from skinjax.models.reductions import scale_channels, spatial_mean
 
 
 def fan_out_deviation(shape: tuple[int, ...]) -> float:
@@ -127,10 +128,10 @@ class SqueezeExcite(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [N, H, W, C] to [N, H, W, C]."""
-        pooled = x.mean(axis=(1, 2), keepdims=True)
+        pooled = spatial_mean(x)[:, None, None]
         hidden = nn.swish(Conv(self.hidden, use_bias=True, dtype=self.dtype, name="reduce")(pooled))
         gate = nn.sigmoid(Conv(x.shape[-1], use_bias=True, dtype=self.dtype, name="expand")(hidden))
-        return x * gate
+        return scale_channels(x, gate[:, 0, 0])
 
 
 class DropPath(nn.Module):
