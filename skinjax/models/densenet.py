@@ -63,9 +63,9 @@ class DenseLayer(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """Maps [N, H, W, C] to [N, H, W, C + 32]."""
         dtype = self.norm.dtype
-        y = nn.relu(self.norm.layer("bottleneck_norm", train=train)(x))
+        y = self.norm(x, "bottleneck_norm", train=train, activation="relu")
         y = Conv(BOTTLENECK * GROWTH, dtype=dtype, name="bottleneck")(y)
-        y = nn.relu(self.norm.layer("conv_norm", train=train)(y))
+        y = self.norm(y, "conv_norm", train=train, activation="relu")
         y = Conv(GROWTH, (3, 3), dtype=dtype, name="conv")(y)
         return jnp.concatenate([x, y], axis=-1)
 
@@ -78,7 +78,7 @@ class Transition(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """Maps [N, H, W, C] to [N, H // 2, W // 2, C // 2]."""
-        y = nn.relu(self.norm.layer("norm", train=train)(x))
+        y = self.norm(x, "norm", train=train, activation="relu")
         y = Conv(x.shape[-1] // 2, dtype=self.norm.dtype, name="conv")(y)
         return average_pool(y, 2, 2, "VALID")
 
@@ -115,12 +115,12 @@ class DenseNet(nn.Module):
         norm = Norm(BN_EPSILON, self.bn_momentum, True, self.axis_name, self.dtype)
         maps = FeatureMaps(images, offsets, SMALLEST_SIZE)
         x = Conv(STEM_FEATURES, (7, 7), 2, ((3, 3), (3, 3)), dtype=self.dtype, name="stem")(images)
-        x = nn.relu(norm.layer("stem_norm", train=train)(x))
+        x = norm(x, "stem_norm", train=train, activation="relu")
         x = maps.record("stem", max_pool(x, 3, 2, ((1, 1), (1, 1))))
         for name in plan_blocks(self.layers):
             block = DenseLayer if name.startswith("dense") else Transition
             x = maps.record(name, block(norm, name=name)(x, train=train))
-        x = maps.record("top", nn.relu(norm.layer("top_norm", train=train)(x)))
+        x = maps.record("top", norm(x, "top_norm", train=train, activation="relu"))
         return maps.classify(
             x, self.num_classes, self.dropout_rate, self.dtype, train=train, features=features
         )

@@ -32,7 +32,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -40,8 +40,8 @@ import jax
 import jax.numpy as jnp
 
 from skinjax.models.features import FeatureMaps
-from skinjax.models.layers import Conv, DepthwiseConv, DropPath, SqueezeExcite
-from skinjax.models.normalization import Norm
+from skinjax.models.layers import DepthwiseConv, DropPath, SqueezeExcite
+from skinjax.models.normalization import Norm, conv_norm
 from skinjax.models.spec import ModelSpec
 
 BN_EPSILON = 1e-3
@@ -168,16 +168,16 @@ class MBConv(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """Maps [N, H, W, C] to [N, ceil(H / stride), ceil(W / stride), features]."""
         block, inputs = self.block, x
-        norm = functools.partial(_batch_norm, self, train)
-        expanded = inputs.shape[-1] * block.expansion
+        norm, one = _norm(self), (1, 1)
         if block.expansion != 1:
-            x = nn.swish(norm("expand_norm")(Conv(expanded, dtype=self.dtype, name="expand")(x)))
+            expanded = inputs.shape[-1] * block.expansion
+            x = conv_norm(x, "expand", expanded, one, norm, train=train, activation="swish")
         kernel = (block.kernel, block.kernel)
         x = DepthwiseConv(kernel, block.stride, dtype=self.dtype, name="depthwise")(x)
-        x = nn.swish(norm("depthwise_norm")(x))
+        x = norm(x, "depthwise_norm", train=train, activation="swish")
         # The bottleneck is a quarter of the block's input, not of the expanded channels.
         x = SqueezeExcite(max(1, inputs.shape[-1] // 4), dtype=self.dtype, name="squeeze_excite")(x)
-        x = norm("project_norm")(Conv(block.features, dtype=self.dtype, name="project")(x))
+        x = conv_norm(x, "project", block.features, one, norm, train=train, activation="none")
         if inputs.shape == x.shape and block.stride == 1:
             x = DropPath(self.drop_path_rate, name="drop_path")(x, train=train) + inputs
         return x
@@ -233,10 +233,10 @@ class EfficientNet(nn.Module):
           ValueError: an offset bears the name of no feature map.
         """
         blocks = plan_blocks(self.width, self.depth)
-        norm = functools.partial(_batch_norm, self, train)
+        run = functools.partial(conv_norm, norm=_norm(self), train=train, activation="swish")
         maps = FeatureMaps(images, offsets)
-        stem = Conv(scale_features(STEM_FEATURES, self.width), (3, 3), 2, dtype=self.dtype, name="stem")
-        x = maps.record("stem", nn.swish(norm("stem_norm")(stem(images))))
+        width = scale_features(STEM_FEATURES, self.width)
+        x = maps.record("stem", run(images, "stem", width, (3, 3), stride=2))
         for index, block in enumerate(blocks):
             x = MBConv(
                 block,
@@ -247,17 +247,15 @@ class EfficientNet(nn.Module):
                 name=block.name,
             )(x, train=train)
             x = maps.record(block.name, x)
-        top = Conv(scale_features(TOP_FEATURES, self.width), dtype=self.dtype, name="top")
-        x = maps.record("top", nn.swish(norm("top_norm")(top(x))))
+        x = maps.record("top", run(x, "top", scale_features(TOP_FEATURES, self.width), (1, 1)))
         return maps.classify(
             x, self.num_classes, self.dropout_rate, self.dtype, train=train, features=features
         )
 
 
-def _batch_norm(module: Any, train: bool, name: str) -> Callable[[jax.Array], jax.Array]:
-    """Batch normalisation over photos and map, with the module's momentum, axis and dtype."""
-    norm = Norm(BN_EPSILON, module.bn_momentum, axis_name=module.axis_name, dtype=module.dtype)
-    return norm.layer(name, train=train)
+def _norm(module: Any) -> Norm:
+    """How a module normalises."""
+    return Norm(BN_EPSILON, module.bn_momentum, axis_name=module.axis_name, dtype=module.dtype)
 
 
 def _spec(name: str, variant: Variant) -> ModelSpec:

@@ -6,15 +6,15 @@ are most of its cost: they go through `skinjax.models.reductions`. Variances are
 by its number of places (Keras's running variance likewise, PyTorch's divides by one less).
 
 References:
-  Ioffe & Szegedy, Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift, ICML 2015.
+  Ioffe & Szegedy, Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift,
+  ICML 2015.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -25,14 +25,21 @@ from skinjax.models.layers import Conv
 from skinjax.models.reductions import sums_over_rows
 
 Statistics = tuple[jax.Array, jax.Array]
+Activation = Literal["none", "relu", "swish"]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def normalize_batch(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None = None
+    x: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    epsilon: float,
+    activation: Activation = "none",
+    axis_name: str | None = None,
 ) -> tuple[jax.Array, Statistics]:
-    """Normalises a batch by its own statistics.
+    """Normalises a batch by its own statistics, then activates.
 
+    One operation, so that nothing but its input is kept for the way back, where what lies between is computed anew.
     The gradient does not pass through the returned statistics, which are for running averages.
 
     Args:
@@ -40,19 +47,47 @@ def normalize_batch(
       scale: float32 [C].
       bias: float32 [C].
       epsilon: added to the variance.
+      activation: "none", "relu", or "swish" (z · sigmoid(z)).
       axis_name: mapped axis that the batch is spread over; None where it is whole.
 
     Returns:
-      (x - mean) / sqrt(variance + epsilon) · scale + bias, of the dtype of `x`, and mean and variance, float32 [C].
+      activation(z) with z = (x - mean) / sqrt(variance + epsilon) · scale + bias, of the dtype of `x`, and mean and
+      variance, float32 [C].
 
     Example:
-      >>> y, (mean, variance) = normalize_batch(
-      ...     jnp.array([1.0, 3.0]).reshape(2, 1, 1, 1), jnp.ones(1), jnp.zeros(1), 0.0
-      ... )
+      >>> x = jnp.array([1.0, 3.0]).reshape(2, 1, 1, 1)
+      >>> y, (mean, variance) = normalize_batch(x, jnp.ones(1), jnp.zeros(1), 0.0)
       >>> y.ravel().tolist(), mean.item(), variance.item()
       ([-1.0, 1.0], 2.0, 1.0)
+      >>> normalize_batch(x, jnp.ones(1), jnp.zeros(1), 0.0, "relu")[0].ravel().tolist()
+      [0.0, 1.0]
     """
-    return _normalize(x, scale, bias, epsilon, axis_name)[0]
+    return _normalize(x, scale, bias, epsilon, activation, axis_name)[0]
+
+
+def activate(z: jax.Array, activation: Activation) -> jax.Array:
+    """Applies an activation by its name.
+
+    Swish is z / (1 + exp(-z)) and not z times a sigmoid, of which XLA's CPU backend makes two passes over memory.
+    """
+    if activation == "none":
+        return z
+    return nn.relu(z) if activation == "relu" else z / _one_plus_exp(z)
+
+
+def _one_plus_exp(z: jax.Array) -> jax.Array:
+    """1 + exp(-z), kept finite; below -80 swish and its slope are 0 to float32 anyway."""
+    return 1 + jnp.exp(-jnp.maximum(z, -80))
+
+
+def _slope(z: jax.Array, activation: Activation) -> jax.Array | float:
+    """Derivative of the activation; that of the rectifier is 0 at 0."""
+    if activation == "none":
+        return 1.0
+    if activation == "relu":
+        return (z > 0).astype(z.dtype)
+    gate = 1 / _one_plus_exp(z)
+    return gate * (1 + z * (1 - gate))
 
 
 def _channel_means(sums: tuple[jax.Array, ...], places: int, axis_name: str | None) -> tuple[jax.Array, ...]:
@@ -65,40 +100,55 @@ def _places(x: jax.Array) -> int:
 
 
 def _normalize(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None
+    x: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    epsilon: float,
+    activation: Activation,
+    axis_name: str | None,
 ) -> tuple[tuple[jax.Array, Statistics], jax.Array]:
     sums = sums_over_rows(lambda rows: (rows, rows * rows), x)
     mean, mean_square = _channel_means(sums, _places(x), axis_name)
     variance = jnp.maximum(mean_square - mean * mean, 0)
     inverse = lax.rsqrt(variance + epsilon)
-    y = ((x - mean) * (inverse * scale) + bias).astype(x.dtype)
+    y = activate((x - mean) * (inverse * scale) + bias, activation).astype(x.dtype)
     return (y, (mean, variance)), inverse
 
 
 def _normalize_batch_fwd(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None
+    x: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    epsilon: float,
+    activation: Activation,
+    axis_name: str | None,
 ) -> tuple[tuple[jax.Array, Statistics], tuple[jax.Array, ...]]:
-    (y, (mean, variance)), inverse = _normalize(x, scale, bias, epsilon, axis_name)
-    return (y, (mean, variance)), (x, scale, mean, inverse)
+    (y, (mean, variance)), inverse = _normalize(x, scale, bias, epsilon, activation, axis_name)
+    return (y, (mean, variance)), (x, scale, bias, mean, inverse)
 
 
 def _normalize_batch_bwd(
     epsilon: float,
+    activation: Activation,
     axis_name: str | None,
     residuals: tuple[jax.Array, ...],
     gradients: tuple[jax.Array, Statistics],
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    x, scale, mean, inverse = residuals
+    x, scale, bias, mean, inverse = residuals
     change = gradients[0]
 
+    def before_activation(x: jax.Array, change: jax.Array) -> jax.Array:
+        return change * _slope((x - mean) * (inverse * scale) + bias, activation)
+
     def terms(rows: jax.Array, changes: jax.Array) -> tuple[jax.Array, jax.Array]:
+        changes = before_activation(rows, changes)
         return changes, changes * (rows - mean)
 
     sums = sums_over_rows(terms, x, change)
     d_bias, d_scale = (total.sum(axis=(0, 1)) for total in sums)
     mean_change, mean_product = _channel_means(sums, _places(x), axis_name)
     slope = inverse * inverse * mean_product
-    d_x = (scale * inverse) * (change - mean_change - (x - mean) * slope)
+    d_x = (scale * inverse) * (before_activation(x, change) - mean_change - (x - mean) * slope)
     return d_x.astype(x.dtype), d_scale * inverse, d_bias
 
 
@@ -123,8 +173,8 @@ class BatchNorm(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Normalises [N, H, W, C], by the batch's statistics in training and by the running ones else."""
+    def __call__(self, x: jax.Array, *, train: bool, activation: Activation = "none") -> jax.Array:
+        """Normalises [N, H, W, C], by the batch's statistics in training and by the running ones else; activates."""
         channels = (x.shape[-1],)
         scale = self.param("scale", nn.initializers.ones, channels) if self.use_scale else jnp.ones(channels)
         bias = self.param("bias", nn.initializers.zeros, channels)
@@ -132,9 +182,9 @@ class BatchNorm(nn.Module):
         var = self.variable("batch_stats", "var", jnp.ones, channels)
         if not train:
             factor = lax.rsqrt(var.value + self.epsilon) * scale
-            return ((x - mean.value) * factor + bias).astype(self.dtype)
+            return activate((x - mean.value) * factor + bias, activation).astype(self.dtype)
         axis_name = None if self.is_initializing() else self.axis_name
-        y, statistics = normalize_batch(x, scale, bias, self.epsilon, axis_name)
+        y, statistics = normalize_batch(x, scale, bias, self.epsilon, activation, axis_name)
         if not self.is_initializing():
             for running, value in zip((mean, var), statistics, strict=True):
                 running.value = self.momentum * running.value + (1 - self.momentum) * value
@@ -160,12 +210,10 @@ class Norm:
     axis_name: str | None = None
     dtype: Any = jnp.float32
 
-    def layer(self, name: str, *, train: bool) -> Callable[[jax.Array], jax.Array]:
-        """Makes the layer of this name, to be called inside of a compact Linen method."""
-        layer = BatchNorm(
-            self.epsilon, self.momentum, self.use_scale, self.axis_name, self.dtype, name=name
-        )
-        return functools.partial(layer, train=train)
+    def __call__(self, x: jax.Array, name: str, *, train: bool, activation: Activation = "none") -> jax.Array:
+        """Normalises and activates by the layer of this name; to be called inside of a compact Linen method."""
+        layer = BatchNorm(self.epsilon, self.momentum, self.use_scale, self.axis_name, self.dtype, name=name)
+        return layer(x, train=train, activation=activation)
 
 
 def conv_norm(
@@ -178,7 +226,7 @@ def conv_norm(
     train: bool,
     stride: int = 1,
     padding: str = "SAME",
-    activation: Callable[[jax.Array], jax.Array] | None = nn.relu,
+    activation: Activation = "relu",
 ) -> jax.Array:
     """Convolves without bias, normalises and activates.
 
@@ -193,11 +241,10 @@ def conv_norm(
       train: whether to normalise by the batch's own statistics.
       stride: step of both spatial axes.
       padding: "SAME" (TensorFlow's) or "VALID".
-      activation: applied last; None for none.
+      activation: applied last.
 
     Returns:
       Feature maps [N, H', W', features].
     """
     x = Conv(features, kernel_size, stride, padding, dtype=norm.dtype, name=name)(x)
-    x = norm.layer(f"{name}_norm", train=train)(x)
-    return x if activation is None else activation(x)
+    return norm(x, f"{name}_norm", train=train, activation=activation)

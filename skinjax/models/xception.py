@@ -62,7 +62,7 @@ MODULES: Mapping[str, Module] = {
     "block_04": Module((728, 728), stride=2),
     **{f"block_{number:02d}": Module((728, 728, 728)) for number in range(5, 13)},
     "block_13": Module((728, 1024), stride=2),
-    "block_14": Module((1536, 2048), residual=False),
+    "block_14": Module((1536, 2048), residual=False, first_rectifier=False),
 }
 
 
@@ -99,20 +99,26 @@ class Block(nn.Module):
                     x, f"conv_{number}", width, (3, 3), self.norm, train=train, stride=stride, padding="VALID"
                 )
             return x
+        if module.first_rectifier:
+            x = nn.relu(x)
         for number, width in enumerate(module.widths, 1):
-            if module.residual and (number > 1 or module.first_rectifier):
-                x = nn.relu(x)
+            rectified = number < len(module.widths) or not module.residual
             x = DepthwiseConv((3, 3), dtype=self.norm.dtype, name=f"depthwise_{number}")(x)
-            activation = None if module.residual else nn.relu
             x = conv_norm(
-                x, f"pointwise_{number}", width, (1, 1), self.norm, train=train, activation=activation
+                x,
+                f"pointwise_{number}",
+                width,
+                (1, 1),
+                self.norm,
+                train=train,
+                activation="relu" if rectified else "none",
             )
         if not module.residual:
             return x
         if module.stride != 1:
             x = max_pool(x, 3, module.stride, self.pool_padding)
             trunk = Conv(module.widths[-1], (1, 1), module.stride, dtype=self.norm.dtype, name="trunk")(trunk)
-            trunk = self.norm.layer("trunk_norm", train=train)(trunk)
+            trunk = self.norm(trunk, "trunk_norm", train=train)
         return x + trunk
 
 
