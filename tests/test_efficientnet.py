@@ -1,8 +1,5 @@
 import functools
-import importlib.util
-import json
 import math
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +10,6 @@ from jax import lax
 from skinjax.models import registry
 from skinjax.models.efficientnet import VARIANTS, Block, MBConv, plan_blocks
 from skinjax.models.layers import DropPath
-from skinjax.models.pretrained import load_pretrained
-from skinjax.models.timm_names import timm_names
 
 # Parameters and running statistics with 1,000 classes: Keras's counts without the 7 numbers of its
 # normalisation layer; nano's by the formula of its own table.
@@ -311,43 +306,3 @@ def test_bfloat16_computes_in_half_and_keeps_parameters_and_logits_in_single():
     assert {leaf.dtype for leaf in jax.tree.leaves(changed)} == {jnp.dtype("float32")}
     assert features.pop("logits").dtype == features.pop("pooled").dtype == jnp.float32
     assert {value.dtype for value in features.values()} == {jnp.dtype("bfloat16")}
-
-
-# Against timm, whose outputs are stored.
-
-GOLDEN = Path(__file__).parent / "golden"
-
-
-def timm_layout(shape):
-    """Kernel [k, k, in, out] as PyTorch's [out, in, k, k], dense [in, out] as [out, in]."""
-    return (shape[3], shape[2], shape[0], shape[1]) if len(shape) == 4 else shape[::-1]
-
-
-def test_equals_timm(tmp_path):
-    script = importlib.util.spec_from_file_location("make_efficientnet", GOLDEN / "make_efficientnet.py")
-    make = importlib.util.module_from_spec(script)
-    script.loader.exec_module(make)
-    expected = np.load(GOLDEN / "efficientnet_b0.npz")
-
-    model = registry.create("efficientnet_b0", make.NUM_CLASSES)
-    shapes = registry.variable_shapes(model)
-    header, buffers, end = {}, [], 0
-    for name, variable in timm_names(registry.spec("efficientnet_b0")).items():
-        leaf = functools.reduce(lambda tree, key: tree[key], variable.split("/"), shapes)
-        array = make.draw(name, timm_layout(leaf.shape))
-        header[name] = {"dtype": "F32", "shape": array.shape, "data_offsets": [end, end + array.nbytes]}
-        buffers.append(array.tobytes())
-        end += array.nbytes
-    text = json.dumps(header).encode()
-    path = tmp_path / "b0.safetensors"
-    path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(buffers))
-
-    variables = load_pretrained("efficientnet_b0", path, make.NUM_CLASSES)
-    features = jax.jit(functools.partial(model.apply, features=True))(variables, make.draw_images())
-    for name in ("block_00", "block_04", "block_15"):
-        value = np.moveaxis(np.asarray(features[name]), 3, 1)
-        for kind, axis in (("rows", 3), ("columns", 2)):
-            reference = expected[f"{name}_{kind}"]
-            np.testing.assert_allclose(value.mean(axis), reference, atol=1e-5 * np.abs(reference).max())
-    for name in ("pooled", "logits"):
-        np.testing.assert_allclose(features[name], expected[name], atol=1e-5 * np.abs(expected[name]).max())

@@ -9,7 +9,7 @@ import pytest
 
 from skinjax.models import registry
 from skinjax.models.pretrained import load_pretrained, load_with_report
-from skinjax.models.timm_names import timm_names
+from skinjax.models.torch_names import torch_names
 
 NANO = "efficientnet_nano"
 
@@ -129,7 +129,7 @@ def timm_arrays():
     """Nano's variables in timm's names and PyTorch's layout, with its counters."""
     variables = variables_of(NANO, 4)
     arrays = {}
-    for name, variable in timm_names(registry.spec(NANO)).items():
+    for name, variable in torch_names(registry.spec(NANO)).items():
         array = np.asarray(functools.reduce(lambda tree, key: tree[key], variable.split("/"), variables))
         arrays[name] = np.einsum("hwio->oihw", array) if array.ndim == 4 else array.T
     arrays["bn1.num_batches_tracked"] = np.array(7)

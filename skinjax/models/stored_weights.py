@@ -1,202 +1,110 @@
 """Weight files as they lie on disk: their arrays by name and shape first, values when they are wanted.
 
-Two formats are read: folders that Orbax wrote (skinjax's own checkpoints) and `.safetensors` files (timm's,
-PyTorch's). Nothing is unpickled or executed. Which array of a file is which variable of a network is not
-decided here.
+Read are folders that Orbax wrote (skinjax's own checkpoints), `.safetensors` files (timm's, Hugging Face's),
+PyTorch's `.pth` (zip archives, and the pickles that versions before 1.6 wrote) and Keras's `.h5`,
+`.weights.h5` and `.keras`. The content tells the format, not the name. Nothing is executed, no link out of a
+file is followed, and neither PyTorch nor Keras is needed. Which array of a file is which variable of a
+network is not decided here.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
-from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+from skinjax.models.stored_arrays import FORMATS, StoredWeights, UnreadableWeightsError, refusing
+from skinjax.models.stored_arrays import Shape as Shape
+from skinjax.models.stored_hdf5 import SIGNATURE as HDF5_SIGNATURE
+from skinjax.models.stored_keras import open_hdf5, open_keras_archive
+from skinjax.models.stored_orbax import open_orbax
+from skinjax.models.stored_safetensors import LONGEST_HEADER, open_safetensors
+from skinjax.models.stored_torch import MAGIC, open_torch_pickle, open_torch_zip
+from skinjax.models.stored_zip import StoredZip
 
-FORMATS = "an Orbax checkpoint folder or a .safetensors file"
-Shape = tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class StoredWeights:
-    """The table of contents of a weight file.
-
-    Attributes:
-      path: what was opened; of a folder of steps, the step's own folder.
-      kind: "orbax" or "safetensors".
-      shapes: shape of every array, by its name in the file.
-      read: gives the values of the arrays of these names.
-    """
-
-    path: Path
-    kind: str
-    shapes: Mapping[str, Shape]
-    read: Callable[[Iterable[str]], dict[str, np.ndarray]]
+_BY_SUFFIX = {
+    ".safetensors": ".safetensors file",
+    ".pth": "PyTorch file",
+    ".pt": "PyTorch file",
+    ".h5": "Keras file",
+    ".hdf5": "Keras file",
+    ".keras": "Keras archive",
+}
 
 
 def open_weights(path: str | Path) -> StoredWeights:
-    """Reads the table of contents of a weight file, whatever its format.
+    """Reads the table of contents of a weight file, whatever its format and name.
+
+    How arrays are called:
+
+    - Orbax: by their paths in the tree, like "params/stem/kernel".
+    - Safetensors: as in the file, like "blocks.0.0.conv_dw.weight".
+    - PyTorch: as in the state dict, without a prefix "module.", "model." or "_orig_mod." that all have. A
+      checkpoint's `state_dict_ema`, `model_ema`, `state_dict` or `model` is entered, the first that is there.
+    - Keras's `.h5`: "<layer>/<weight>", like "block1_conv1/kernel", in the order of layers.
+    - Keras's `.weights.h5` and `.keras`: by their paths, like "layers/conv2d_1/vars/0", numbers in numeric
+      order; `layer_names` has the layer's own name.
 
     Args:
-      path: a `.safetensors` file; or a folder: what Orbax saved a pytree into, a step of a checkpoint
-        manager, or the manager's folder, whose latest step is taken.
+      path: a file; or a folder: what Orbax saved a pytree into, a step of a checkpoint manager, or the
+        manager's folder, whose latest step is taken.
 
     Returns:
       Names, shapes, and a way to the values.
 
     Raises:
-      ValueError: nothing is there, the format is unknown, or the file is damaged.
+      ValueError: nothing is there, the format is unknown, or the file is damaged or wants to run something;
+        one sentence that begins with the path.
     """
     found = Path(path)
-    if not found.exists():
-        raise ValueError(f"{path} does not exist; pretrained weights want {FORMATS}")
-    if found.is_dir():
-        return _open_orbax(found)
-    if found.suffix == ".safetensors":
-        return _open_safetensors(found)
-    raise ValueError(f"{path} is of a format that is not read; pretrained weights want {FORMATS}")
+    with refusing(found, "weight file"):
+        if not found.exists():
+            raise UnreadableWeightsError(f"{path} does not exist; pretrained weights want {FORMATS}")
+        if found.is_dir():
+            stored = open_orbax(found)
+        elif not found.is_file():
+            raise UnreadableWeightsError(f"{path} is neither a file nor a folder; weights want {FORMATS}")
+        else:
+            stored = _open_file(found)
+    # Names end up in messages and logs.
+    for name in stored.shapes:
+        if not name.isprintable():
+            raise UnreadableWeightsError(f"{path} has an array whose name cannot be printed: {name[:100]}")
+    return stored
 
 
-# Safetensors: eight bytes of header length, a JSON header, the raw little-endian arrays one after another.
-
-_SAFETENSORS_DTYPES: dict[str, np.dtype[Any]] = {
-    "F64": np.dtype("<f8"),
-    "F32": np.dtype("<f4"),
-    "F16": np.dtype("<f2"),
-    "BF16": np.dtype("<u2"),
-    "I64": np.dtype("<i8"),
-    "I32": np.dtype("<i4"),
-    "I16": np.dtype("<i2"),
-    "I8": np.dtype("i1"),
-    "U8": np.dtype("u1"),
-    "BOOL": np.dtype("bool"),
-}
-
-
-def _open_safetensors(path: Path) -> StoredWeights:
-    size = path.stat().st_size
-    damaged = f"{path} is not a whole .safetensors file"
+def _open_file(path: Path) -> StoredWeights:
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > size - 8:
-            raise ValueError(f"{damaged}: its header wants {length} bytes and the file has {size}")
-        try:
-            header = json.loads(file.read(length))
-        except ValueError:
-            raise ValueError(f"{damaged}: its header is not JSON") from None
-    if not isinstance(header, dict):
-        raise ValueError(f"{damaged}: its header is not a table of arrays")
-    header.pop("__metadata__", None)
-    start = 8 + length
-    for name, entry in header.items():
-        try:
-            dtype, (begin, end) = _SAFETENSORS_DTYPES[entry["dtype"]], entry["data_offsets"]
-            fits = (
-                end - begin == math.prod(entry["shape"]) * dtype.itemsize
-                and 0 <= begin <= end <= size - start
-            )
-        except (KeyError, TypeError, ValueError):
-            fits = False
-        if not fits:
-            raise ValueError(f"{damaged}: its entry for {name} does not fit the file")
-
-    def read(names: Iterable[str]) -> dict[str, np.ndarray]:
-        values = {}
-        with path.open("rb") as file:
-            for name in names:
-                entry = header[name]
-                begin, end = entry["data_offsets"]
-                file.seek(start + begin)
-                raw = np.frombuffer(file.read(end - begin), _SAFETENSORS_DTYPES[entry["dtype"]])
-                if entry["dtype"] == "BF16":  # the upper half of a float32
-                    raw = (raw.astype(np.uint32) << 16).view(np.float32)
-                values[name] = raw.reshape(entry["shape"])
-        return values
-
-    shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
-    return StoredWeights(path, "safetensors", shapes, read)
+        head = file.read(512)
+    if head.startswith(HDF5_SIGNATURE):
+        return open_hdf5(path)
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _open_zip(path)
+    if head[:1] == b"\x80" and MAGIC in head[:32]:
+        return open_torch_pickle(path)
+    length = int.from_bytes(head[:8], "little")
+    if head[8:9] == b"{" and length <= LONGEST_HEADER:
+        return open_safetensors(path)
+    if head[257:262] == b"ustar":
+        raise UnreadableWeightsError(
+            f"{path} is a tar archive, which is how PyTorch before 0.1.10 saved and which is not read: "
+            "load it there and save it again"
+        )
+    expected = _BY_SUFFIX.get(path.suffix.lower())
+    if expected is not None:
+        size = path.stat().st_size
+        begins = (
+            f"with the bytes {head[:8].hex(' ')}, of which no such file is made" if head else "with nothing"
+        )
+        raise UnreadableWeightsError(f"{path} is not a whole {expected}: its {size} bytes begin {begins}")
+    raise UnreadableWeightsError(f"{path} is of a format that is not read; pretrained weights want {FORMATS}")
 
 
-# Orbax: a pytree in a folder; array names are the paths in the tree, joined by "/".
-
-
-def _open_orbax(path: Path) -> StoredWeights:
-    import orbax.checkpoint as ocp
-    from etils import epath
-
-    folder = _item_folder(path)
-    try:
-        # The handler, not a Checkpointer, which would warn that an item's folder has no metadata of a whole step.
-        tree = ocp.PyTreeCheckpointHandler().metadata(epath.Path(folder.absolute())).tree
-    except Exception as error:  # Orbax raises whatever its storage layers raise
-        raise ValueError(f"{path} is not a whole Orbax checkpoint: {str(error).splitlines()[0]}") from error
-    shapes = {name: tuple(leaf.shape) for name, leaf in _flatten(tree)}
-
-    def read(names: Iterable[str]) -> dict[str, np.ndarray]:
-        wanted = set(names)
-        item = _subtree(tree, wanted)
-        restore = _map_leaves(item, lambda _: ocp.RestoreArgs(restore_type=np.ndarray))
-        arguments = ocp.args.PyTreeRestore(item=item, restore_args=restore, partial_restore=True)
-        try:
-            # A handler of its own: one that has served a full tree refuses a part of it.
-            values = ocp.PyTreeCheckpointHandler().restore(epath.Path(folder.absolute()), args=arguments)
-        except Exception as error:
-            raise ValueError(f"{path} could not be read: {str(error).splitlines()[0]}") from error
-        return {name: np.asarray(leaf) for name, leaf in _flatten(values)}
-
-    return StoredWeights(folder, "orbax", shapes, read)
-
-
-def _item_folder(path: Path) -> Path:
-    """The folder that holds the tree of variables: this one, an item of a step, or of the latest step."""
-    if (path / "_METADATA").is_file():
-        return path
-    steps = sorted((child for child in path.iterdir() if child.name.isdigit()), key=lambda c: int(c.name))
-    step = steps[-1] if steps else path
-    if (step / "_METADATA").is_file():
-        return step
-    items = (
-        sorted(child for child in step.iterdir() if (child / "_METADATA").is_file()) if step.is_dir() else []
+def _open_zip(path: Path) -> StoredWeights:
+    with refusing(path, "PyTorch file or Keras archive"):
+        archive = StoredZip(path)
+    if "model.weights.h5" in archive.names:
+        return open_keras_archive(archive)
+    if any(name.split("/")[-1] == "data.pkl" for name in archive.names):
+        return open_torch_zip(archive)
+    raise UnreadableWeightsError(
+        f"{path} is a zip archive with neither PyTorch's data.pkl nor Keras's model.weights.h5 in it"
     )
-    if not items:
-        raise ValueError(f"{path} is not an Orbax checkpoint folder; pretrained weights want {FORMATS}")
-    if len(items) > 1:
-        names = ", ".join(item.name for item in items)
-        raise ValueError(f"{step} holds several trees ({names}): give the path of the one that is meant")
-    return items[0]
-
-
-def _flatten(tree: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Leaves of nested dicts and lists with their paths; empty places (None) are no leaves."""
-    if isinstance(tree, Mapping):
-        for key, value in tree.items():
-            yield from _flatten(value, f"{prefix}/{key}" if prefix else str(key))
-    elif isinstance(tree, list | tuple):
-        for index, value in enumerate(tree):
-            yield from _flatten(value, f"{prefix}/{index}" if prefix else str(index))
-    elif tree is not None:
-        yield prefix, tree
-
-
-def _subtree(tree: Any, wanted: set[str], prefix: str = "") -> dict[str, Any]:
-    """The part of nested dicts whose leaves are wanted."""
-    part = {}
-    for key, value in tree.items():
-        path = f"{prefix}/{key}" if prefix else str(key)
-        if isinstance(value, Mapping):
-            below = _subtree(value, wanted, path)
-            if below:
-                part[key] = below
-        elif path in wanted:
-            part[key] = value
-    return part
-
-
-def _map_leaves(tree: Mapping[str, Any], function: Callable[[Any], Any]) -> dict[str, Any]:
-    return {
-        key: _map_leaves(value, function) if isinstance(value, Mapping) else function(value)
-        for key, value in tree.items()
-    }

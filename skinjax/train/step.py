@@ -18,6 +18,7 @@ import optax
 from flax import linen as nn
 
 from skinjax.augment import augment
+from skinjax.models.compilation import compiler_options
 from skinjax.models.pixels import normalize
 from skinjax.models.registry import ModelSpec
 from skinjax.train.losses import cross_entropy, weighted_mean
@@ -111,7 +112,9 @@ def compiled_train_step(
     The state's buffers are given to the result: do not use a state again after stepping from it.
     """
     return jax.jit(
-        functools.partial(train_step, model, spec, weight_decay, learning_rate_decay), donate_argnums=0
+        functools.partial(train_step, model, spec, weight_decay, learning_rate_decay),
+        donate_argnums=0,
+        compiler_options=compiler_options(),
     )
 
 
@@ -123,4 +126,4 @@ def compiled_predict(model: nn.Module, spec: ModelSpec) -> Callable[[Any, jax.Ar
         logits = model.apply(variables, normalize(images, spec), train=False)
         return logits.astype(jnp.float32)
 
-    return jax.jit(predict)
+    return jax.jit(predict, compiler_options=compiler_options())
