@@ -54,7 +54,7 @@ def average_pool(
 def max_pool(x: jax.Array, size: int, stride: int, padding: str | Pads = "SAME") -> jax.Array:
     """Takes the largest value of every window; the padding is never the largest.
 
-    Where several values of a window are the largest, they share the gradient evenly.
+    Where several values of a window are the largest, the first has the gradient.
 
     Args:
       x: feature maps [N, H, W, C].
@@ -79,47 +79,43 @@ def _max_pool(x: jax.Array, size: int, stride: int, pads: Pads) -> jax.Array:
 
 def _max_pool_fwd(
     x: jax.Array, size: int, stride: int, pads: Pads
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    largest = _max_pool(x, size, stride, pads)
-    return largest, (x, largest)
+) -> tuple[jax.Array, tuple[tuple[int, ...], jax.Array]]:
+    """Keeps which view won, the first of equals.
+
+    Comparing values on the way back would not do: XLA may compute them anew there, and round them otherwise.
+    """
+    views = _views(x, size, stride, pads, -math.inf)
+    largest, winner = views[0], jnp.zeros(views[0].shape, jnp.int8)
+    for number, view in enumerate(views[1:], 1):
+        winner = jnp.where(view > largest, jnp.int8(number), winner)
+        largest = jnp.maximum(largest, view)
+    return largest, (x.shape, winner)
 
 
 def _max_pool_bwd(
-    size: int, stride: int, pads: Pads, residuals: tuple[jax.Array, jax.Array], gradient: jax.Array
+    size: int, stride: int, pads: Pads, residuals: tuple[tuple[int, ...], jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array]:
     """Row p = stride q + r of the padded map stood in the windows q - m, at their row r + stride m.
 
     So each of the stride² phases of the map looks at a few shifted views of the windows' results.
     """
-    x, largest = residuals
-    equal = [view == largest for view in _views(x, size, stride, pads, -math.inf)]
-    ties = functools.reduce(jnp.add, (value.astype(jnp.float32) for value in equal))
-    share = (gradient.astype(jnp.float32) / ties).astype(x.dtype)
-    (batch, height, width, channels), (rows, columns) = x.shape, largest.shape[1:3]
+    (batch, height, width, channels), winner = residuals
+    rows, columns = winner.shape[1:3]
     phase_rows, phase_columns = -(-(height + pads[0][0]) // stride), -(-(width + pads[1][0]) // stride)
     reach = (size - 1) // stride
     border = ((0, 0, 0), (reach, phase_rows - rows, 0), (reach, phase_columns - columns, 0), (0, 0, 0))
-    largest = lax.pad(largest, jnp.asarray(math.inf, x.dtype), border)
-    share = lax.pad(share, jnp.zeros((), x.dtype), border)
-    grown = (
-        (0, 0, 0),
-        (pads[0][0], phase_rows * stride - height - pads[0][0], 0),
-        (pads[1][0], phase_columns * stride - width - pads[1][0], 0),
-        (0, 0, 0),
-    )
-    padded = lax.pad(x, jnp.asarray(-math.inf, x.dtype), grown)
-    padded = padded.reshape(batch, phase_rows, stride, phase_columns, stride, channels)
+    winner = lax.pad(winner, jnp.int8(-1), border)
+    share = lax.pad(gradient, jnp.zeros((), gradient.dtype), border)
     phases = []
     for row in range(stride):
         for column in range(stride):
-            values = padded[:, :, row, :, column]
-            total = jnp.zeros(values.shape, jnp.float32)
-            for m in range(-(-(size - row) // stride)):
-                for n in range(-(-(size - column) // stride)):
+            total = jnp.zeros((batch, phase_rows, phase_columns, channels), gradient.dtype)
+            for m, i in enumerate(range(row, size, stride)):
+                for n, j in enumerate(range(column, size, stride)):
                     top, left = reach - m, reach - n
                     window = (slice(None), slice(top, top + phase_rows), slice(left, left + phase_columns))
-                    total = total + jnp.where(values == largest[window], share[window], 0)
-            phases.append(total.astype(x.dtype))
+                    total = total + jnp.where(winner[window] == i * size + j, share[window], 0)
+            phases.append(total)
     woven = jnp.stack(phases, axis=3).reshape(batch, phase_rows, phase_columns, stride, stride, channels)
     woven = woven.transpose(0, 1, 3, 2, 4, 5).reshape(
         batch, phase_rows * stride, phase_columns * stride, channels
