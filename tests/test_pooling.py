@@ -26,9 +26,7 @@ def test_max_pool_and_its_gradient_equal_xla_s(size, window, stride, padding):
 
     def theirs(x):
         pads = padding if isinstance(padding, str) else ((0, 0), *padding, (0, 0))
-        return lax.reduce_window(
-            x, -jnp.inf, lax.max, (1, window, window, 1), (1, stride, stride, 1), pads
-        )
+        return lax.reduce_window(x, -jnp.inf, lax.max, (1, window, window, 1), (1, stride, stride, 1), pads)
 
     ours, pullback = jax.vjp(lambda x: max_pool(x, window, stride, padding), x)
     expected, their_pullback = jax.vjp(theirs, x)

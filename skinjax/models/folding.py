@@ -52,7 +52,9 @@ def _fold(
             continue
         norm = params[name]
         factor = lax.rsqrt(values["var"] + spec.bn_epsilon) * norm.get("scale", 1.0)
-        kernel = params[convolution]["kernel"] * factor  # output channels are the last axis, of depthwise kernels too
+        kernel = (
+            params[convolution]["kernel"] * factor
+        )  # output channels are the last axis, of depthwise kernels too
         params[convolution] = {**params[convolution], "kernel": kernel}
         params[name] = {
             **{key: jnp.ones_like(value) for key, value in norm.items() if key == "scale"},
@@ -66,7 +68,7 @@ def _fold(
 
 
 def _convolution_before(name: str, spec: ModelSpec) -> str:
-    """Name of the convolution whose output the normalisation reads; a name that there is not, where it reads another."""
+    """Name of the convolution whose output the normalisation reads; no layer's name where it reads something else."""
     if spec.family == "densenet" and name != "stem_norm":
         return "bottleneck" if name == "conv_norm" else ""
     return name.removesuffix("_norm")

@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
-from jax import lax
 
-from skinjax.models import branches, features, inception_v3, pooling, registry
+from skinjax.models import features, pooling, registry
 from skinjax.models.pretrained import load_pretrained, load_with_report
 from skinjax.models.torch_names import from_torch, reason_to_leave_out, torch_names
 
@@ -143,18 +142,8 @@ def double(monkeypatch):
 
     Which side of a rectifier's kink a value near 0 falls on is rounding. In single precision a dozen do otherwise
     than in double, each changes gradients by up to 1e-2, and that would hide an error.
-
-    `max_pool` finds a window's largest value again by comparing, and in double precision XLA may have rounded the two
-    differently, so that the gradient is lost. Where that was seen, in the Inception networks, XLA's own pooling stands
-    in for it.
     """
 
-    def max_pool(x, size, stride, padding):
-        least = np.array(-np.inf, x.dtype)
-        return lax.reduce_window(x, least, lax.max, (1, size, size, 1), (1, stride, stride, 1), padding)
-
-    for module in (inception_v3, branches):
-        monkeypatch.setattr(module, "max_pool", max_pool)
     wide = types.SimpleNamespace(**{**vars(jnp), "float32": jnp.float64})
     for module in (features, pooling):
         monkeypatch.setattr(module, "jnp", wide)
