@@ -1,55 +1,83 @@
-"""Every backbone beside its twin in timm/PyTorch: forward with one photo and with eight, and a training step.
+"""Every backbone beside its twins in timm/PyTorch and Keras on JAX: forward, one photo and eight, and a training step.
 
-    python -m benchmarks.models    # all, at their own sizes: about half an hour on two cores
-    python -m benchmarks.models --backbones efficientnet_b0 --rounds 5
+    python -m benchmarks.models                                    # all, at their own sizes: an hour on two cores
+    python -m benchmarks.models --backbones efficientnet_b0 --rounds 5 --keras_rounds 0
 
-Needs the `peers` extra. On CPU both compute in float32, PyTorch eager with channels_last; on a GPU ours in bfloat16
-and PyTorch under autocast, channels_last and torch.compile. The two are timed in turn, round by round; the speed is
-the median over the rounds of their time over ours (above 1: ours is faster). Compilation is timed once and not
-counted. Memory is what XLA says the program needs beside its arguments; PyTorch's is not told.
+Needs the `peers` extra. On a CPU all compute in float32, PyTorch eager with channels_last; on a GPU ours and Keras's
+in bfloat16 and PyTorch under autocast, channels_last and torch.compile. Each lives in a process of its own (side by
+side in one, they spoil each other's heap), and they take turns: a round is three runs of each, the first not
+timed. A speed is the median over the rounds of the peer's time over ours (above 1: ours is faster). Building,
+tracing and compiling are timed once and not counted.
 
-As the experiments do, a run on Linux wants glibc's huge pages, for both:
+Memory is what the process held at its peak beyond what it held before the network was built: parameters, optimizer,
+photos, activations, scratch. On a CPU that is resident memory, compilation included; on a GPU what the framework has
+allocated.
 
-    GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=2000000000:glibc.malloc.trim_threshold=2000000000
+Like the experiments, it starts itself again with glibc's huge pages, for all three.
 """
 
 import argparse
 import contextlib
+import dataclasses
+import json
 import os
+import platform
+import re
 import statistics
+import subprocess
+import sys
 import time
+import warnings
 from collections.abc import Callable
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
 
+import experiments  # noqa: F401  (starts Python again with huge pages)
 from skinjax.models.compilation import compiler_options
 from skinjax.models.registry import create, init_variables, spec
-from tests.peers.adapters import import_timm
+from tests.peers.adapters import import_keras, import_timm
 
-PEERS = {
-    "efficientnet_b0": "tf_efficientnet_b0",
-    "efficientnet_b3": "tf_efficientnet_b3",
-    "efficientnet_b6": "tf_efficientnet_b6",
-    "inception_v3_torch": "inception_v3",
-    "inception_resnet_v2_torch": "inception_resnet_v2",
-    "xception_torch": "legacy_xception",
-    "densenet121": "densenet121",
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A backbone's names in timm and Keras, and the photos of its training step."""
+
+    timm: str
+    keras: str
+    step_batch: int = 8
+
+
+ROWS = {
+    "efficientnet_b0": Row("tf_efficientnet_b0", "EfficientNetB0"),
+    "efficientnet_b3": Row("tf_efficientnet_b3", "EfficientNetB3"),
+    "efficientnet_b6": Row("tf_efficientnet_b6", "EfficientNetB6", step_batch=2),
+    "inception_v3_torch": Row("inception_v3", "InceptionV3"),
+    "inception_resnet_v2_torch": Row("inception_resnet_v2", "InceptionResNetV2"),
+    "xception_torch": Row("legacy_xception", "Xception"),
+    "densenet121_torch": Row("densenet121", "DenseNet121"),
 }
 CLASSES, RATE, MOMENTUM = 1000, 0.001, 0.9
 GPU = jax.default_backend() == "gpu"
+DTYPE = jnp.bfloat16 if GPU else jnp.float32
+
+Program = Callable[[], Any]
+Options = dict[str, str]
 
 
-def ours(name: str, images: np.ndarray, train: bool) -> tuple[Callable[[], Any], float, float]:
-    """The compiled program, seconds to trace and compile it, and MiB of its scratch memory."""
-    model = create(name, CLASSES, dtype=jnp.bfloat16 if GPU else jnp.float32)
+def skinjax_program(name: str, images: np.ndarray, train: bool) -> Program:
+    """Our forward pass or training step, compiled."""
+    model = create(name, CLASSES, dtype=DTYPE)
     variables = init_variables(model, jax.random.key(0))
-    photos, labels = jnp.asarray(images), jnp.arange(len(images)) % CLASSES
+    if not train:
+        return _forward(lambda v, x: model.apply(v, x), variables, images, compiler_options())
 
-    def loss(params: Any, stats: Any, key: jax.Array) -> Any:
+    def apply(params: Any, stats: Any, photos: jax.Array, key: jax.Array) -> Any:
         logits, changed = model.apply(
             {"params": params, "batch_stats": stats},
             photos,
@@ -57,48 +85,71 @@ def ours(name: str, images: np.ndarray, train: bool) -> tuple[Callable[[], Any],
             mutable=["batch_stats"],
             rngs={"dropout": key},
         )
-        losses = -jax.nn.log_softmax(logits)[jnp.arange(len(images)), labels]
-        return losses.mean(), changed["batch_stats"]
+        return logits, changed["batch_stats"]
 
-    def step(params: Any, stats: Any, trace: Any, key: jax.Array) -> Any:
-        gradients, stats = jax.grad(loss, has_aux=True)(params, stats, key)
-        trace = jax.tree.map(lambda v, g: MOMENTUM * v + g, trace, gradients)
-        return jax.tree.map(lambda p, v: p - RATE * v, params, trace), stats, trace
+    return _step(apply, variables["params"], variables["batch_stats"], images, compiler_options())
 
-    options = compiler_options()
-    start = time.perf_counter()
+
+def keras_program(name: str, images: np.ndarray, train: bool) -> Program:
+    """The same of Keras on JAX: its network as a function, in the same loop."""
+    keras = import_keras()
+    keras.config.set_dtype_policy("mixed_bfloat16" if GPU else "float32")
+    make = getattr(keras.applications, ROWS[name].keras)
+    model = make(weights=None, classes=CLASSES, classifier_activation=None, input_shape=images.shape[1:])
+    kinds = model.trainable_variables, model.non_trainable_variables
+    params, others = ([jnp.copy(variable.value) for variable in kind] for kind in kinds)
     if not train:
-        forward = jax.jit(lambda v, x: model.apply(v, x), compiler_options=options)
-        compiled = forward.lower(variables, photos).compile()
-        seconds = time.perf_counter() - start
-        return lambda: jax.block_until_ready(compiled(variables, photos)), seconds, _scratch(compiled)
-    params, stats = variables["params"], variables["batch_stats"]
-    state = [params, stats, jax.tree.map(jnp.zeros_like, params)]
-    lowered = jax.jit(step, donate_argnums=(0, 1, 2), compiler_options=options).lower(
-        *state, jax.random.key(0)
-    )
-    compiled = lowered.compile()
-    seconds = time.perf_counter() - start
+        predict = lambda v, x: model.stateless_call(*v, x, training=False)[0]  # noqa: E731
+        return _forward(predict, (params, others), images, {})
+
+    def apply(params: Any, others: Any, photos: jax.Array, key: jax.Array) -> Any:
+        return model.stateless_call(params, others, photos, training=True)
+
+    return _step(apply, params, others, images, {})
+
+
+def _forward(
+    apply: Callable[..., jax.Array], variables: Any, images: np.ndarray, options: Options
+) -> Program:
+    photos = jnp.asarray(images)
+    compiled = jax.jit(apply, compiler_options=options).lower(variables, photos).compile()
+    return lambda: jax.block_until_ready(compiled(variables, photos))
+
+
+def _step(
+    apply: Callable[..., Any], params: Any, others: Any, images: np.ndarray, options: Options
+) -> Program:
+    photos, labels = jnp.asarray(images), jnp.arange(len(images)) % CLASSES
+
+    def loss(params: Any, others: Any, key: jax.Array) -> Any:
+        logits, others = apply(params, others, photos, key)
+        return -jax.nn.log_softmax(logits.astype(jnp.float32))[jnp.arange(len(images)), labels].mean(), others
+
+    def step(params: Any, others: Any, trace: Any, key: jax.Array) -> Any:
+        gradients, others = jax.grad(loss, has_aux=True)(params, others, key)
+        trace = jax.tree.map(lambda v, g: MOMENTUM * v + g, trace, gradients)
+        return jax.tree.map(lambda p, v: p - RATE * v, params, trace), others, trace
+
+    state = [params, others, jax.tree.map(jnp.zeros_like, params)]
+    key = jax.random.key(0)
+    jitted = jax.jit(step, donate_argnums=(0, 1, 2), compiler_options=options)
+    compiled = jitted.lower(*state, key).compile()
 
     def run() -> None:
-        state[:] = compiled(*state, jax.random.key(1))
+        state[:] = compiled(*state, key)
         jax.block_until_ready(state)
 
-    return run, seconds, _scratch(compiled)
+    return run
 
 
-def _scratch(compiled: Any) -> float:
-    return float(compiled.memory_analysis().temp_size_in_bytes) / 2**20
-
-
-def theirs(name: str, images: np.ndarray, train: bool) -> Callable[[], Any]:
+def timm_program(name: str, images: np.ndarray, train: bool) -> Program:
     """The same in PyTorch."""
-    timm = import_timm()
+    import torch
+
+    torch.set_num_threads(os.cpu_count() or 1)
     device = "cuda" if GPU else "cpu"
-    model: Any = timm.create_model(PEERS[name], num_classes=CLASSES).to(
-        device, memory_format=torch.channels_last
-    )
-    model = model.train() if train else model.eval()
+    model: Any = import_timm().create_model(ROWS[name].timm, num_classes=CLASSES)
+    model = model.to(device, memory_format=torch.channels_last).train(train)
     program = torch.compile(model) if GPU else model
     photos = torch.from_numpy(images).permute(0, 3, 1, 2).to(device)
     labels = (torch.arange(len(images)) % CLASSES).to(device)
@@ -121,49 +172,143 @@ def theirs(name: str, images: np.ndarray, train: bool) -> Callable[[], Any]:
     return run
 
 
-def compare(name: str, batch: int, size: int, train: bool, rounds: int) -> None:
-    """Prints a row of the table."""
-    images = np.random.default_rng(0).standard_normal((batch, size, size, 3)).astype(np.float32)
-    mine, seconds, scratch = ours(name, images, train)
-    peer = theirs(name, images, train)
-    times: tuple[list[float], list[float]] = ([], [])
-    for index in range(rounds + 2):
-        for program, kept in zip((mine, peer), times, strict=True):
+PROGRAMS = {"skinjax": skinjax_program, "timm": timm_program, "keras": keras_program}
+
+
+def serve(library: str, name: str, batch: str, size: str, train: str) -> None:
+    """A worker: builds a program, then runs it when told to, answering in lines of JSON on standard output."""
+    replies, sys.stdout = sys.stdout, sys.stderr
+    _IMPORTS[library]()
+    before = _peak_memory(library)
+    images = (
+        np.random.default_rng(0).standard_normal((int(batch), int(size), int(size), 3)).astype(np.float32)
+    )
+    start = time.perf_counter()
+    program = PROGRAMS[library](name, images, bool(int(train)))
+    program()
+    print(json.dumps(time.perf_counter() - start), file=replies, flush=True)
+    for _ in sys.stdin:
+        program()
+        times = []
+        for _ in range(2):
             start = time.perf_counter()
             program()
-            if index > 1:  # two rounds to warm up
-                kept.append(1000 * (time.perf_counter() - start))
-    speeds = [b / a for a, b in zip(*times, strict=True)]
-    print(
-        f"| {name} | {'step' if train else 'forward'} | {batch} × {size}² | {statistics.median(times[0]):.0f} | "
-        f"{statistics.median(times[1]):.0f} | {statistics.median(speeds):.2f} ({min(speeds):.2f} to "
-        f"{max(speeds):.2f}) | {seconds:.1f} | {scratch:.0f} |",
-        flush=True,
-    )
+            times.append(1000 * (time.perf_counter() - start))
+        print(json.dumps([sum(times) / 2, _peak_memory(library) - before]), file=replies, flush=True)
+
+
+_IMPORTS = {"skinjax": lambda: None, "timm": import_timm, "keras": import_keras}
+
+
+def _peak_memory(library: str) -> float:
+    """The most MiB that this process has held so far."""
+    if not GPU:
+        held = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+        assert held is not None
+        return int(held[1]) / 1024
+    if library == "timm":
+        import torch
+
+        return float(torch.cuda.max_memory_allocated()) / 2**20
+    return float(jax.devices()[0].memory_stats()["peak_bytes_in_use"]) / 2**20
+
+
+class Worker:
+    """A program in a process of its own."""
+
+    def __init__(self, library: str, *arguments: object) -> None:
+        command = [sys.executable, "-m", "benchmarks.models", "--serve", library, *map(str, arguments)]
+        environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "KERAS_BACKEND": "jax"}
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        )
+        self.seconds: float = self._reply()
+        self.times: list[float] = []
+        self.memory = 0.0
+
+    def run(self) -> None:
+        """Runs the program three times and keeps the mean time of the last two, in ms."""
+        assert self._process.stdin is not None
+        print(file=self._process.stdin, flush=True)
+        milliseconds, self.memory = self._reply()
+        self.times.append(milliseconds)
+
+    def stop(self) -> None:
+        """Ends the process."""
+        self._process.communicate()
+
+    def _reply(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the worker has ended: {self._process.args}")
+        return json.loads(line)
+
+
+def compare(name: str, batch: int, size: int, train: bool, options: argparse.Namespace) -> None:
+    """Prints a row of the table."""
+    libraries = ["skinjax", "timm", *(["keras"] if options.keras_rounds else [])]
+    workers = [Worker(library, name, batch, size, int(train)) for library in libraries]
+    for index in range(options.rounds):
+        for worker in workers[: 2 if index >= options.keras_rounds else 3]:
+            worker.run()
+    for worker in workers:
+        worker.stop()
+    ours = workers[0]
+    speeds = [[b / a for a, b in zip(ours.times, peer.times, strict=False)] for peer in workers[1:]]
+    cells = [
+        name.removesuffix("_torch"),
+        "step" if train else "forward",
+        f"{batch} × {size}²",
+        " / ".join(f"{statistics.median(worker.times):.0f}" for worker in workers),
+        *(f"{statistics.median(s):.2f} ({min(s):.2f} to {max(s):.2f})" for s in speeds),
+        " / ".join(f"{worker.seconds:.0f}" for worker in workers),
+        " / ".join(f"{worker.memory:.0f}" for worker in workers),
+    ]
+    print("| " + " | ".join(cells) + " |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--backbones", nargs="+", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--backbones", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--keras_rounds", type=int, default=3, help="0 leaves Keras out")
     parser.add_argument(
         "--size", type=int, help="rows and columns of the photos; default: the backbone's own"
     )
     parser.add_argument("--batches", type=int, nargs="*", default=[1, 8], help="photos of the forward passes")
-    parser.add_argument("--step_batch", type=int, default=8, help="photos of the training step; 0 for none")
+    parser.add_argument("--step_batch", type=int, help="photos of the training step; 0 for none")
+    parser.add_argument("--serve", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(os.cpu_count() or 1)
+    warnings.simplefilter("ignore")
+    if options.serve:
+        serve(*options.serve)
+        return
+    versions = ", ".join(f"{name} {version(name)}" for name in ("jax", "torch", "timm", "keras"))
+    device = jax.devices()[0].device_kind if GPU else f"{os.cpu_count()} cores, {platform.machine()}"
     print(
-        f"jax {jax.__version__}, torch {torch.__version__}, {jax.devices()[0].platform}, {options.rounds} rounds\n"
+        f"{date.today()}; {device}; Python {platform.python_version()}, {versions}; {DTYPE.__name__}; ",
+        end="",
     )
-    print("| backbone | what | photos | ours, ms | timm, ms | speed (range) | compiling, s | scratch, MiB |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(f"{options.rounds} rounds, {options.keras_rounds} with Keras\n")
+    both = "skinjax / timm / keras" if options.keras_rounds else "skinjax / timm"
+    speeds = (
+        "speed to timm (range) | speed to Keras (range)" if options.keras_rounds else "speed to timm (range)"
+    )
+    print(f"| backbone | what | photos | ms, {both} | {speeds} | until run once, s | peak memory, MiB |")
+    print("|---|---|---|---|---|---|---|" + ("---|" if options.keras_rounds else ""))
     for name in options.backbones:
         size = options.size or spec(name).image_size
         for batch in options.batches:
-            compare(name, batch, size, False, options.rounds)
-        if options.step_batch:
-            compare(name, options.step_batch, size, True, options.rounds)
+            compare(name, batch, size, False, options)
+        step_batch = ROWS[name].step_batch if options.step_batch is None else options.step_batch
+        if step_batch:
+            compare(name, step_batch, size, True, options)
 
 
 if __name__ == "__main__":

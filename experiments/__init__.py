@@ -17,7 +17,8 @@ _TUNABLES = (
 def _use_huge_pages() -> None:
     """Replaces this process by the same command with `GLIBC_TUNABLES` set; does nothing where that is done."""
     command = sys.orig_argv
-    runs_a_script = "-m" in command and command[command.index("-m") + 1].startswith("experiments.")
+    module = command[command.index("-m") + 1] if "-m" in command else ""
+    runs_a_script = module.startswith(("experiments.", "benchmarks."))
     if runs_a_script and sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
         os.execve(sys.executable, [sys.executable, *command[1:]], os.environ | {"GLIBC_TUNABLES": _TUNABLES})
 
