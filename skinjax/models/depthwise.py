@@ -31,6 +31,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from skinjax.models.reductions import add_rows
+
 Pads = tuple[tuple[int, int], tuple[int, int]]
 Pair = tuple[int, int]
 
@@ -256,13 +258,13 @@ def _kernel_gradient(
     k_h, k_w = kernel.shape[:2]
     padded = _pad(x, *pads)
 
-    def add_row(row: jax.Array, sums: list[jax.Array]) -> list[jax.Array]:
+    def add_row(row: int | jax.Array, sums: list[jax.Array]) -> list[jax.Array]:
         band = lax.dynamic_slice_in_dim(padded, row * strides[0], k_h, axis=1)
         line = lax.dynamic_slice_in_dim(gradient, row, 1, axis=1).astype(wide)
         views = [_view(band, 0, j, (k_h, columns), (1, strides[1])).astype(wide) for j in range(k_w)]
         return [total + line * view for total, view in zip(sums, views, strict=True)]
 
     start = [jnp.zeros((batch, k_h, columns, channels), wide) for _ in range(k_w)]
-    sums = lax.fori_loop(0, rows, add_row, start)
+    sums = add_rows(rows, add_row, start)
     taps = jnp.stack([total.sum(axis=(0, 2)) for total in sums], axis=1)
     return taps[:, :, None, :].astype(kernel.dtype)

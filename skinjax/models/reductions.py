@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 Terms = Callable[..., tuple[jax.Array, ...]]
+Sums = TypeVar("Sums")
 
 
 def sums_over_rows(terms: Terms, *maps: jax.Array) -> tuple[jax.Array, ...]:
@@ -56,11 +58,38 @@ def _loop(terms: Terms, *maps: jax.Array) -> tuple[jax.Array, ...]:
     def row(index: int | jax.Array) -> tuple[jax.Array, ...]:
         return terms(*(_wide(lax.dynamic_index_in_dim(x, index, axis=1, keepdims=False)) for x in maps))
 
-    def add(index: jax.Array, sums: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def add(index: int | jax.Array, sums: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         return tuple(total + term for total, term in zip(sums, row(index), strict=True))
 
     start = tuple(jnp.zeros(leaf.shape, leaf.dtype) for leaf in jax.eval_shape(row, 0))
-    sums: tuple[jax.Array, ...] = lax.fori_loop(0, maps[0].shape[1], add, start)
+    return add_rows(maps[0].shape[1], add, start)
+
+
+def add_rows(rows: int, add: Callable[[int | jax.Array, Sums], Sums], start: Sums) -> Sums:
+    """Folds `sums = add(row, sums)` over rows, four in a turn of the loop: sums are read and written once a turn.
+
+    A turn's rows must be fetched one by one: XLA's CPU backend would write out a slice of several that is used more
+    than once. There are always two turns or more: of a single one it makes no loop, and then a slow reduction.
+
+    Args:
+      rows: how many there are, at least 1.
+      add: adds the row of this number.
+      start: what the first row is added to.
+
+    Returns:
+      The sums after the last row.
+    """
+    turn = min(4, max(1, rows // 2))
+
+    def add_turn(first: int | jax.Array, sums: Sums, count: int = turn) -> Sums:
+        for offset in range(count):
+            sums = add(first + offset, sums)
+        return sums
+
+    rest = rows % turn
+    sums: Sums = lax.fori_loop(
+        0, rows // turn, lambda index, sums: add_turn(index * turn, sums), add_turn(rows - rest, start, rest)
+    )
     return sums
 
 
