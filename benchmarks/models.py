@@ -5,9 +5,10 @@
 
 Needs the `peers` extra. On a CPU all compute in float32, PyTorch eager with channels_last; on a GPU ours and Keras's
 in bfloat16 and PyTorch under autocast, channels_last and torch.compile. Each lives in a process of its own (side by
-side in one, they spoil each other's heap), and they take turns: a round is three runs of each, the first not
-timed. A speed is the median over the rounds of the peer's time over ours (above 1: ours is faster). Building,
-tracing and compiling are timed once and not counted.
+side in one, they spoil each other's heap), and they take turns: in a round each runs for 0.5 seconds untimed and
+for 0.6 timed, or once. All of it is started anew three times, since the heap of one process may serve it better than
+that of the next. A speed is the median over the rounds of the peer's time over ours (above 1: ours is faster).
+Building, tracing and compiling are timed once and not counted.
 
 Memory is what the process held at its peak beyond what it held before the network was built: parameters, optimizer,
 photos, activations, scratch. On a CPU that is resident memory, compilation included; on a GPU what the framework has
@@ -26,6 +27,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -188,13 +190,18 @@ def serve(library: str, name: str, batch: str, size: str, train: str) -> None:
     program()
     print(json.dumps(time.perf_counter() - start), file=replies, flush=True)
     for _ in sys.stdin:
+        _repeat(program, seconds=0.5)
+        milliseconds = 1000 * _repeat(program, seconds=0.6)
+        print(json.dumps([milliseconds, _peak_memory(library) - before]), file=replies, flush=True)
+
+
+def _repeat(program: Program, seconds: float) -> float:
+    """Runs a program for so long, once at least; the mean time of a run, in seconds."""
+    runs, start = 0, time.perf_counter()
+    while (spent := time.perf_counter() - start) < seconds or not runs:
         program()
-        times = []
-        for _ in range(2):
-            start = time.perf_counter()
-            program()
-            times.append(1000 * (time.perf_counter() - start))
-        print(json.dumps([sum(times) / 2, _peak_memory(library) - before]), file=replies, flush=True)
+        runs += 1
+    return spent / runs
 
 
 _IMPORTS = {"skinjax": lambda: None, "timm": import_timm, "keras": import_keras}
@@ -216,9 +223,14 @@ def _peak_memory(library: str) -> float:
 class Worker:
     """A program in a process of its own."""
 
-    def __init__(self, library: str, *arguments: object) -> None:
+    def __init__(self, cache: str, library: str, *arguments: object) -> None:
         command = [sys.executable, "-m", "benchmarks.models", "--serve", library, *map(str, arguments)]
-        environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "KERAS_BACKEND": "jax"}
+        environment = os.environ | {
+            "KERAS_BACKEND": "jax",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            "JAX_COMPILATION_CACHE_DIR": cache,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        }
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -228,15 +240,14 @@ class Worker:
             env=environment,
         )
         self.seconds: float = self._reply()
-        self.times: list[float] = []
         self.memory = 0.0
 
-    def run(self) -> None:
-        """Runs the program three times and keeps the mean time of the last two, in ms."""
+    def run(self) -> float:
+        """Runs the program for a while; the mean time of a run, in ms."""
         assert self._process.stdin is not None
         print(file=self._process.stdin, flush=True)
         milliseconds, self.memory = self._reply()
-        self.times.append(milliseconds)
+        return float(milliseconds)
 
     def stop(self) -> None:
         """Ends the process."""
@@ -253,22 +264,31 @@ class Worker:
 def compare(name: str, batch: int, size: int, train: bool, options: argparse.Namespace) -> None:
     """Prints a row of the table."""
     libraries = ["skinjax", "timm", *(["keras"] if options.keras_rounds else [])]
-    workers = [Worker(library, name, batch, size, int(train)) for library in libraries]
-    for index in range(options.rounds):
-        for worker in workers[: 2 if index >= options.keras_rounds else 3]:
-            worker.run()
-    for worker in workers:
-        worker.stop()
-    ours = workers[0]
-    speeds = [[b / a for a, b in zip(ours.times, peer.times, strict=False)] for peer in workers[1:]]
+    times: dict[str, list[float]] = {library: [] for library in libraries}
+    building: list[float] = []
+    memory: list[float] = []
+    with tempfile.TemporaryDirectory() as cache:
+        for start in range(options.starts):
+            used = libraries if not start else libraries[:2]
+            workers = [Worker(cache, library, name, batch, size, int(train)) for library in used]
+            for index in range(options.rounds):
+                for library, worker in zip(used, workers, strict=True):
+                    if library != "keras" or index < options.keras_rounds:
+                        times[library].append(worker.run())
+            for worker in workers:
+                worker.stop()
+            building = building or [worker.seconds for worker in workers]
+            memory = memory or [worker.memory for worker in workers]
+    ours = times["skinjax"]
+    speeds = [[b / a for a, b in zip(ours, times[peer], strict=False)] for peer in libraries[1:]]
     cells = [
         name.removesuffix("_torch"),
         "step" if train else "forward",
         f"{batch} × {size}²",
-        " / ".join(f"{statistics.median(worker.times):.0f}" for worker in workers),
+        " / ".join(f"{statistics.median(times[library]):.0f}" for library in libraries),
         *(f"{statistics.median(s):.2f} ({min(s):.2f} to {max(s):.2f})" for s in speeds),
-        " / ".join(f"{worker.seconds:.0f}" for worker in workers),
-        " / ".join(f"{worker.memory:.0f}" for worker in workers),
+        " / ".join(f"{seconds:.0f}" for seconds in building),
+        " / ".join(f"{held:.0f}" for held in memory),
     ]
     print("| " + " | ".join(cells) + " |", flush=True)
 
@@ -276,8 +296,9 @@ def compare(name: str, batch: int, size: int, train: bool, options: argparse.Nam
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backbones", nargs="+", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--keras_rounds", type=int, default=3, help="0 leaves Keras out")
+    parser.add_argument("--rounds", type=int, default=5, help="of a start")
+    parser.add_argument("--starts", type=int, default=3, help="processes one after the other")
+    parser.add_argument("--keras_rounds", type=int, default=2, help="of the first start; 0 leaves Keras out")
     parser.add_argument(
         "--size", type=int, help="rows and columns of the photos; default: the backbone's own"
     )
@@ -295,7 +316,7 @@ def main() -> None:
         f"{date.today()}; {device}; Python {platform.python_version()}, {versions}; {DTYPE.__name__}; ",
         end="",
     )
-    print(f"{options.rounds} rounds, {options.keras_rounds} with Keras\n")
+    print(f"{options.starts} × {options.rounds} rounds, {options.keras_rounds} with Keras\n")
     both = "skinjax / timm / keras" if options.keras_rounds else "skinjax / timm"
     speeds = (
         "speed to timm (range) | speed to Keras (range)" if options.keras_rounds else "speed to timm (range)"

@@ -1,16 +1,22 @@
 """Floor 5: experiments, each run as `python -m experiments.<name> --flag=value` from the checkout.
 
-On Linux a script first starts itself again with glibc's allocator set to use huge pages. XLA allocates its scratch
-memory anew every step, and most of the system time of a training step on CPU is the kernel handing it out in pages of
-4 KiB: with huge pages a step is 1.3 times as fast (benchmarks/results/ground.md). A `GLIBC_TUNABLES` of the
+On Linux a script first starts itself again with glibc's allocator set to use huge pages and a single arena. XLA
+allocates its scratch memory anew every step, and most of the system time of a training step on CPU is the kernel
+handing it out in pages of 4 KiB: with huge pages a step is 1.3 times as fast (benchmarks/results/ground.md), and
+with one arena 1.2 times again. Benchmarks are started in the same way. A `GLIBC_TUNABLES` of the
 user's own is left alone.
 """
 
 import os
 import sys
 
-_TUNABLES = (
-    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=2000000000:glibc.malloc.trim_threshold=2000000000"
+_TUNABLES = ":".join(
+    (
+        "glibc.malloc.hugetlb=1",
+        "glibc.malloc.arena_max=1",  # the scratch memory of one step serves the next, whichever thread asks for it
+        "glibc.malloc.mmap_threshold=2000000000",
+        "glibc.malloc.trim_threshold=2000000000",
+    )
 )
 
 

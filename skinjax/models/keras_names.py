@@ -142,7 +142,7 @@ def _ranks(names: Iterable[str]) -> dict[str, str]:
     """Of numbered names the class and rank: {"conv2d_8": "conv2d#1", "conv2d_7": "conv2d#0"}."""
     numbered: dict[str, list[tuple[int, str]]] = {}
     for name in set(names):
-        if match := _NUMBERED.fullmatch(name):
+        if match := _NUMBERED.fullmatch(name.rsplit("/", 1)[-1]):  # the last part, in a model within a model
             base = "conv2d" if match[1].startswith("conv") else match[1].replace("batchn", "batch_n")
             numbered.setdefault(base, []).append((int(match[2] or 0), name))
     return {

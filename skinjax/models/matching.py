@@ -7,6 +7,7 @@ the same arrays, so each has a row of its own, and a file of the one world is re
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -46,12 +47,14 @@ class Match:
       left_out: the arrays that are no variables, with the reason.
       pixels: "mean", "var" and "count" of Keras's normalisation of pixels, by their names in the file.
       scales: names of scales that the backbone does without and that must therefore be 1.
+      note: of which layer the head is, if its name does not tell, or "".
     """
 
     by_variable: Mapping[str, str]
     left_out: Mapping[str, str]
     pixels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scales: tuple[str, ...] = ()
+    note: str = ""
 
 
 class DoubledError(ValueError):
@@ -121,13 +124,32 @@ def match(stored: StoredWeights, spec: ModelSpec) -> Match:
         elif variable is not None and variable.endswith("/scale") and spec.name == _UNIT_SCALES:
             scales.append(name)
             left_out[name] = f"a scale of 1, which {spec.name} does without"
-        elif (variable or name) in by_variable:
-            raise DoubledError(
-                f"{variable} stands in it twice, as {by_variable[variable or name]} and as {name}"
-            )
+        elif (variable := variable or name) in by_variable:
+            raise DoubledError(f"{variable} stands in it twice, as {by_variable[variable]} and as {name}")
         else:
-            by_variable[variable or name] = name
-    return Match(by_variable, left_out, pixels, tuple(scales))
+            by_variable[variable] = name
+    note = _find_head(stored, spec, by_variable)
+    return Match(by_variable, left_out, pixels, tuple(scales), note)
+
+
+def _find_head(stored: StoredWeights, spec: ModelSpec, by_variable: dict[str, str]) -> str:
+    """Takes a layer for the head that has another name, as in networks that were given new classes; says so.
+
+    It is the head if the file has no other, no other array is without a variable, and it is a dense layer of
+    the backbone's features.
+    """
+    kernel, bias = f"params/{spec.head}/kernel", f"params/{spec.head}/bias"
+    nameless = [name for variable, name in by_variable.items() if name == variable]
+    if kernel in by_variable or bias in by_variable or len(nameless) != 2:
+        return ""
+    nameless.sort(key=lambda name: len(stored.shapes[name]))
+    layers = {re.split(r"[./][^./]*$", name)[0] for name in nameless}
+    shapes = [network_shape(stored, bias, name) for name in nameless]
+    if len(layers) > 1 or shapes[1][:1] != (spec.feature_width,) or shapes[0] != shapes[1][1:]:
+        return ""
+    for variable, name in zip((bias, kernel), nameless, strict=True):
+        by_variable[variable] = by_variable.pop(name)
+    return f"the layer {layers.pop()} was taken for the head"
 
 
 def _names(stored: StoredWeights, spec: ModelSpec) -> tuple[Mapping[str, str], Callable[[str], str | None]]:

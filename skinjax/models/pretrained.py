@@ -17,14 +17,16 @@ Which files a backbone reads:
 * DenseNet: Keras's, timm's and torchvision's.
 
 Arrays cannot tell everything. timm's `efficientnet_b0` without the `tf_` has the same arrays as `tf_efficientnet_b0`
-and gives nonsense here, since it pads otherwise and its normalisation has another epsilon. A checkpoint folder
-of `xception` is one of `xception_torch`, too.
+and gives nonsense here, since it pads otherwise and its normalisation has another epsilon; its names on the Hub are
+refused, as are those of weights that read pixels otherwise, but a file on disk does not tell. A checkpoint folder of
+`xception` is one of `xception_torch`, too.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from skinjax.models import matching, registry
+from skinjax.models import hub, matching, registry
 from skinjax.models.keras_pixels import stem_factors
 from skinjax.models.matching import Match
 from skinjax.models.nearest import nearest_backbones
@@ -43,6 +45,11 @@ from skinjax.models.stored_arrays import Shape, StoredWeights
 from skinjax.models.stored_weights import open_weights
 
 _LOG = logging.getLogger(__name__)
+# Repositories of timm's whose arrays have the names and shapes of a backbone here that computes something else.
+_OTHERWISE = {
+    r"hf:timm/efficientnet_": "pads otherwise (take a repository of timm's tf_efficientnet)",
+    r"hf:timm/tf_efficientnet_\w+\.ap_": "reads pixels of mean 0.5 and deviation 0.5",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +118,10 @@ def load_with_report(
     """
     spec = registry.spec(name)
     model = registry.create(name, num_classes)
-    stored = open_weights(_local(path))
+    for repository, difference in _OTHERWISE.items():
+        if re.match(repository, str(path)):
+            raise ValueError(f"{path} has arrays like those of {name}, but {difference}")
+    stored = open_weights(hub.fetch(str(path)) if str(path).startswith(hub.PREFIX) else path)
     shapes = _flatten(registry.variable_shapes(model))
     wanted = {variable: tuple(leaf.shape) for variable, leaf in shapes.items()}
     head = {variable for variable in wanted if variable.split("/")[1] == spec.head}
@@ -134,7 +144,7 @@ def load_with_report(
         variable: _finite(path, file_name, matching.network_values(stored, variable, values.pop(file_name)))
         for variable, file_name in used.items()
     }
-    notes = [stored.note] if stored.note else []
+    notes = [note for note in (stored.note, matched.note) if note]
     if matching.world(stored) == "Keras" and spec.family == "efficientnet":
         notes += _take_pixels_in(path, stored, spec, matched, filled)
     arrays = {variable: jnp.asarray(value) for variable, value in filled.items()}
@@ -146,14 +156,6 @@ def load_with_report(
         stored.path, stored.kind, tuple(used.values()), left_out, tuple(sorted(new)), tuple(notes)
     )
     return variables, report
-
-
-def _local(path: str | Path) -> str | Path:
-    if not str(path).startswith("hf:"):
-        return path
-    from skinjax.models.hub import fetch
-
-    return fetch(str(path))
 
 
 def _flatten(tree: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +14,8 @@ FORMATS = (
     "an Orbax checkpoint folder, a PyTorch .pth, a Keras .h5, .weights.h5 or .keras, or a .safetensors file"
 )
 Shape = tuple[int, ...]
+_PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "network.", "backbone.")
+_Entry = TypeVar("_Entry")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,22 +64,46 @@ def refusing(path: str | Path, what: str) -> Iterator[None]:
 
     Raises:
       UnreadableWeightsError: anything was raised inside. Its kind does not matter: of bytes that are not what
-        they should be, parsers raise what they happen to stumble over.
+        they should be, parsers raise what they happen to stumble over. Only what the operating system refuses is
+        told as such.
 
     Example:
       >>> with refusing("b0.h5", "Keras file"):
-      ...   raise OSError("Unable to open file.\n(truncated file)")
+      ...   raise ValueError("its root is no group.\n(byte 96)")
       Traceback (most recent call last):
-      skinjax.models.stored_arrays.UnreadableWeightsError: b0.h5 is not a whole Keras file: Unable to open file
+      skinjax.models.stored_arrays.UnreadableWeightsError: b0.h5 is not a whole Keras file: its root is no group
     """
     try:
         yield
     except UnreadableWeightsError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise UnreadableWeightsError(f"{path} cannot be read: {error.strerror}") from error
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = "a part of it is missing" if isinstance(error, LookupError) else lines[0][:200].rstrip(". ")
         raise UnreadableWeightsError(f"{path} is not a whole {what}: {reason}") from error
+
+
+def without_prefix(table: Mapping[str, _Entry]) -> tuple[dict[str, _Entry], str]:
+    """Leaves off what modules around a network put before the names of all its arrays.
+
+    Args:
+      table: by name. `n_averaged`, which PyTorch's `AveragedModel` adds without a prefix, does not count.
+
+    Returns:
+      The table by the shorter names, and what was left off, for `StoredWeights.note`.
+
+    Example:
+      >>> without_prefix({"module.net.fc.weight": 1, "module.net.fc.bias": 2, "n_averaged": 3})
+      ({'fc.weight': 1, 'fc.bias': 2, 'n_averaged': 3}, 'the prefix module.net. of all names was left off')
+    """
+    names = [name for name in table if name != "n_averaged"]
+    whole = ""
+    for _ in range(4):  # as deep as anyone nests
+        whole += next((p for p in _PREFIXES if names and all(n.startswith(whole + p) for n in names)), "")
+    note = f"the prefix {whole} of all names was left off" if whole else ""
+    return {name.removeprefix(whole): entry for name, entry in table.items()}, note
 
 
 def from_bfloat16(halves: np.ndarray) -> np.ndarray:

@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from skinjax.models.stored_arrays import StoredWeights, from_bfloat16, refusing
+from skinjax.models.stored_arrays import StoredWeights, from_bfloat16, refusing, without_prefix
 
-LONGEST_HEADER = 100_000_000  # the format's own limit, in bytes
+LONGEST_HEADER = 8 << 20  # bytes; a network of a thousand arrays has an eighth of a megabyte
 _KIND = ".safetensors file"
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
@@ -41,7 +41,7 @@ def open_safetensors(path: Path) -> StoredWeights:
       path: the file.
 
     Returns:
-      Kind "safetensors"; names as in the file, in its header's order.
+      Kind "safetensors"; names as in the file but for a prefix of all, in its header's order.
 
     Raises:
       UnreadableWeightsError: the header is damaged, does not fit the file, or names a type that is not read.
@@ -65,6 +65,7 @@ def open_safetensors(path: Path) -> StoredWeights:
             end = behind
         if start + end != size:
             raise ValueError(f"its arrays want {start + end} bytes and the file has {size}")
+        header, note = without_prefix(header)
 
     def read(names: Iterable[str]) -> dict[str, np.ndarray]:
         wanted = {name: header[name] for name in names}
@@ -79,7 +80,7 @@ def open_safetensors(path: Path) -> StoredWeights:
         return values
 
     shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
-    return StoredWeights(path, "safetensors", shapes, read)
+    return StoredWeights(path, "safetensors", shapes, read, note=note)
 
 
 def _header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:

@@ -82,6 +82,12 @@ ALLOWED = {
     "torch._utils _rebuild_tensor_v2",
     "torch.nn.parameter Parameter",
     *(f"{module} {name}" for module in ("torch", "torch.cuda") for name in _STORAGE_TYPES),
+    # What training scripts keep beside the arrays: their flags, and the best score as a number of numpy's.
+    "argparse Namespace",
+    "_codecs encode",
+    "numpy dtype",
+    "numpy.core.multiarray scalar",
+    "numpy._core.multiarray scalar",
 }
 
 
@@ -95,11 +101,11 @@ def as_key(key: Any) -> Any:
       The key.
 
     Raises:
-      ValueError: it is none of text, bytes, number, None or a short tuple of them.
+      ValueError: it is none of text, bytes, number of 64 bits or None.
     """
-    # A tuple of tuples of tuples, each twice, takes forever to hash.
-    flat = key if isinstance(key, tuple) else (key,)
-    if len(flat) > 8 or not all(isinstance(part, str | int | float | bytes | None) for part in flat):
+    # A tuple of tuples of tuples, each twice, takes forever to hash; long numbers may all have one hash.
+    short = isinstance(key, int) and key.bit_length() < 64
+    if not short and not isinstance(key, str | float | bytes | None):
         raise ValueError(f"it has a key of a kind that is not read ({type(key).__name__})")
     return key
 
@@ -112,7 +118,8 @@ def result_of(function: Named, arguments: tuple[Any, ...]) -> Any:
       arguments: what it is called with; a list of pairs for an OrderedDict is used up.
 
     Returns:
-      A dict for an OrderedDict, a `Tensor` for PyTorch's tensors and parameters, a tuple for a Size.
+      A dict for an OrderedDict, a `Tensor` for PyTorch's tensors and parameters, a tuple for a Size, an empty dict
+      for what is beside the arrays.
 
     Raises:
       ValueError: the arguments are not such as PyTorch writes, or the tensor does not lie within its storage.
@@ -140,6 +147,8 @@ def result_of(function: Named, arguments: tuple[Any, ...]) -> Any:
         return arguments[0]
     if name == "device":
         return None
+    if name in ("Namespace", "encode", "dtype", "scalar"):
+        return {}
     raise ValueError(f"it calls {name}")
 
 

@@ -18,7 +18,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from skinjax.models.stored_arrays import StoredWeights, UnreadableWeightsError, from_bfloat16, refusing
+from skinjax.models.stored_arrays import (
+    StoredWeights,
+    UnreadableWeightsError,
+    from_bfloat16,
+    refusing,
+    without_prefix,
+)
 from skinjax.models.stored_pickle import (
     LONGEST_PICKLE,
     ForbiddenError,
@@ -33,8 +39,10 @@ MAGIC = _MAGIC_NUMBER.to_bytes(10, "little")
 _PROTOCOL_VERSION = 1001
 _KIND = "PyTorch file"
 # Averaged weights first: where a file has them, they are the ones its figures were measured with.
-_ENTRIES = ("state_dict_ema", "model_ema", "state_dict", "model")
-_PREFIXES = ("module.", "model.", "_orig_mod.")
+_ENTRIES = (
+    *("state_dict_ema", "ema_state_dict", "model_ema", "ema"),
+    *("state_dict", "model_state_dict", "model"),
+)
 
 
 def open_torch_zip(archive: StoredZip) -> StoredWeights:
@@ -147,7 +155,7 @@ def _state_dict(path: Path, content: Any) -> tuple[dict[str, Tensor], str]:
     """The tensors of a state dict or of the checkpoint around it, and what was chosen there."""
     notes = []
     for _ in range(3):  # as deep as anyone nests; a table may contain itself
-        entry = next((name for name in _ENTRIES if _is_table(content, name)), None)
+        entry = _entry(content)
         if entry is None:
             break
         notes.append(f"its entry {entry} was taken, of {_entries(content)}")
@@ -161,10 +169,8 @@ def _state_dict(path: Path, content: Any) -> tuple[dict[str, Tensor], str]:
         )
     if not all(isinstance(name, str) for name in tensors):
         raise ValueError("it has an array whose name is not a text")
-    while prefix := next((p for p in _PREFIXES if all(name.startswith(p) for name in tensors)), None):
-        notes.append(f"the prefix {prefix} of all names was left off")
-        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return tensors, "; ".join(notes)
+    tensors, note = without_prefix(tensors)
+    return tensors, "; ".join([*notes, note] if note else notes)
 
 
 def _entries(content: Mapping[Any, Any]) -> str:
@@ -172,8 +178,19 @@ def _entries(content: Mapping[Any, Any]) -> str:
     return f"{names[:200]}…" if len(names) > 200 else names or "none"
 
 
-def _is_table(content: Any, name: str) -> bool:
-    return isinstance(content, dict) and isinstance(content.get(name), dict)
+def _entry(content: Any) -> Any:
+    """The name of the entry that holds the state dict, or the table that it is in; None if `content` is it."""
+    if not isinstance(content, dict):
+        return None
+    tables = {name: entry for name, entry in content.items() if isinstance(entry, dict)}
+    for name in _ENTRIES:
+        if name in tables:
+            return name
+    of_tensors = [
+        name for name, table in tables.items() if any(isinstance(value, Tensor) for value in table.values())
+    ]
+    alone = len(of_tensors) == 1 and not any(isinstance(value, Tensor) for value in content.values())
+    return of_tensors[0] if alone else None
 
 
 def _check_sizes(path: Path, tensors: Mapping[str, Tensor], sizes: Mapping[str, int]) -> None:

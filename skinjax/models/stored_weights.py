@@ -20,15 +20,6 @@ from skinjax.models.stored_safetensors import LONGEST_HEADER, open_safetensors
 from skinjax.models.stored_torch import MAGIC, open_torch_pickle, open_torch_zip
 from skinjax.models.stored_zip import StoredZip
 
-_BY_SUFFIX = {
-    ".safetensors": ".safetensors file",
-    ".pth": "PyTorch file",
-    ".pt": "PyTorch file",
-    ".h5": "Keras file",
-    ".hdf5": "Keras file",
-    ".keras": "Keras archive",
-}
-
 
 def open_weights(path: str | Path) -> StoredWeights:
     """Reads the table of contents of a weight file, whatever its format and name.
@@ -36,9 +27,9 @@ def open_weights(path: str | Path) -> StoredWeights:
     How arrays are called:
 
     - Orbax: by their paths in the tree, like "params/stem/kernel".
-    - Safetensors: as in the file, like "blocks.0.0.conv_dw.weight".
-    - PyTorch: as in the state dict, without a prefix "module.", "model." or "_orig_mod." that all have. A
-      checkpoint's `state_dict_ema`, `model_ema`, `state_dict` or `model` is entered, the first that is there.
+    - Safetensors and PyTorch: as in the state dict, like "blocks.0.0.conv_dw.weight", without a prefix
+      "module.", "model.", "_orig_mod.", "net.", "network." or "backbone." that all have. Of a PyTorch checkpoint
+      the averaged weights are taken, else the plain ones, by the entries' usual names; else its only state dict.
     - Keras's `.h5`: "<layer>/<weight>", like "block1_conv1/kernel", in the order of layers.
     - Keras's `.weights.h5` and `.keras`: by their paths, like "layers/conv2d_1/vars/0", numbers in numeric
       order; `layer_names` has the layer's own name.
@@ -88,14 +79,8 @@ def _open_file(path: Path) -> StoredWeights:
             f"{path} is a tar archive, which is how PyTorch before 0.1.10 saved and which is not read: "
             "load it there and save it again"
         )
-    expected = _BY_SUFFIX.get(path.suffix.lower())
-    if expected is not None:
-        size = path.stat().st_size
-        begins = (
-            f"with the bytes {head[:8].hex(' ')}, of which no such file is made" if head else "with nothing"
-        )
-        raise UnreadableWeightsError(f"{path} is not a whole {expected}: its {size} bytes begin {begins}")
-    raise UnreadableWeightsError(f"{path} is of a format that is not read; pretrained weights want {FORMATS}")
+    found = f"begins with {head[:24]!r}, which no format that is read does" if head else "is empty"
+    raise UnreadableWeightsError(f"{path} {found}; pretrained weights want {FORMATS}")
 
 
 def _open_zip(path: Path) -> StoredWeights:

@@ -103,6 +103,8 @@ def reason_to_leave_out(name: str) -> str | None:
     """
     if name.endswith("num_batches_tracked"):
         return "PyTorch's count of batches, which nothing here needs"
+    if name == "n_averaged":
+        return "PyTorch's count of averaged models, which nothing here needs"
     if name.startswith("AuxLogits."):
         return "the auxiliary classifier's, which serves training only and is not built here"
     return None
