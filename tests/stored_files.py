@@ -1,4 +1,4 @@
-"""Weight files written without the libraries whose formats they are, for tests of reading them."""
+"""Weight files written without the libraries whose formats they are, and what tests of reading them share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,33 @@ from unittest import mock
 import h5py
 import numpy as np
 
+from skinjax.models.stored_weights import StoredWeights, open_weights
+
 Array = np.ndarray
+RNG = np.random.default_rng(0)
+WEIGHTS = {
+    "conv.weight": RNG.normal(size=(4, 3, 2, 2)).astype(np.float32),
+    "norm.running_mean": RNG.normal(size=4).astype(np.float32),
+    "head.weight": RNG.normal(size=(5, 4)).astype(np.float32),
+}
+KERAS = {
+    "conv2d_1": {"conv2d_1/kernel:0": np.ones((2, 2, 3, 4), np.float32)},
+    "pool": {},
+    "bn_1": {
+        "bn_1/gamma:0": np.arange(4, dtype=np.float32),
+        "bn_1/moving_variance:0": np.full(4, 2, np.float32),
+    },
+    "predictions": {"predictions/kernel:0": np.eye(4, 5, dtype=np.float32)},
+}
+KERAS3 = {
+    "layers/conv2d": ("stem", [np.ones((3, 3, 3, 2), np.float32)]),
+    "layers/conv2d_10": ("last", [np.full((2, 2), 10, np.float32), np.zeros(2, np.float32)]),
+    "layers/conv2d_2": ("middle", [np.full((2, 2), 2, np.float32)]),
+    "layers/activation": ("relu", []),
+    "layers/seq/layers/dense": ("", [np.arange(6, dtype=np.float16).reshape(2, 3)]),
+    "optimizer": ("adam", [np.array(3), np.ones((2, 2), np.float32)]),
+}
+PEERS = "is not installed: pip install 'skinjax[peers]'"
 STORAGE_TYPES = {
     "float64": "DoubleStorage",
     "float32": "FloatStorage",
@@ -30,6 +56,43 @@ STORAGE_TYPES = {
     "bool": "BoolStorage",
     "bfloat16": "BFloat16Storage",
 }
+
+
+def assert_holds(stored: StoredWeights, arrays: dict[str, Array]) -> None:
+    """Holds these arrays and no others, in their types."""
+    assert stored.shapes == {name: array.shape for name, array in arrays.items()}
+    values = stored.read(arrays)
+    assert set(values) == set(arrays)
+    for name, array in arrays.items():
+        assert values[name].dtype == array.dtype, name
+        assert values[name].dtype.isnative
+        np.testing.assert_array_equal(values[name], array)
+
+
+def attempt(path: Path) -> str | None:
+    """Opens and reads a whole file; the sentence if it is refused. Nothing but a ValueError may come of it."""
+    try:
+        stored = open_weights(path)
+        values = stored.read(stored.shapes)
+    except ValueError as error:
+        return str(error)
+    assert {name: array.shape for name, array in values.items()} == stored.shapes
+    return None
+
+
+def refusal(path: Path) -> str:
+    """The sentence that opening, or else reading, a file ends with, without the path."""
+    sentence = attempt(path)
+    assert sentence is not None
+    assert sentence.startswith(f"{path} ")
+    assert sentence.isprintable()
+    return sentence.removeprefix(f"{path} ")
+
+
+def bfloat16(array: Array) -> tuple[Array, Array]:
+    """The upper halves of float32, and the float32 that they stand for."""
+    halves = (array.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    return halves, (halves.astype(np.uint32) << 16).view(np.float32)
 
 
 class Storage:
@@ -204,8 +267,8 @@ def write_keras_legacy(
 
 
 def write_keras3(
-    path: Path | io.BytesIO, layers: dict[str, tuple[str, list[Array]]], **options: object
-) -> None:
+    path: Path | io.BytesIO, layers: dict[str, tuple[str, list[Array]]] = KERAS3, **options: object
+) -> Path | io.BytesIO:
     """As `Model.save_weights("x.weights.h5")` writes since Keras 3: name and variables by the object's path."""
     with h5py.File(path, "w") as file:
         file.create_group("vars").attrs["name"] = "functional"
@@ -215,9 +278,10 @@ def write_keras3(
                 group.attrs["name"] = name
             for number, value in enumerate(variables):
                 group.create_dataset(str(number), data=value, **options)
+    return path
 
 
-def write_keras_archive(path: Path, layers: dict[str, tuple[str, list[Array]]]) -> Path:
+def write_keras_archive(path: Path, layers: dict[str, tuple[str, list[Array]]] = KERAS3) -> Path:
     """As `Model.save("x.keras")` writes."""
     weights = io.BytesIO()
     write_keras3(weights, layers)

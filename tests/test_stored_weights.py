@@ -12,7 +12,6 @@ import pytest
 from skinjax.models import hub
 from skinjax.models.stored_weights import open_weights
 
-
 _spec = importlib.util.spec_from_file_location("stored_files", Path(__file__).with_name("stored_files.py"))
 files = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(files)
@@ -22,12 +21,12 @@ _spec.loader.exec_module(files)
 def whole_files(tmp_path):
     content = {name: files.tensor(array) for name, array in files.WEIGHTS.items()}
     return {
-        "zip": (write_zip(tmp_path / "a", {"state_dict": content}), 250),
-        "pickle": (write_pickle(tmp_path / "b", content), 1000),
+        "zip": (files.write_torch_zip(tmp_path / "a", {"state_dict": content}), 250),
+        "pickle": (files.write_torch_pickle(tmp_path / "b", content), 1000),
         "safetensors": (files.write_safetensors(tmp_path / "c", files.WEIGHTS), 500),
         "legacy": (files.write_keras_legacy(tmp_path / "d.h5", files.KERAS), 1000),
-        "keras3": (_write_keras3(tmp_path / "e.h5"), 1000),
-        "archive": (files.write_keras_archive(tmp_path / "f.keras", files.KERAS3), 250),
+        "keras3": (files.write_keras3(tmp_path / "e.h5"), 1000),
+        "archive": (files.write_keras_archive(tmp_path / "f.keras"), 250),
     }
 
 
@@ -58,8 +57,10 @@ def test_cut_and_changed_files_are_refused_or_read(tmp_path, whole_files, kind):
 
 def test_what_is_no_weight_file(tmp_path):
     contents = {
-        "empty": b"",
         "text": b"These are not the weights that you are looking for.\n" * 20,
+        "page.pth": b"<html>Sign in</html>",
+        "pointer.safetensors": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+        "long.safetensors": (9 << 20).to_bytes(8, "little") + b"{" + bytes(100),
         "json": b'{"weights": []}',
         "brace": b"weights {\n" * 100,
         "zeros": bytes(1000),
@@ -68,16 +69,10 @@ def test_what_is_no_weight_file(tmp_path):
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-        assert files.refusal(tmp_path / name).startswith(
-            "is of a format that is not read; pretrained weights want an Orbax"
-        )
-    (tmp_path / "x.pth").write_bytes(b"<html>Sign in</html>")
-    assert files.refusal(tmp_path / "x.pth") == (
-        "is not a whole PyTorch file: its 20 bytes begin with the bytes 3c 68 74 6d 6c 3e 53 69, "
-        "of which no such file is made"
-    )
-    (tmp_path / "x.h5").write_bytes(b"")
-    assert files.refusal(tmp_path / "x.h5") == "is not a whole Keras file: its 0 bytes begin with nothing"
+        found = f"begins with {content[:24]!r}, which no format that is read does"
+        assert files.refusal(tmp_path / name).startswith(f"{found}; pretrained weights want an Orbax")
+    (tmp_path / "empty.h5").write_bytes(b"")
+    assert files.refusal(tmp_path / "empty.h5").startswith("is empty; pretrained weights want an Orbax")
     (tmp_path / "tar.pth").write_bytes(b"tensors".ljust(257, b"\0") + b"ustar" + bytes(250))
     assert "PyTorch before 0.1.10" in files.refusal(tmp_path / "tar.pth")
     with zipfile.ZipFile(tmp_path / "arrays.npz", "w") as archive:
@@ -88,6 +83,7 @@ def test_what_is_no_weight_file(tmp_path):
     assert files.refusal(tmp_path / "folder.pth").startswith("is not an Orbax checkpoint folder")
     os.mkfifo(tmp_path / "pipe")
     assert "neither a file nor a folder" in files.refusal(tmp_path / "pipe")
+    assert files.refusal(tmp_path / ("x" * 300)) == "cannot be read: File name too long"
 
 
 def test_a_file_that_changes_after_it_was_opened(tmp_path, whole_files):
@@ -97,7 +93,7 @@ def test_a_file_that_changes_after_it_was_opened(tmp_path, whole_files):
         with pytest.raises(ValueError, match="is not a whole"):
             stored.read(stored.shapes)
         path.unlink()
-        with pytest.raises(ValueError, match="is not a whole"):
+        with pytest.raises(ValueError, match=r"cannot be read: No such file or directory$"):
             stored.read(stored.shapes)
 
 

@@ -133,6 +133,51 @@ def test_heads(row, load):
     assert variables["params"]["head"]["kernel"].shape[1] == 4
 
 
+@pytest.mark.parametrize(
+    ("file_of", "old", "new"),
+    [("keras_file", "predictions/", "dense_3/"), ("torch_file", "classifier.", "classifier.1.")],
+)
+def test_heads_of_another_name(file_of, old, new, load):
+    """As where a network was given new classes; but neither two layers nor one that reads other features."""
+    file = globals()[file_of]("efficientnet_nano")
+
+    def renamed(**more):
+        shapes = {name.replace(old, new): shape for name, shape in file.shapes.items()}
+        ours = {name.replace(old, new): name for name in file.shapes}
+
+        def read(names):
+            values = file.read([ours[name] for name in names])
+            return {name: values[ours[name]] for name in names}
+
+        return StoredWeights("weights", file.kind, shapes | more, read)
+
+    _, report = load("efficientnet_nano", renamed())
+    assert not report.new
+    assert report.notes == (f"the layer {new[:-1]} was taken for the head",)
+    _, report = load("efficientnet_nano", renamed(), 9)
+    assert report.new == ("params/head/bias", "params/head/kernel")
+    with pytest.raises(ValueError, match=r"of its arrays, \S+bias, \S+kernel|weight, hidden/bias not in it"):
+        load("efficientnet_nano", renamed(**{"hidden/bias": (3,)}))
+    kernel = next(name for name in renamed().shapes if name.startswith(new) and not name.endswith("bias"))
+    with pytest.raises(ValueError, match="not in it"):
+        load("efficientnet_nano", renamed(**{kernel: (5, 4) if file_of == "keras_file" else (4, 5)}))
+
+
+@pytest.mark.parametrize("row", ["inception_v3", "efficientnet_nano"])
+def test_a_model_within_a_model(row, load):
+    """Keras's `.h5` then has the inner model's name before its layers' names, numbered ones included."""
+    file = keras_file(row, first=3)
+    outer = {name if name.startswith("predictions") else f"inner/{name}": name for name in file.shapes}
+    shapes = {name: file.shapes[inner] for name, inner in outer.items()}
+
+    def read(names):
+        values = file.read([outer[name] for name in names])
+        return {name: values[outer[name]] for name in names}
+
+    _, report = load(row, StoredWeights("weights", "keras_legacy", shapes, read))
+    assert not report.new
+
+
 @pytest.mark.parametrize("row", ["inception_v3", "xception"])
 def test_files_of_the_other_world_are_refused(row, load):
     with pytest.raises(
@@ -253,6 +298,15 @@ def test_values_too_large_for_single_precision(load):
 
     with pytest.raises(ValueError, match=r"values in bn1\.bias that are not finite"):
         load("efficientnet_nano", StoredWeights("weights", "torch", file.shapes, large))
+
+
+def test_names_of_the_hub_that_compute_otherwise():
+    for name, what in (
+        ("efficientnet_b0.ra_in1k", "pads otherwise"),
+        ("tf_efficientnet_b0.ap_in1k", "mean 0.5"),
+    ):
+        with pytest.raises(ValueError, match=rf"^hf:timm/{name} has arrays like those of .*{what}"):
+            load_with_report("efficientnet_b0", f"hf:timm/{name}", 4)
 
 
 def test_names_of_the_hub_are_fetched(monkeypatch):

@@ -186,11 +186,13 @@ def _entry(content: Any) -> Any:
     for name in _ENTRIES:
         if name in tables:
             return name
-    of_tensors = [
-        name for name, table in tables.items() if any(isinstance(value, Tensor) for value in table.values())
-    ]
-    alone = len(of_tensors) == 1 and not any(isinstance(value, Tensor) for value in content.values())
-    return of_tensors[0] if alone else None
+    with_arrays = [name for name, table in tables.items() if _has_arrays(table)]
+    return with_arrays[0] if len(with_arrays) == 1 and not _has_arrays(content) else None
+
+
+def _has_arrays(table: Mapping[Any, Any]) -> bool:
+    """Whether a table has tensors other than single numbers, such as the best score."""
+    return any(isinstance(value, Tensor) and value.shape for value in table.values())
 
 
 def _check_sizes(path: Path, tensors: Mapping[str, Tensor], sizes: Mapping[str, int]) -> None:

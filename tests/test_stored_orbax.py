@@ -1,0 +1,65 @@
+"""Folders of Orbax: what was saved comes back, and damage is told in one sentence."""
+
+import importlib.util
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from skinjax.models.stored_weights import open_weights
+
+_spec = importlib.util.spec_from_file_location("stored_files", Path(__file__).with_name("stored_files.py"))
+files = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(files)
+
+
+def test_every_kind_of_leaf(tmp_path):
+    tree = {
+        "params": {"kernel": np.ones((2, 3), np.float32), "half": jnp.ones(2, jnp.bfloat16)},
+        "optimizer": (np.zeros(3), {"trace": np.ones(2)}),
+        "step": 12,
+        "name": "nano",
+        "nothing": None,
+    }
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "run", tree)
+    expected = {
+        "params/kernel": np.ones((2, 3), np.float32),
+        "params/half": np.ones(2, np.float32),
+        "optimizer/0": np.zeros(3),
+        "optimizer/1/trace": np.ones(2),
+        "step": np.array(12),
+    }
+    stored = open_weights(tmp_path / "run")
+    files.assert_holds(stored, expected)
+    assert stored.read(["optimizer/0"]).keys() == {"optimizer/0"}
+
+
+def test_steps_with_several_trees_ask_which(tmp_path):
+    with ocp.CheckpointManager(tmp_path / "run") as manager:
+        items = {name: ocp.args.StandardSave({"x": jnp.ones(1)}) for name in ("one", "two")}
+        manager.save(3, args=ocp.args.Composite(**items))
+        manager.wait_until_finished()
+    with pytest.raises(ValueError, match=r"run/3 holds several trees \(one, two\): give the path of"):
+        open_weights(tmp_path / "run")
+
+
+def test_damaged_orbax_folders(tmp_path):
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "run", {"params": {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3)}})
+    stored = open_weights(tmp_path / "run")
+    files.assert_holds(
+        stored, {"params/bias": np.zeros(3, np.float32), "params/kernel": np.ones((2, 3), np.float32)}
+    )
+    metadata = tmp_path / "run" / "_METADATA"
+    whole = metadata.read_bytes()
+    for content in (b"", whole[: len(whole) // 2], b"[]", whole.replace(b"tree_metadata", b"tree")):
+        metadata.write_bytes(content)
+        files.refusal(tmp_path / "run")
+    metadata.write_bytes(whole)
+    for file in sorted((tmp_path / "run").rglob("*")):
+        if file.is_file() and file != metadata:
+            file.write_bytes(file.read_bytes()[:7])
+    files.refusal(tmp_path / "run")
