@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from skinjax.models import pretrained, registry
+from skinjax.models import matching, pretrained, registry
 from skinjax.models.keras_names import keras_layers, keras_names
 from skinjax.models.keras_pixels import stem_factors
 from skinjax.models.nearest import nearest_backbones
@@ -57,8 +57,8 @@ def torch_file(row, values=None):
     return stored("torch", shapes | {"bn.num_batches_tracked": ()}, values)
 
 
-def keras_shapes(row, first=0):
-    """Arrays of an `.h5` whose numbered layers begin at `first`."""
+def keras_variables(row, first=0):
+    """The variables of the arrays of an `.h5` whose numbered layers begin at `first`."""
 
     def name_of(layer):
         base, _, rank = layer.name.partition("#")
@@ -68,8 +68,12 @@ def keras_shapes(row, first=0):
     candidates = [
         f"{name_of(layer)}/{w}" for layer in keras_layers(registry.spec(row)) for w in WEIGHTS[layer.kind]
     ]
+    return keras_names(registry.spec(row), candidates, {})
+
+
+def keras_shapes(row, first=0):
     shapes = {}
-    for array, variable in keras_names(registry.spec(row), candidates, {}).items():
+    for array, variable in keras_variables(row, first).items():
         shape = shapes_of(row).get(variable, () if variable.endswith("count") else (3,))
         swap = array.endswith("depthwise_kernel")
         shapes[array] = (*shape[:2], shape[3], shape[2]) if swap else shape
@@ -104,7 +108,10 @@ def load(monkeypatch):
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_nearest_is_what_the_file_is_of(row):
+def test_nearest_is_what_the_file_is_of(row, monkeypatch):
+    if row not in ("efficientnet_b1", "efficientnet_b2", "inception_resnet_v2_torch"):  # names are enough
+        shapes = dict.fromkeys(matching.variable_names(registry.spec(row)), (1, 1, 1, 1))
+        monkeypatch.setitem(globals(), "shapes_of", lambda row: shapes)
     file = keras_file(row) if row in KERAS else torch_file(row)
     assert nearest_backbones(file) == (row,)
     if row in TORCH and row in KERAS:
@@ -117,7 +124,7 @@ def test_nearest_of_our_own_checkpoints():
     assert nearest_backbones(stored("orbax", {"params/a/kernel": (3,)})) == ()
 
 
-@pytest.mark.parametrize("row", ["efficientnet_nano", "densenet121", "inception_v3", "xception"])
+@pytest.mark.parametrize("row", ["efficientnet_nano", "inception_v3"])
 def test_heads(row, load):
     """Kept, of another number of classes, and absent."""
     file = keras_file(row, first=7)
@@ -156,7 +163,7 @@ def test_heads_of_another_name(file_of, old, new, load):
     assert report.notes == (f"the layer {new[:-1]} was taken for the head",)
     _, report = load("efficientnet_nano", renamed(), 9)
     assert report.new == ("params/head/bias", "params/head/kernel")
-    with pytest.raises(ValueError, match=r"of its arrays, \S+bias, \S+kernel|weight, hidden/bias not in it"):
+    with pytest.raises(ValueError, match=r"of its arrays, \S+, \S+, hidden/bias not in it"):
         load("efficientnet_nano", renamed(**{"hidden/bias": (3,)}))
     kernel = next(name for name in renamed().shapes if name.startswith(new) and not name.endswith("bias"))
     with pytest.raises(ValueError, match="not in it"):
@@ -242,7 +249,7 @@ def test_kernels_without_rows_and_columns(load):
 def test_layers_are_found_without_their_names(row):
     """By the place in the list of layers, as in files of Keras 2, and by name, as since Keras 3."""
     spec, count, by_place, own_names = registry.spec(row), {}, {}, {}
-    known = keras_names(spec, keras_shapes(row), {})
+    known = keras_variables(row)
     for layer in keras_layers(spec):
         number = count[layer.kind] = count.get(layer.kind, -1) + 1
         place = f"layers/{layer.kind}_{number}" if number else f"layers/{layer.kind}"
