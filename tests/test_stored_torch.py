@@ -224,7 +224,7 @@ def test_pickles_that_want_endless_work_or_memory(tmp_path):
     twice = b"\x80\x02)" + b"q\0h\0\x86" * 60  # a pair of pairs of pairs: 2**60 leaves
     pairs = b"\x80\x02](" + b"K\x01K\x02\x86" * 1000 + b"eq\0"
     modulus = (1 << 61) - 1  # of which all multiples have the hash 0
-    multiples = b"".join(b"\x8a\x0b" + (n * modulus).to_bytes(11, "little") + b"N" for n in range(200_000))
+    multiples = b"".join(b"\x8a\x0b" + (n * modulus).to_bytes(11, "little") + b"N" for n in range(50_000))
     bombs = {
         "memo": b"\x80\x02}r\xff\xff\xff\xff.",
         "text": b"\x80\x04\x8d" + struct.pack("<Q", 1 << 40) + b"x.",
@@ -241,7 +241,6 @@ def test_pickles_that_want_endless_work_or_memory(tmp_path):
         "lists": b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".",
         "tables": pairs + b"ccollections\nOrderedDict\nq\1h\0\x85R" + b"h\1h\0\x85R" * 1000 + b".",
         "hashes": b"\x80\x02}(" + multiples + b"u.",
-        "prefixes": b"\x80\x02}X" + struct.pack("<I", 3 << 20) + b"model." * (1 << 19) + b"Ns.",
     }
     for name, bomb in bombs.items():
         path = write_zip(tmp_path / name.replace(" ", "_"), bomb)

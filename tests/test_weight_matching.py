@@ -31,6 +31,13 @@ WEIGHTS = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def every_network_is_traced_once():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "variable_shapes", functools.cache(registry.variable_shapes))
+        yield
+
+
 @functools.cache
 def shapes_of(row, num_classes=4):
     shapes = registry.variable_shapes(registry.create(row, num_classes))
