@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -64,12 +65,12 @@ def refusing(path: str | Path, what: str) -> Iterator[None]:
 
     Raises:
       UnreadableWeightsError: anything was raised inside. Its kind does not matter: of bytes that are not what
-        they should be, parsers raise what they happen to stumble over. Only what the operating system refuses is
-        told as such.
+        they should be, parsers raise what they happen to stumble over. Words of ours, which begin with "it" or
+        "its", are in the sentence, and so is what the operating system refuses.
 
     Example:
       >>> with refusing("b0.h5", "Keras file"):
-      ...   raise ValueError("its root is no group.\n(byte 96)")
+      ...   raise ValueError("its root is no group")
       Traceback (most recent call last):
       skinjax.models.stored_arrays.UnreadableWeightsError: b0.h5 is not a whole Keras file: its root is no group
     """
@@ -78,10 +79,11 @@ def refusing(path: str | Path, what: str) -> Iterator[None]:
     except UnreadableWeightsError:
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.strerror:
+        # A damaged address may lie before the beginning of the file, which is an invalid argument.
+        if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
             raise UnreadableWeightsError(f"{path} cannot be read: {error.strerror}") from error
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        reason = "a part of it is missing" if isinstance(error, LookupError) else lines[0][:200].rstrip(". ")
+        known = str(error).startswith(("it ", "its "))
+        reason = str(error)[:200] if known else "a part of it is missing or damaged"
         raise UnreadableWeightsError(f"{path} is not a whole {what}: {reason}") from error
 
 

@@ -58,7 +58,7 @@ class StoredZip:
             self._entries = {entry.filename: entry for entry in archive.infolist()}
             self.names = tuple(self._entries)
             if len(archive.infolist()) > len(self.names):
-                raise ValueError("two of its records have one name")
+                raise ValueError("it has two records of one name")
 
     def record(self, name: str) -> Record:
         """Finds a record.
