@@ -1,31 +1,145 @@
-"""Losses over logits, with a weight a photo, so that padding and class weights need no case of their own."""
+"""Losses over logits, a value a photo, and class weights.
+
+Means are taken with a weight a photo, so that padding and class weights need no case of their own. `smoothing` and
+`gamma` may be traced values.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+Loss = Literal["cross_entropy", "focal", "binary"]
+Scalar = float | jax.Array
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Cross-entropy of each photo (thesis equation 3-2 before its mean).
+
+def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: Scalar = 0.0) -> jax.Array:
+    """Cross-entropy of each photo (thesis equation 3-2 before its mean), with smoothed labels where asked for.
+
+    The label's class has the target 1 - s + s / K and every other class s / K.
 
     Args:
       logits: float[..., K].
       labels: int32[...] in 0..K-1.
+      smoothing: s in [0, 1]; may be traced.
 
     Returns:
       float32[...], in nats.
 
+    References:
+      Szegedy et al., Rethinking the Inception Architecture for Computer Vision, 2016, section 7.
+
     >>> cross_entropy(jnp.zeros((1, 4)), jnp.array([2])).round(4)
     Array([1.3863], dtype=float32)
+    >>> cross_entropy(jnp.log(jnp.array([[0.8, 0.2]])), jnp.array([0]), smoothing=0.1).round(4)
+    Array([0.2925], dtype=float32)
     """
-    return optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), labels)
+    logits = logits.astype(jnp.float32)
+    if isinstance(smoothing, int | float) and smoothing == 0:
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return optax.softmax_cross_entropy(logits, _smoothed(labels, logits.shape[-1], smoothing))
+
+
+def focal(logits: jax.Array, labels: jax.Array, gamma: Scalar, smoothing: Scalar = 0.0) -> jax.Array:
+    """Focal loss of each photo: -sum_k y_k (1 - p_k)^gamma log p_k, with targets y and p the softmax of the logits.
+
+    Without smoothing it is -(1 - p_t)^gamma log p_t, t the label: photos that the network is sure of count less.
+
+    Args:
+      logits: float[..., K].
+      labels: int32[...] in 0..K-1.
+      gamma: at least 0; 0 gives `cross_entropy`; may be traced.
+      smoothing: of the targets, see `cross_entropy`; may be traced.
+
+    Returns:
+      float32[...]. Values and gradients are finite for finite logits, however far apart.
+
+    References:
+      Lin et al., Focal Loss for Dense Object Detection, 2017, equation 4, there for two classes.
+
+    >>> focal(jnp.log(jnp.array([[0.75, 0.25]])), jnp.array([0]), gamma=2.0).round(4)  # 0.25^2 * 0.2877
+    Array([0.018], dtype=float32)
+    """
+    logits = logits.astype(jnp.float32)
+    log_p = jax.nn.log_softmax(logits)
+    # 1 - p, kept off 0, where the gradient of its power is not finite.
+    rest = jnp.maximum(-jnp.expm1(log_p), jnp.finfo(jnp.float32).tiny)
+    return -jnp.sum(_smoothed(labels, logits.shape[-1], smoothing) * rest**gamma * log_p, axis=-1)
+
+
+def binary_cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: Scalar = 0.0) -> jax.Array:
+    """Binary cross-entropy of each photo: -y log p - (1 - y) log(1 - p) (thesis equation 3-3 before its mean).
+
+    p is the sigmoid of a score: of the only logit of a head of one, of the second minus the first of a head of two,
+    where this equals `cross_entropy`.
+
+    Args:
+      logits: float[..., 1] or float[..., 2].
+      labels: int32[...], 0 or 1.
+      smoothing: s in [0, 1], y is then (1 - s) label + s / 2; may be traced.
+
+    Returns:
+      float32[...], in nats.
+
+    Raises:
+      ValueError: the head has more logits, or none.
+
+    >>> binary_cross_entropy(jnp.array([[0.0], [jnp.log(3.0)]]), jnp.array([0, 1])).round(4)
+    Array([0.6931, 0.2877], dtype=float32)
+    """
+    logits = logits.astype(jnp.float32)
+    if logits.shape[-1] not in (1, 2):
+        raise ValueError(f"binary cross-entropy wants a head of 1 or 2 logits, got {logits.shape[-1]}")
+    score = logits[..., 0] if logits.shape[-1] == 1 else logits[..., 1] - logits[..., 0]
+    return optax.sigmoid_binary_cross_entropy(score, (1 - smoothing) * labels + smoothing / 2)
+
+
+def make_loss(
+    name: Loss, *, smoothing: Scalar = 0.0, gamma: Scalar = 2.0
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """Returns a loss by its name.
+
+    Args:
+      name: `"cross_entropy"`, `"focal"` or `"binary"`.
+      smoothing: of the labels, in [0, 1]; may be traced.
+      gamma: of the focal loss, at least 0; may be traced; the others do not read it.
+
+    Returns:
+      A function (logits float[..., K], labels int32[...]) -> float32[...], a loss a photo.
+
+    Raises:
+      ValueError: `name` is none of the three.
+
+    >>> make_loss("cross_entropy", smoothing=0.1)(jnp.zeros((1, 4)), jnp.array([2])).round(4)
+    Array([1.3863], dtype=float32)
+    """
+    if name == "cross_entropy":
+        return lambda logits, labels: cross_entropy(logits, labels, smoothing)
+    if name == "focal":
+        return lambda logits, labels: focal(logits, labels, gamma, smoothing)
+    if name == "binary":
+        return lambda logits, labels: binary_cross_entropy(logits, labels, smoothing)
+    raise ValueError(f"loss must be one of {', '.join(get_args(Loss))}, got {name!r}")
 
 
 def weighted_mean(values: jax.Array, weights: jax.Array) -> jax.Array:
-    """Returns the mean of `values` under non-negative `weights` of the same shape; 0 where all weights are 0."""
+    """Returns the mean of `values` under weights; 0 where all weights are 0.
+
+    Args:
+      values: float[...].
+      weights: float of the same shape, at least 0.
+
+    Returns:
+      A float scalar.
+
+    >>> weighted_mean(jnp.array([1.0, 2.0, 9.0]), jnp.array([1.0, 3.0, 0.0]))
+    Array(1.75, dtype=float32)
+    """
     total = jnp.sum(weights)
     return jnp.sum(values * weights) / jnp.where(total > 0, total, 1.0)
 
@@ -46,3 +160,39 @@ def balanced_class_weights(labels: np.ndarray, num_classes: int) -> np.ndarray:
     counts = np.bincount(labels, minlength=num_classes)
     present = np.count_nonzero(counts)
     return np.where(counts > 0, counts.sum() / (present * np.maximum(counts, 1)), 0.0).astype(np.float32)
+
+
+def effective_number_weights(labels: np.ndarray, num_classes: int, beta: float = 0.999) -> np.ndarray:
+    """Returns weights inverse to each class's effective number of photos, scaled so that a photo's mean weight is 1.
+
+    n photos count as (1 - beta^n) / (1 - beta), since each further one adds less than the one before: 1 / (1 - beta) at
+    the most. beta 0 weighs all photos alike; towards 1 the weights go to `balanced_class_weights`.
+
+    Args:
+      labels: int[N] in 0..num_classes-1.
+      num_classes: how many classes; one without a photo has weight 0.
+      beta: in [0, 1).
+
+    Returns:
+      float32[num_classes].
+
+    Raises:
+      ValueError: `beta` is out of range.
+
+    References:
+      Cui et al., Class-Balanced Loss Based on Effective Number of Samples, 2019, proposition 1.
+
+    >>> effective_number_weights(np.array([0, 0, 0, 1]), 2, beta=0.5).round(3).tolist()
+    [0.8420000076293945, 1.4739999771118164]
+    """
+    if not 0 <= beta < 1:
+        raise ValueError(f"beta must be at least 0 and below 1, got {beta}")
+    counts = np.bincount(labels, minlength=num_classes)
+    effective = (1 - beta**counts) / (1 - beta)  # 1 or more, and 0 of no photo
+    weights = np.where(counts > 0, 1 / np.maximum(effective, 1), 0.0)
+    return (weights * counts.sum() / np.sum(weights * counts)).astype(np.float32)
+
+
+def _smoothed(labels: jax.Array, num_classes: int, smoothing: Scalar) -> jax.Array:
+    """float32[..., K]: targets that sum to 1."""
+    return optax.smooth_labels(jax.nn.one_hot(labels, num_classes), smoothing)
