@@ -1,4 +1,4 @@
-"""Prepared photos and their loaders: what is stored, what is noticed, what every epoch holds."""
+"""Prepared photos: what is stored, what is noticed, what is made anew."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 
 from skinjax.data import builder, photos
-from skinjax.data.loader import Subset, evaluation_batches, steps_per_epoch, training_batches
 from skinjax.data.prepare import PreparationError, prepare
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -142,9 +141,9 @@ def test_memory_does_not_grow_with_the_number_of_photos(tmp_path):
             photos.decode = lambda path, target=None: one.copy()
             frame = pd.DataFrame({{"image": [f"{{i}}.jpg" for i in range({count})]}})
             ready = prepare.prepare(frame, {str(tmp_path)!r}, {str(tmp_path / f"p{count}")!r}, image_size=256)
-            batches = iter(training_batches(Subset(ready.source, np.arange({count}), np.zeros({count}, int)), 8, 0))
-            for _ in range({count} // 8):
-                next(batches)
+            photos = Subset(ready.source, np.arange({count}), np.zeros({count}, int))
+            for batch in training_batches(photos, 8, 0, steps={count} // 8):
+                pass
             print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         """
         result = subprocess.run(
@@ -156,67 +155,6 @@ def test_memory_does_not_grow_with_the_number_of_photos(tmp_path):
         )
         peaks[count] = int(result.stdout.split()[-1]) / 1024
     assert peaks[3000] < peaks[300] + 120, peaks
-
-
-def subset(count: int, classes: int = 3) -> Subset:
-    source = [{"image": np.full((2, 2, 3), number, np.uint8)} for number in range(count)]
-    return Subset(source, np.arange(count), (np.arange(count) % classes).astype(np.int32))
-
-
-def test_an_epoch_holds_each_photo_at_most_once_in_an_order_new_every_epoch():
-    batches = iter(training_batches(subset(22), 5, seed=3))
-    epochs = [
-        np.concatenate([next(batches)["photo"] for _ in range(steps_per_epoch(22, 5))]) for _ in range(3)
-    ]
-    for epoch in epochs:
-        assert len(set(epoch.tolist())) == 20
-    assert not np.array_equal(epochs[0], epochs[1])
-    again = iter(training_batches(subset(22), 5, seed=3))
-    np.testing.assert_array_equal(next(again)["photo"], epochs[0][:5])
-    other = iter(training_batches(subset(22), 5, seed=4))
-    assert not np.array_equal(next(other)["photo"], epochs[0][:5])
-
-
-def test_photos_keep_their_own_labels():
-    batches = iter(training_batches(subset(30), 6, seed=0))
-    for _ in range(10):
-        batch = next(batches)
-        np.testing.assert_array_equal(batch["label"], batch["photo"] % 3)
-        np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], batch["photo"])
-
-
-def test_the_iterator_resumes_from_its_state():
-    batches = iter(training_batches(subset(22), 5, seed=3))
-    for _ in range(6):
-        next(batches)
-    state = batches.get_state()
-    expected = [next(batches)["photo"] for _ in range(5)]
-    resumed = iter(training_batches(subset(22), 5, seed=3))
-    resumed.set_state(state)
-    np.testing.assert_array_equal([next(resumed)["photo"] for _ in range(5)], expected)
-
-
-def test_balanced_sampling_draws_classes_equally():
-    uneven = Subset(subset(100).source, np.arange(100), np.where(np.arange(100) < 90, 0, 1).astype(np.int32))
-    batches = iter(training_batches(uneven, 10, seed=0, balanced=True))
-    drawn = [next(batches) for _ in range(40)]
-    labels = np.concatenate([batch["label"] for batch in drawn])
-    assert abs(labels.mean() - 0.5) < 0.02
-    rare = np.concatenate([batch["photo"] for batch in drawn])[labels == 1]
-    assert np.bincount(rare - 90, minlength=10).min() >= 19  # each pass over the ten goes through all of them
-
-
-def test_evaluation_counts_every_photo_exactly_once_and_pads_the_last_batch():
-    batches = list(evaluation_batches(subset(22), 5))
-    assert all(batch["image"].shape == (5, 2, 2, 3) for batch in batches)
-    seen = np.concatenate([batch["photo"][batch["mask"]] for batch in batches])
-    assert seen.tolist() == list(range(22))
-    assert int(sum(batch["mask"].sum() for batch in batches)) == 22
-
-
-def test_a_batch_larger_than_the_data_is_told():
-    with pytest.raises(ValueError, match="batch_size is 32, more than the 22 photos"):
-        training_batches(subset(22), 32, seed=0)
 
 
 def test_the_sidecar_is_readable_json(tmp_path):

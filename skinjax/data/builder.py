@@ -28,6 +28,10 @@ class PreparedPhotos(tfds.core.GeneratorBasedBuilder):
         self.parts = tuple(parts)
         super().__init__(data_dir=data_dir, file_format="array_record")
 
+    def __getstate__(self) -> dict[str, object]:
+        """What opens the written photos again in another process; TFDS's own does not know this constructor."""
+        return {"_original_state": {"image_size": self.image_size, "data_dir": str(self._data_dir_root)}}
+
     def _info(self) -> tfds.core.DatasetInfo:
         shape = (self.image_size, self.image_size, 3)
         return tfds.core.DatasetInfo(
