@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from absl import flags
 
 from skinjax.train.loop import Settings
+from skinjax.train.losses import Loss
+from skinjax.train.method import Method
+from skinjax.train.optimizers import Optimizer
+from skinjax.train.parallel import Parallel
 from skinjax.train.state import Recipe
+from skinjax.train.stopping import Metric
 
 PHOTOS = "photos"
 NETWORK = "network and training"
+METHODS = "optimiser and loss"
+PARALLEL = "devices and processes"
 RECIPE = "hyper-parameters (Table 4-1 of the thesis)"
 SCRIPT = "this experiment"
 RUN = "running"
-GROUPS = (SCRIPT, PHOTOS, NETWORK, RECIPE, RUN)  # the headings of --help
+GROUPS = (SCRIPT, PHOTOS, NETWORK, METHODS, RECIPE, PARALLEL, RUN)  # the headings of --help
 PATHS = ("manifest", "source", "taxonomy", "workdir", "prepared", "pretrained", "compilation_cache")
 
 LARGEST = {"hsv_h": 0.5, "rotation": 180, "scale": 0.9, "shear": 40}  # of a strength; 1 for the others
 
-DEFAULT = Recipe()
+DEFAULT, METHOD = Recipe(), Method()
 _STRENGTHS = DEFAULT.strengths
 
 
@@ -114,8 +123,8 @@ def define_training_flags() -> None:
     flags.DEFINE_enum(
         "class_balance",
         "none",
-        ["none", "weights", "sampling"],
-        "Weigh the loss, or draw classes, evenly.",
+        ["none", "weights", "effective", "sampling"],
+        "Weigh the loss evenly, or by effective numbers of photos, or draw classes evenly.",
         module_name=NETWORK,
     )
     flags.DEFINE_integer(
@@ -126,7 +135,94 @@ def define_training_flags() -> None:
         module_name=NETWORK,
     )
     flags.DEFINE_float(
+        "validation_fraction",
+        0,
+        "Share of the training cases that are set apart to choose the best epoch by.",
+        0,
+        0.5,
+        module_name=NETWORK,
+    )
+    flags.DEFINE_enum(
+        "choose_by",
+        "",
+        ["", *get_args(Metric)],
+        "Metric of the validation photos that chooses the epoch. Empty: the last epoch is taken.",
+        module_name=NETWORK,
+    )
+    flags.DEFINE_integer(
+        "patience",
+        0,
+        "Epochs without a better --choose_by after which training ends; 0: never.",
+        lower_bound=0,
+        module_name=NETWORK,
+    )
+    flags.DEFINE_float(
         "checkpoint_seconds", 60, "Shortest time between checkpoints.", lower_bound=0, module_name=NETWORK
+    )
+
+
+def define_parallel_flags() -> None:
+    """Devices and processes."""
+    flags.DEFINE_enum(
+        "parallel", "jit", ["jit", "pmap"], "How the step is spread over devices.", module_name=PARALLEL
+    )
+    flags.DEFINE_enum(
+        "batch_norm",
+        "global",
+        ["global", "per_device"],
+        "Photos that BatchNorm takes its statistics from: of all devices, or of each, as the thesis's two had it.",
+        module_name=PARALLEL,
+    )
+    flags.DEFINE_string(
+        "coordinator",
+        "",
+        "host:port of the first process, where a run has several. SLURM and Kubernetes need none of these three.",
+        module_name=PARALLEL,
+    )
+    flags.DEFINE_integer("processes", None, "How many processes the run has.", 1, module_name=PARALLEL)
+    flags.DEFINE_integer("process_index", None, "Which of them this one is, from 0.", 0, module_name=PARALLEL)
+    flags.DEFINE_integer(
+        "workers", 0, "Processes that read prepared photos; 0: threads do.", 0, module_name=PARALLEL
+    )
+
+
+def define_method_flags() -> None:
+    """Optimiser, loss and what goes with them."""
+    flags.DEFINE_enum(
+        "optimizer", METHOD.optimizer, get_args(Optimizer), "Chapter 4: sgd.", module_name=METHODS
+    )
+    flags.DEFINE_bool(
+        "decay_all", METHOD.decay_all, "Whether BatchNorm and biases decay too.", module_name=METHODS
+    )
+    flags.DEFINE_enum("loss", METHOD.loss, get_args(Loss), "What is minimised.", module_name=METHODS)
+    flags.DEFINE_float(
+        "label_smoothing", 0, "Share of a label spread over all classes.", 0, 0.9, module_name=METHODS
+    )
+    flags.DEFINE_float("focal_gamma", METHOD.focal_gamma, "Of --loss=focal.", 0, module_name=METHODS)
+    flags.DEFINE_float(
+        "clip_norm", 0, "Norm that gradients are scaled down to; 0: none.", 0, module_name=METHODS
+    )
+    flags.DEFINE_integer(
+        "accumulate", 1, "Parts that a batch is computed in, to save memory.", 1, module_name=METHODS
+    )
+    flags.DEFINE_float(
+        "average_decay",
+        0,
+        "Of the moving averages of the weights, which are then used; 0: none.",
+        0,
+        0.99999,
+        module_name=METHODS,
+    )
+    flags.DEFINE_integer(
+        "frozen_blocks", 0, "Blocks from the stem on that are not trained.", 0, module_name=METHODS
+    )
+    flags.DEFINE_float(
+        "layer_decay",
+        1,
+        "Factor of the learning rate with each block away from the head.",
+        0.01,
+        1,
+        module_name=METHODS,
     )
 
 
@@ -221,11 +317,33 @@ def settings(seed: int, epochs: int, photo_count: int) -> Settings:
         batch_size=batch_size(photo_count),
         seed=seed,
         class_balance=values.class_balance,
-        weight_decay=values.decay,
-        learning_rate_decay=values.learning_rate_decay,
+        method=method(),
+        parallel=Parallel(values.parallel, values.batch_norm),
         evaluate_every=values.evaluate_every,
+        choose_by=values.choose_by or None,
+        patience=values.patience,
         checkpoint_seconds=values.checkpoint_seconds,
         threads=values.threads,
+        workers=values.workers,
+    )
+
+
+def method() -> Method:
+    """Returns the optimiser, loss and the like that the flags describe."""
+    values = flags.FLAGS
+    return Method(
+        optimizer=values.optimizer,
+        weight_decay=values.decay,
+        decay_all=values.decay_all,
+        learning_rate_decay=values.learning_rate_decay,
+        loss=values.loss,
+        label_smoothing=values.label_smoothing,
+        focal_gamma=values.focal_gamma,
+        clip_norm=values.clip_norm,
+        accumulate=values.accumulate,
+        average_decay=values.average_decay,
+        frozen_blocks=values.frozen_blocks,
+        layer_decay=values.layer_decay,
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from absl import flags
 
 from experiments import flags as shared
+from experiments import processes
 from experiments.inputs import Photos
 from skinjax.data import split
 from skinjax.data.loader import Subset, steps_per_epoch
@@ -19,7 +20,7 @@ from skinjax.models import registry
 from skinjax.models.pretrained import load_pretrained
 from skinjax.models.transfer import transfer
 from skinjax.train.log import MetricsLog
-from skinjax.train.loop import Fitted, fit
+from skinjax.train.loop import Fitted, TrainingError, fit
 from skinjax.train.network import Network
 from skinjax.train.progress import Progress
 
@@ -50,6 +51,16 @@ def check_flags() -> None:
         )
     described = network("check", 0, "level", ("one", "other"))
     described.model()
+    shared.settings(0, 1, values.batch_size)
+    blocks = len(described.spec.block_names)
+    if values.frozen_blocks > blocks:
+        raise ValueError(
+            f"--frozen_blocks={values.frozen_blocks} is more than the {blocks} blocks of {values.backbone}"
+        )
+    if bool(values.choose_by) != bool(values.validation_fraction):
+        raise ValueError("--choose_by and --validation_fraction want each other")
+    if values.patience and not values.choose_by:
+        raise ValueError(f"--patience={values.patience} wants --choose_by, the metric to wait for")
     if values.pretrained:
         start_variables(described)
 
@@ -147,24 +158,55 @@ def train_network(
     Returns:
       The trained network, with logits of the held-out photos.
     """
-    train_photos, held_out_photos = (
-        Subset(data.prepared.source, np.flatnonzero(chosen), labels[chosen]) for chosen in (train, held_out)
+    seed = seed_of(described.stage, described.fold)
+    train, validation = _set_apart(train, data, seed)
+    train_photos, held_out_photos, validation_photos = (
+        Subset(data.prepared.source, np.flatnonzero(chosen), labels[chosen]) if chosen.any() else None
+        for chosen in (train, held_out, validation)
     )
-    settings = shared.settings(seed_of(described.stage, described.fold), epochs, len(train_photos))
+    assert train_photos is not None
+    assert held_out_photos is not None
+    settings = shared.settings(seed, epochs, len(train_photos))
     steps = epochs * steps_per_epoch(len(train_photos), settings.batch_size)
     described = dataclasses.replace(described, steps=steps)
     recipe = shared.recipe(steps)
-    described.write(workdir)
-    with Progress(title, steps * settings.batch_size) as progress:
-        return fit(
-            described.model(),
-            described.spec,
-            variables,
-            train_photos,
-            held_out_photos,
-            recipe,
-            settings,
-            described.folder(workdir),
-            on_step=lambda done, total, note: progress.update(done, note),
-            on_epoch=lambda history, new: log.record(described.stage, described.fold, history, new),
-        )
+    processes.first_alone(f"{described.stage} of fold {described.fold}", lambda: described.write(workdir))
+
+    def record(history: list[dict[str, Any]], new: list[dict[str, Any]]) -> None:
+        if processes.is_first():
+            log.record(described.stage, described.fold, history, new)
+
+    total = steps * settings.batch_size
+    with (
+        Progress(title, total, stream=processes.progress_stream()) as progress,
+        processes.Termination() as termination,
+    ):
+        try:
+            return fit(
+                described.model(),
+                described.spec,
+                variables,
+                train_photos,
+                held_out_photos,
+                recipe,
+                settings,
+                described.folder(workdir),
+                validation=validation_photos,
+                on_step=lambda done, total, note: progress.update(done, note),
+                on_epoch=record,
+                should_stop=termination,
+            )
+        except TrainingError as error:
+            names = ", ".join(data.frame["image"].iloc[error.photos])
+            raise ValueError(f"{title}: {error}; its photos: {names}") from error
+
+
+def _set_apart(train: np.ndarray, data: Photos, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divides the photos that are trained on by case into those that are and those for validation, bool[N] each."""
+    share = flags.FLAGS.validation_fraction
+    if not share:
+        return train, np.zeros_like(train)
+    part = split.split_by_case(data.labels[train], data.cases[train], (1 - share, share), seed)
+    validation = np.zeros_like(train)
+    validation[np.flatnonzero(train)[part == 1]] = True
+    return train & ~validation, validation

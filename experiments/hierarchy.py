@@ -26,7 +26,7 @@ import pandas as pd
 from absl import flags
 
 from experiments import flags as shared
-from experiments import folds, inputs, pooling, workdir
+from experiments import folds, inputs, pooling, processes, workdir
 from skinjax.data import predictions, split
 from skinjax.labels.taxonomy import Taxonomy
 from skinjax.models import registry
@@ -37,7 +37,9 @@ FLAGS = flags.FLAGS
 
 shared.define_data_flags()
 shared.define_training_flags()
+shared.define_method_flags()
 shared.define_recipe_flags()
+shared.define_parallel_flags()
 shared.define_run_flags()
 OWN = {"module_name": shared.SCRIPT}
 BLOCKS = ["all", "0", "10", "23", "30"]
@@ -118,7 +120,8 @@ def main() -> None:
         for fold in range(FLAGS.folds) if FLAGS.fold < 0 else [FLAGS.fold]:
             frame = run_fold(fold, data, fold_of == fold, folder, log)
             path = folder / "predictions" / f"fold_{fold}.parquet"
-            predictions.write_predictions(frame, path, data.taxonomy)
+            if processes.is_first():
+                predictions.write_predictions(frame, path, data.taxonomy)
     pooled = pooling.pool(folder, FLAGS.folds, data)
     if pooled is not None:
         notes = split.split_warnings(data.labels_by_name, data.cases, fold_of)

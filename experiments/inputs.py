@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import flags
 
+from experiments import processes
 from skinjax.data.manifest import as_manifest, fingerprint, read_manifest
 from skinjax.data.prepare import Prepared, prepare
 from skinjax.data.tables import replacing
@@ -47,19 +48,24 @@ class Inputs:
         """Decodes the photos once, or opens them where that was done; those that cannot be read are left out."""
         values = flags.FLAGS
         folder = Path(values.prepared) if values.prepared else workdir / "prepared"
-        with Progress("preparing", len(self.frame)) as progress:
-            prepared = prepare(
-                self.frame,
-                self.root,
-                folder,
-                image_size=image_size,
-                fit=values.fit,
-                max_bad_fraction=values.max_bad_fraction,
-                threads=values.threads,
-                replace_other_settings=not values.prepared,
-                progress=lambda done, total: progress.update(done),
-            )
-            progress.update(len(self.frame))
+
+        def prepare_photos() -> Prepared:
+            with Progress("preparing", len(self.frame), stream=processes.progress_stream()) as progress:
+                prepared = prepare(
+                    self.frame,
+                    self.root,
+                    folder,
+                    image_size=image_size,
+                    fit=values.fit,
+                    max_bad_fraction=values.max_bad_fraction,
+                    threads=values.threads,
+                    replace_other_settings=not values.prepared,
+                    progress=lambda done, total: progress.update(done),
+                )
+                progress.update(len(self.frame))
+            return prepared
+
+        prepared = processes.first_alone("preparation", prepare_photos)
         for bad in prepared.bad:
             print(f"left out {bad.image}: {bad.reason}", file=sys.stderr)
         frame = self.frame.iloc[prepared.rows].reset_index(drop=True)
@@ -137,7 +143,7 @@ def read(workdir: Path) -> Inputs:
     elif values.dataset:
         inputs = _dataset(values.dataset, Path(values.source))
     else:
-        inputs = _synthetic(workdir)
+        inputs = processes.first_alone("photos", lambda: _synthetic(workdir))
     if values.smoke and not inputs.synthetic:
         inputs = dataclasses.replace(inputs, frame=_few_cases(inputs.frame))
     return inputs
@@ -175,7 +181,7 @@ def _synthetic(workdir: Path) -> Inputs:
     size = max(values.image_size, 64)
     spec = SyntheticSpec(cases_per_class=values.synthetic_cases, size=size, seed=values.seed)
     print(f"No --manifest: rendering the built-in synthetic photos into {workdir / 'photos'}")
-    with Progress("rendering", 1, unit="set") as progress:
+    with Progress("rendering", 1, unit="set", stream=processes.progress_stream()) as progress:
         path = write_dataset(workdir / "photos", spec)
         progress.update(1)
     taxonomy = load_taxonomy("synthetic19")
@@ -194,6 +200,10 @@ def audited(inputs: Inputs, workdir: Path, *, again: bool = False) -> Inputs:
 
     What a run was told of the same manifest once is not told again when it resumes, unless `again`.
     """
+    return processes.first_alone("audit", lambda: _audited(inputs, workdir, again))
+
+
+def _audited(inputs: Inputs, workdir: Path, again: bool) -> Inputs:
     needs_cases = "case_id" not in inputs.frame
     told, now = workdir / "audit" / "manifest.txt", fingerprint(inputs.frame)
     known = told.exists() and told.read_text(encoding="utf-8") == now
@@ -201,7 +211,7 @@ def audited(inputs: Inputs, workdir: Path, *, again: bool = False) -> Inputs:
         return inputs
     from skinjax.data.audit import audit_manifest
 
-    with Progress("auditing", len(inputs.frame)) as progress:
+    with Progress("auditing", len(inputs.frame), stream=processes.progress_stream()) as progress:
         report = audit_manifest(
             inputs.frame,
             inputs.root,

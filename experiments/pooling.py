@@ -9,13 +9,19 @@ from typing import Any
 import pandas as pd
 from absl import flags
 
+from experiments import processes
 from experiments.inputs import Photos
 from skinjax.data.predictions import read_predictions, write_predictions
 from skinjax.report.page import write_report
 
 
 def pool(workdir: Path, folds: int, data: Photos) -> pd.DataFrame | None:
-    """Pools the folds' predictions into `predictions/out_of_fold.parquet`; None while a fold is missing."""
+    """Pools the folds' predictions into `predictions/out_of_fold.parquet`; None while a fold is missing.
+
+    Of several processes the first does; the others get None.
+    """
+    if not processes.is_first():
+        return None
     paths = [workdir / "predictions" / f"fold_{fold}.parquet" for fold in range(folds)]
     if missing := [path.name for path in paths if not path.exists()]:
         print(f"no report yet, still to come: {', '.join(missing)}")
@@ -33,8 +39,10 @@ def report(
     data: Photos,
     config: dict[str, Any],
     notes: Sequence[str],
-) -> Path:
-    """Writes `report/index.html` and prints where it is."""
+) -> None:
+    """Writes `report/index.html` and prints where it is; of several processes the first does."""
+    if not processes.is_first():
+        return
     curves = pd.read_csv(workdir / "metrics.csv")
     training = curves[curves["split"] == "train"].groupby(["stage", "fold"], as_index=False, sort=False)
     path = write_report(
@@ -54,7 +62,6 @@ def report(
         seed=flags.FLAGS.seed,
     )
     print(f"report: {path}")
-    return path
 
 
 def _audit(workdir: Path) -> pd.DataFrame | None:

@@ -3,6 +3,7 @@
     python -m experiments.train --manifest=photos/manifest.csv --taxonomy=classes.csv --backbone=efficientnet_b0
     python -m experiments.train --dataset=ham10000 --source=HAM10000 --fold=0 --folds=5 --workdir=runs/ham
     python -m experiments.train --smoke
+    python -m experiments.train --coordinator=host:1234 --processes=2 --process_index=0 ...   # and 1 on another host
 
 Where the manifest has a `split` column, the photos marked `train` are trained on and those marked `test`
 are held out; else --fold
@@ -19,7 +20,7 @@ import numpy as np
 from absl import flags
 
 from experiments import flags as shared
-from experiments import folds, inputs, pooling, workdir
+from experiments import folds, inputs, pooling, processes, workdir
 from skinjax.data import predictions, split
 from skinjax.train.log import MetricsLog
 
@@ -27,7 +28,9 @@ FLAGS = flags.FLAGS
 
 shared.define_data_flags()
 shared.define_training_flags()
+shared.define_method_flags()
 shared.define_recipe_flags()
+shared.define_parallel_flags()
 shared.define_run_flags()
 
 
@@ -75,7 +78,8 @@ def main() -> None:
         data.taxonomy,
         extra=data.frame[test],
     )
-    predictions.write_predictions(frame, folder / "predictions" / "held_out.parquet", data.taxonomy)
+    if processes.is_first():
+        predictions.write_predictions(frame, folder / "predictions" / "held_out.parquet", data.taxonomy)
     used = train | test
     part = test[used].astype(int)
     notes = split.split_warnings(data.labels_by_name[used], data.cases[used], part, list(np.bincount(part)))

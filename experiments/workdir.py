@@ -14,9 +14,11 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from experiments import processes
 from experiments.flags import GROUPS, PATHS, shrink
 from experiments.inputs import Photos
 from skinjax.data.tables import replacing
+from skinjax.train.loop import StoppedError
 
 PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "array-record",
@@ -25,7 +27,7 @@ PACKAGES = (
 # Flags that change no result (the photos have a fingerprint): a run may be resumed with other values of them.
 FREE_FLAGS = {
     "workdir", "manifest", "source", "prepared", "audit", "threads", "checkpoint_seconds", "traceback",
-    "compilation_cache",
+    "compilation_cache", "workers", "coordinator", "processes", "process_index",
 }  # fmt: skip
 
 
@@ -41,15 +43,26 @@ def run_script(main: Callable[[], None]) -> None:
             _hush_closed_loops()
             _expand_paths()
             _use_compilation_cache()
+            if "coordinator" in flags.FLAGS:
+                processes.join()
             if flags.FLAGS.smoke:
                 shrink()
             main()
+        except StoppedError as stopped:
+            _fail(f"{stopped}; the same command again resumes", stopped, processes.STOPPED_CODE)
         except (ValueError, OSError) as error:
             _fail(str(error), error)
         except RuntimeError as error:  # what XLA raises is one
-            if "RESOURCE_EXHAUSTED" not in str(error):
+            if "RESOURCE_EXHAUSTED" in str(error):
+                _fail("the device has not enough memory; try a smaller --batch_size or --image_size", error)
+            if not processes.are_several():
                 raise
-            _fail("the device has not enough memory; try a smaller --batch_size or --image_size", error)
+            _fail(
+                "another process of this run has ended; start all of them again, which resumes from the last "
+                f"checkpoint ({str(error).splitlines()[0][:200]})",
+                error,
+                processes.STOPPED_CODE,
+            )
         except KeyboardInterrupt:
             print("interrupted; the same command again resumes", file=sys.stderr)
             sys.exit(130)
@@ -68,14 +81,14 @@ def _parse(arguments: list[str]) -> list[str]:
         sys.exit(2)
 
 
-def _fail(message: str, error: Exception) -> None:
+def _fail(message: str, error: Exception, code: int = 2) -> None:
     if flags.FLAGS.traceback:
         raise error
-    print(f"{Path(sys.argv[0]).stem}: {message}", file=sys.stderr)
+    print(f"{Path(sys.argv[0]).stem}{processes.name()}: {message}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     # Not sys.exit: threads of libraries that were in the middle of something would print tracebacks of their own.
-    os._exit(2)
+    os._exit(code)
 
 
 def _show_help() -> None:
@@ -142,6 +155,7 @@ def open_workdir(experiment: str, free: tuple[str, ...] = ()) -> Path:
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"--workdir={workdir} is a file, a folder is wanted")
     workdir.mkdir(parents=True, exist_ok=True)
+    processes.hold(workdir, flags.FLAGS["fold"].value if "fold" in flags.FLAGS else -1)
     before = _read_config(workdir)
     if before is None:
         return workdir
@@ -185,6 +199,10 @@ def write_config(workdir: Path, experiment: str, data: Photos) -> dict[str, Any]
     Raises:
       ValueError: the photos, their labels, cases or classes have changed.
     """
+    return processes.first_alone("configuration", lambda: _write_config(workdir, experiment, data))
+
+
+def _write_config(workdir: Path, experiment: str, data: Photos) -> dict[str, Any]:
     before = _read_config(workdir)
     if before is not None:
         if before["data_fingerprint"] != data.fingerprint:

@@ -8,22 +8,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from sklearn.metrics import f1_score, log_loss
 
 from skinjax.augment import NO_AUGMENTATION
 from skinjax.data.loader import Subset
 from skinjax.models import registry
+from skinjax.models.pixels import normalize
 from skinjax.predict.load import load_run
 from skinjax.train.log import MetricsLog
-from skinjax.train.loop import Settings, TrainingError, fit, predict_logits
+from skinjax.train.loop import Settings, StoppedError, TrainingError, fit, predict_logits
+from skinjax.train.method import Method
 from skinjax.train.network import Network
+from skinjax.train.parallel import Parallel
 from skinjax.train.state import Recipe, create_state
-from skinjax.train.step import compiled_train_step, make_optimizer
+from skinjax.train.step import compiled_train_step, make_optimizer, rate_factors
 
 pytestmark = pytest.mark.slow
 CLASSES = ("red", "green", "blue")
 SETTINGS = Settings(epochs=2, batch_size=8, seed=1, checkpoint_seconds=0)
+PLAIN = Method()
 RECIPE = Recipe(learning_rate=0.05, momentum=0.9, burn_in=2, strengths=NO_AUGMENTATION)
 
 
@@ -118,18 +121,22 @@ def test_one_compilation_serves_every_recipe_and_fold(model, network, variables,
     assert step._cache_size() - before <= 1
 
 
-def one_step(model, spec, variables, devices: int, **changes):
-    mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
-    by_photo, everywhere = NamedSharding(mesh, PartitionSpec("data")), NamedSharding(mesh, PartitionSpec())
+def one_step(model, spec, variables, devices: int, method: Method = PLAIN, **changes):
+    parallel = Parallel(device_count=devices)
     subset = coloured(16)
-    batch = {
-        "image": jax.device_put(np.stack([subset[i]["image"] for i in range(16)]), by_photo),
-        "label": jax.device_put(subset.labels, by_photo),
-    }
+    batch = {"image": np.stack([subset[i]["image"] for i in range(16)]), "label": subset.labels}
     recipe = jax.tree.map(jnp.float32, RECIPE._replace(**changes))
-    state = jax.device_put(create_state(variables, make_optimizer(recipe), 3), everywhere)
-    weights = jax.device_put(jnp.ones(3), everywhere)
-    return compiled_train_step(model, spec)(state, batch, jax.device_put(recipe, everywhere), weights)
+    optimizer = make_optimizer(recipe, method, rate_factors(variables["params"], spec, method))
+    state = create_state(variables, optimizer, 3, averaged=method.average_decay > 0)
+    step = compiled_train_step(model, spec, method, parallel)
+    state, loss = step(
+        parallel.place_state(state),
+        parallel.place_batch(batch),
+        parallel.place(recipe),
+        parallel.place(jnp.ones(3)),
+    )
+    assert np.isfinite(float(loss))
+    return state
 
 
 def test_two_devices_make_the_same_update_as_one_with_global_batch_norm(network, variables):
@@ -161,11 +168,103 @@ def test_every_parameter_moves_and_the_key_does_not(network, model, variables):
     np.testing.assert_array_equal(after.key, create_state(variables, make_optimizer(RECIPE), 3).key)
 
 
-def test_a_loss_that_is_no_number_stops_the_run(network, model, variables, tmp_path):
-    broken = jax.tree.map(jnp.array, variables)
-    broken["params"]["head"]["bias"] = broken["params"]["head"]["bias"] + jnp.nan
-    with pytest.raises(TrainingError, match="the loss of epoch 1 is nan"):
-        fit(model, network.spec, broken, coloured(16), coloured(9), RECIPE, SETTINGS, tmp_path)
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_photos(network, model, variables, tmp_path):
+    recipe = RECIPE._replace(
+        learning_rate=1e30, burn_in=1
+    )  # the second update sees weights that are infinite
+    with pytest.raises(TrainingError, match=r"the loss of update [23] is (nan|inf)") as caught:
+        fit(model, network.spec, variables, coloured(16), coloured(9), recipe, SETTINGS, tmp_path)
+    assert len(caught.value.photos) == 8
+    assert set(caught.value.photos) <= set(range(16))
+
+
+def test_asked_to_stop_it_saves_and_goes_on_from_there(network, model, variables, fitted, tmp_path):
+    arguments = (model, network.spec, variables, coloured(26), coloured(11, 1), RECIPE)
+    settings = dataclasses.replace(SETTINGS, checkpoint_seconds=1000)
+    with pytest.raises(StoppedError, match="stopped after update 4 of 6"):
+        fit(*arguments, settings, tmp_path, should_stop=lambda update: update == 4)
+    seen = []
+    resumed = fit(*arguments, settings, tmp_path, on_step=lambda done, total, note: seen.append((done, note)))
+    assert seen[0] == (4 * 8, "resumed")
+    np.testing.assert_array_equal(resumed.logits, fitted.logits)
+
+
+def test_accumulated_gradients_equal_those_of_the_parts_by_hand(network, variables):
+    """Without BatchNorm's momentum in the way: the update of two parts is the mean of the gradients of each."""
+    model = registry.create(network.backbone, 3, dropout_rate=0.0)
+    whole = one_step(model, network.spec, variables, 1, Method(accumulate=2), weight_decay=0.0, momentum=0.0)
+    subset = coloured(16)
+    images = jnp.asarray(np.stack([subset[i]["image"] for i in range(16)]))
+    labels = jnp.asarray(subset.labels)
+
+    def loss(params, stats, rows):
+        logits, changes = model.apply(
+            {"params": params, "batch_stats": stats},
+            normalize(images[rows], network.spec),
+            train=True,
+            mutable=["batch_stats"],
+        )
+        chosen = jax.nn.log_softmax(logits)[np.arange(8), labels[rows]]
+        return -chosen.mean(), changes["batch_stats"]
+
+    gradient = jax.jit(jax.grad(loss, has_aux=True))
+    first, stats = gradient(variables["params"], variables["batch_stats"], np.arange(0, 16, 2))
+    second, stats = gradient(variables["params"], stats, np.arange(1, 16, 2))
+    rate = 0.05 * (1 / 2) ** 4  # the first of two batches of warm-up
+    expected = jax.tree.map(lambda p, a, b: p - rate * (a + b) / 2, variables["params"], first, second)
+    for left, right in zip(jax.tree.leaves(whole.params), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-4, atol=2e-6)
+    for left, right in zip(jax.tree.leaves(whole.batch_stats), jax.tree.leaves(stats), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-4, atol=2e-6)
+
+
+def test_averages_are_kept_and_predicted_with(network, model, variables):
+    after = one_step(model, network.spec, variables, 1, Method(average_decay=0.9))
+    kept = 1 / 10  # of the first update, by the warm-up of the average
+    expected = jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, variables["params"], after.params)
+    for left, right in zip(
+        jax.tree.leaves(after.variables["params"]), jax.tree.leaves(expected), strict=True
+    ):
+        np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-7)
+
+
+def test_frozen_blocks_stay_and_the_rest_moves(network, model, variables):
+    after = one_step(model, network.spec, variables, 1, Method(frozen_blocks=3))
+    moved = {
+        name: any(
+            not np.array_equal(new, old)
+            for new, old in zip(
+                jax.tree.leaves(layer), jax.tree.leaves(variables["params"][name]), strict=True
+            )
+        )
+        for name, layer in after.params.items()
+    }
+    frozen = {"stem", "stem_norm", "block_00", "block_01", "block_02"}
+    assert {name for name, did in moved.items() if not did} == frozen
+
+
+def test_the_best_epoch_by_the_validation_photos_is_taken_and_waiting_ends(
+    network, model, variables, tmp_path
+):
+    settings = dataclasses.replace(SETTINGS, epochs=12, choose_by="loss", patience=2)
+    recipe = RECIPE._replace(learning_rate=0.6, burn_in=1)  # too high, so that the loss goes up and down
+    validation = coloured(12, 5)
+    fitted = fit(
+        model, network.spec, variables, coloured(26), coloured(11, 1), recipe, settings, tmp_path,
+        validation=validation,
+    )  # fmt: skip
+    losses = {row["epoch"]: row["loss"] for row in fitted.history if row["split"] == "validation"}
+    best = min(losses, key=losses.get)
+    assert (fitted.best.epoch, fitted.best.step) == (best, best * 3)
+    assert max(losses) == min(12, best + 2)
+    logits = predict_logits(model, network.spec, fitted.variables, validation, 8)
+    chosen = jax.nn.log_softmax(logits)[np.arange(12), validation.labels]
+    assert -float(chosen.mean()) == pytest.approx(losses[best], rel=1e-4)
+    again = fit(
+        model, network.spec, variables, coloured(26), coloured(11, 1), recipe, settings, tmp_path,
+        validation=validation,
+    )  # fmt: skip
+    np.testing.assert_array_equal(again.logits, fitted.logits)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +272,10 @@ def test_a_loss_that_is_no_number_stops_the_run(network, model, variables, tmp_p
     [
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"batch_size": 64}, "batch_size is 64, more than the 16 photos"),
+        ({"batch_size": 7}, "batch_size 7 does not divide by the 2 devices"),
+        ({"method": Method(accumulate=3)}, "batch_size 8 does not divide into accumulate's 3 parts"),
+        ({"choose_by": "loss"}, "choose_by is loss, but there are no validation photos"),
+        ({"patience": 3}, "patience is 3, but choose_by names no metric"),
     ],
 )
 def test_settings_out_of_range_are_told(network, model, variables, tmp_path, changes, message):

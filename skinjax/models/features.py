@@ -17,7 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from skinjax.models.layers import fan_in_uniform
+from skinjax.models.layers import Dropout, fan_in_uniform
 
 
 class FeatureMaps:
@@ -79,7 +79,7 @@ class FeatureMaps:
                 f"offsets name {sorted(self._offsets)}, but the feature maps are {list(self._named)}"
             )
         pooled = x.astype(jnp.float32).mean(axis=(1, 2))
-        kept = nn.Dropout(dropout_rate, deterministic=not train, name="dropout")(pooled)
+        kept = Dropout(dropout_rate, name="dropout")(pooled, train=train)
         head = nn.Dense(num_classes, kernel_init=fan_in_uniform, dtype=dtype, name="head")
         logits = head(kept).astype(jnp.float32)
         return self._named | {"pooled": pooled, "logits": logits} if features else logits

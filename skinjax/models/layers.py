@@ -134,6 +134,51 @@ class SqueezeExcite(nn.Module):
         return scale_channels(x, gate[:, 0, 0])
 
 
+DATA_AXIS = "data"  # the mapped axis that a batch is spread over, under `jax.pmap` and `jax.shard_map`
+
+
+def keep_photos(key: jax.Array, rate: float, shape: tuple[int, ...]) -> jax.Array:
+    """Draws which entries dropout keeps, the same for a photo wherever its batch is computed.
+
+    Inside of a mapped axis called `DATA_AXIS` the draws are those of the whole batch, of which every device takes its
+    part: a batch spread over devices is dropped as on one.
+
+    Args:
+      key: random key, the same on all devices.
+      rate: probability in [0, 1) that an entry is dropped.
+      shape: [N, ...] with N the photos on this device.
+
+    Returns:
+      bool of the shape, True where kept.
+    """
+    try:
+        index, devices = lax.axis_index(DATA_AXIS), lax.axis_size(DATA_AXIS)
+    except NameError:  # not mapped
+        return jax.random.bernoulli(key, 1 - rate, shape)
+    whole = jax.random.bernoulli(key, 1 - rate, (shape[0] * devices, *shape[1:]))
+    return lax.dynamic_slice_in_dim(whole, index * shape[0], shape[0])
+
+
+class Dropout(nn.Module):
+    """Dropout (Srivastava et al. 2014): in training zeroes entries and divides the others by the share that is kept.
+
+    Needs the "dropout" random stream.
+
+    Attributes:
+      rate: probability in [0, 1) that an entry is dropped.
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Maps [N, ...] to the same shape."""
+        if not train or self.rate == 0:
+            return x
+        kept = keep_photos(self.make_rng("dropout"), self.rate, x.shape)
+        return jnp.where(kept, x / (1 - self.rate), jnp.zeros((), x.dtype))
+
+
 class DropPath(nn.Module):
     """Stochastic depth (Huang et al. 2016): in training drops a whole residual branch, photo by photo.
 
@@ -152,5 +197,5 @@ class DropPath(nn.Module):
         if not train or self.rate == 0:
             return x
         shape = (x.shape[0],) + (1,) * (x.ndim - 1)
-        kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, shape)
+        kept = keep_photos(self.make_rng("dropout"), self.rate, shape)
         return jnp.where(kept, x / (1 - self.rate), jnp.zeros((), x.dtype))

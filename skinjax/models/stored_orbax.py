@@ -63,8 +63,9 @@ def _native(leaf: Any) -> np.ndarray:
 
 def _item_folder(path: Path) -> Path:
     """The folder that holds the tree of variables: this one, an item of a step, or of the latest step."""
-    if (path / "_METADATA").is_file():
-        return path
+    for folder in (path, path / "final"):  # the latter of a network that skinjax has trained to its end
+        if (folder / "_METADATA").is_file():
+            return folder
     steps = [child for child in path.iterdir() if child.name.isdecimal() and child.is_dir()]
     step = max(steps, key=lambda child: int(child.name), default=path)
     if (step / "_METADATA").is_file():

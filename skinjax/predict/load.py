@@ -16,6 +16,7 @@ from flax import linen as nn
 from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
 from skinjax.models.pretrained import load_pretrained
 from skinjax.models.registry import ModelSpec
+from skinjax.train.checkpoints import FINAL, is_finished
 from skinjax.train.network import Network
 from skinjax.train.step import compiled_predict
 
@@ -59,14 +60,14 @@ def load_run(workdir: str | os.PathLike[str], stage: str = "sub", fold: int = 0)
     """
     workdir = Path(workdir)
     network = Network.read(workdir / "checkpoints" / f"fold_{fold}" / f"{stage}.json")
-    steps = [int(path.name) for path in network.folder(workdir).glob("*") if path.name.isdigit()]
-    reached = max(steps, default=0)
-    if reached < network.steps:
+    folder = network.folder(workdir)
+    if not is_finished(folder):
+        reached = max((int(path.name) for path in folder.glob("*") if path.name.isdigit()), default=0)
         raise ValueError(
-            f"{network.folder(workdir)} holds a network in training, after {reached} of {network.steps} updates; "
+            f"{folder} holds a network in training, after {reached} of {network.steps} updates; "
             "run its experiment to the end first"
         )
-    variables = load_pretrained(network.backbone, network.folder(workdir), len(network.classes))
+    variables = load_pretrained(network.backbone, folder / FINAL, len(network.classes))
     model = network.model()
     logits = compiled_predict(model, network.spec)
 

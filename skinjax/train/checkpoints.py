@@ -1,25 +1,60 @@
-"""Orbax checkpoints of the training state, the data iterator and the history, as one.
+"""Orbax checkpoints of a network in training, of its best epoch, and of what it came to.
 
-A save is asynchronous and becomes visible only when whole: a kill in the middle of one leaves the save before it.
+    <folder>/<update>/        the newest two states, each with its record: history, best epoch
+    <folder>/best_<update>/   variables of the best epochs, where one is chosen; the newest three
+    <folder>/final/           variables of the finished network
+
+A state knows its update count, and the data order is a function of that and the seed alone, so nothing else has to be
+saved of the input. A save is asynchronous and becomes visible only when whole: a kill in the middle of one leaves
+those before it.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import grain
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 from skinjax.train.state import TrainState
+from skinjax.train.stopping import Best
 
-KEPT = 2
+KEPT, BEST_KEPT = 2, 3
+FINAL, BEST = "final", "best_"
+UPDATES_BETWEEN_AGREEMENTS = (
+    20  # of several processes on whether a checkpoint is due, as that makes them wait
+)
+
+Variables = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What is known of a training beside its state.
+
+    Attributes:
+      history: rows for `metrics.csv`, one a finished epoch and split.
+      best: the best epoch so far, where one is chosen.
+      stopped: whether training ended before its last epoch.
+    """
+
+    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    best: Best | None = None
+    stopped: bool = False
 
 
 class Checkpoints:
-    """The checkpoints of one network in one folder; use as a context manager, which waits for the last save."""
+    """The checkpoints of one network in one folder; use as a context manager, which waits for the last save.
+
+    All processes of a run use it together: each writes its part, and the folder must be one that all can see.
+    """
 
     def __init__(self, folder: Path, *, seconds: float = 60.0):
         """Opens a folder, made if missing.
@@ -47,39 +82,39 @@ class Checkpoints:
             if kind is None:  # else the error that ended the training is the one to tell
                 raise self._cannot_write(error) from error
 
-    def save(
-        self,
-        state: TrainState,
-        batches: grain.DatasetIterator,
-        history: list[dict[str, Any]],
-        *,
-        force: bool = False,
-    ) -> None:
-        """Saves, if the last save is old enough or `force` is set and this step is not saved yet.
+    @property
+    def newest(self) -> int | None:
+        """The update of the newest checkpoint; None where there is none."""
+        step: int | None = self._manager.latest_step()
+        return step
+
+    def is_due(self, update: int) -> bool:
+        """Whether the last save is old enough for another after this update; all processes get the same answer."""
+        due = time.monotonic() - self._saved_at >= self._seconds
+        if jax.process_count() == 1:
+            return due
+        if update % UPDATES_BETWEEN_AGREEMENTS:
+            return False
+        return bool(multihost_utils.broadcast_one_to_all(np.bool_(due)))
+
+    def save(self, update: int, state: TrainState, record: Record) -> None:
+        """Saves, unless this update is saved already.
 
         Args:
+          update: how many updates `state` has had.
           state: saved as it is now; may be donated to the next step at once.
-          batches: the training iterator, having given the batch of the last update and no more.
-          history: rows for `metrics.csv`, one a finished epoch and split.
-          force: save whatever the time.
+          record: of the training up to here.
 
         Raises:
           OSError: this save, or the one before it, could not be written.
         """
-        if not force and time.monotonic() - self._saved_at < self._seconds:
+        if self._manager.latest_step() == update:
             return
-        step = int(state.step)
-        if self._manager.latest_step() == step:
-            return
+        arguments = ocp.args.Composite(
+            state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(dataclasses.asdict(record))
+        )
         try:
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state),
-                    batches=grain.checkpoint.CheckpointSave(batches),
-                    history=ocp.args.JsonSave({"rows": history}),
-                ),
-            )
+            self._manager.save(update, args=arguments)
         except Exception as error:  # Orbax raises whatever its storage layers raise
             raise self._cannot_write(error) from error
         self._saved_at = time.monotonic()
@@ -91,27 +126,95 @@ class Checkpoints:
             f"{self._folder}: a checkpoint could not be written, {reason}; those before it are whole"
         )
 
-    def restore(
-        self, state: TrainState, batches: grain.DatasetIterator
-    ) -> tuple[TrainState, list[dict[str, Any]]] | None:
-        """Restores the newest checkpoint.
+    def restore(self, state: TrainState) -> tuple[TrainState, Record] | None:
+        """Restores the newest checkpoint that can be read; those that cannot are deleted, and it is said.
 
         Args:
-          state: of the shapes, dtypes and devices that are wanted.
-          batches: set to the position that was saved.
+          state: of the shapes, dtypes and devices that are wanted, which may be others than those it was saved from.
 
         Returns:
-          The state and the history, or None where nothing is saved.
+          The state and the record, or None where nothing is saved.
+
+        Raises:
+          ValueError: there are checkpoints, and none can be read.
         """
-        step = self._manager.latest_step()
-        if step is None:
-            return None
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(jax.tree.map(ocp.tree.to_shape_dtype_struct, state)),
-                batches=grain.checkpoint.CheckpointRestore(batches),
-                history=ocp.args.JsonRestore(),
-            ),
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        arguments = ocp.args.Composite(
+            state=ocp.args.StandardRestore(jax.tree.map(ocp.tree.to_shape_dtype_struct, state)),
+            record=ocp.args.JsonRestore(),
         )
-        return restored["state"], restored["history"]["rows"]
+        reason = ""
+        for step in steps:
+            try:
+                restored = self._manager.restore(step, args=arguments)
+                fields = restored["record"]
+                best = Best(**fields["best"]) if fields["best"] else None
+                record = Record(fields["history"], best, fields["stopped"])
+            except Exception as error:  # whatever Orbax and its storage layers make of a damaged file
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                print(
+                    f"{self._folder / str(step)}: this checkpoint cannot be read ({reason})", file=sys.stderr
+                )
+                continue
+            for damaged in steps[: steps.index(step)]:
+                print(
+                    f"going on from update {step}; the damaged checkpoint {damaged} is deleted",
+                    file=sys.stderr,
+                )
+                self._manager.delete(damaged)
+            return restored["state"], record
+        if steps:
+            raise ValueError(
+                f"{self._folder}: none of the checkpoints can be read ({reason}); delete the folder to start anew"
+            )
+        return None
+
+    def save_final(self, variables: Variables) -> None:
+        """Writes the variables of the finished network, and returns when that is done.
+
+        Raises:
+          OSError: they could not be written.
+        """
+        if not is_finished(self._folder):
+            self._save_variables(FINAL, variables)
+
+    def save_best(self, update: int, variables: Variables) -> None:
+        """Writes the variables of the best epoch so far, and returns when that is done.
+
+        Raises:
+          OSError: they could not be written.
+        """
+        self._save_variables(f"{BEST}{update}", variables)
+        updates = sorted(int(path.name.removeprefix(BEST)) for path in self._folder.glob(f"{BEST}*[0-9]"))
+        if jax.process_index() == 0:
+            for old in updates[:-BEST_KEPT]:
+                shutil.rmtree(self._folder / f"{BEST}{old}", ignore_errors=True)
+
+    def _save_variables(self, name: str, variables: Variables) -> None:
+        try:
+            with ocp.StandardCheckpointer() as checkpointer:
+                checkpointer.save((self._folder / name).absolute(), variables, force=True)
+        except Exception as error:
+            raise self._cannot_write(error) from error
+
+    def load_best(self, update: int, like: Variables) -> Variables:
+        """Reads what `save_best` wrote after this update, with the shapes, dtypes and devices of `like`.
+
+        Raises:
+          ValueError: it is not there, or damaged.
+        """
+        folder = self._folder / f"{BEST}{update}"
+        try:
+            with ocp.StandardCheckpointer() as checkpointer:
+                shapes = jax.tree.map(ocp.tree.to_shape_dtype_struct, like)
+                variables: Variables = checkpointer.restore(folder.absolute(), shapes)
+        except Exception as error:
+            raise ValueError(
+                f"{folder}: the network of the best epoch cannot be read; delete {self._folder} to start anew"
+            ) from error
+        return variables
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the network in this folder has been trained to its end."""
+    return (folder / FINAL).is_dir()

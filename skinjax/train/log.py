@@ -17,6 +17,7 @@ COLUMNS = (
     "loss",
     "accuracy",
     "macro_f1",
+    "auc",
     "learning_rate",
     "photos",
     "seconds",
@@ -79,7 +80,7 @@ class MetricsLog:
             self._writers[stage, fold] = SummaryWriter(str(folder), purge_step=rows[0]["epoch"])
         writer = self._writers[stage, fold]
         for row in rows:
-            for name in ("loss", "accuracy", "macro_f1", "learning_rate"):
+            for name in ("loss", "accuracy", "macro_f1", "auc", "learning_rate"):
                 if row.get(name) is not None:
                     writer.add_scalar(f"{row['split']}/{name}", row[name], row["epoch"])
         writer.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import time
 from collections.abc import Callable
@@ -16,19 +17,37 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from skinjax.data.loader import Subset, evaluation_batches, steps_per_epoch, training_batches
 from skinjax.evaluate.confusion import confusion_matrix, summary
+from skinjax.evaluate.roc import macro_auc
+from skinjax.models.layers import DATA_AXIS
 from skinjax.models.registry import ModelSpec
-from skinjax.train.checkpoints import Checkpoints
-from skinjax.train.losses import balanced_class_weights
-from skinjax.train.schedules import Decay, thesis_schedule
+from skinjax.train import stopping
+from skinjax.train.checkpoints import Checkpoints, Record
+from skinjax.train.losses import balanced_class_weights, effective_number_weights
+from skinjax.train.method import Method
+from skinjax.train.parallel import Parallel, gather_rows, local_copy, local_mesh
+from skinjax.train.schedules import thesis_schedule
 from skinjax.train.state import Recipe, Totals, TrainState, create_state
-from skinjax.train.step import WeightDecay, compiled_predict, compiled_train_step, make_optimizer
+from skinjax.train.step import compiled_predict, compiled_train_step, make_optimizer, rate_factors
 
 Row = dict[str, Any]
 Variables = dict[str, Any]
+IN_FLIGHT = 2  # updates that the host may be ahead of the device
 
 
 class TrainingError(ValueError):
-    """Training cannot go on; the message says at which epoch and why."""
+    """The loss is no longer a number; the message says at which update.
+
+    Attributes:
+      photos: int64[b], the photos of that update as rows of the source, this process's part.
+    """
+
+    def __init__(self, message: str, photos: np.ndarray) -> None:
+        super().__init__(message)
+        self.photos = photos
+
+
+class StoppedError(Exception):
+    """Training was asked to stop, and its state is saved."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,25 +56,32 @@ class Settings:
 
     Attributes:
       epochs: passes over the training photos.
-      batch_size: photos an update.
+      batch_size: photos an update, over all devices and processes.
       seed: of the data order, augmentation and dropout.
-      class_balance: `"weights"` weighs the loss inversely to class frequency, `"sampling"` draws classes equally often.
-      weight_decay: `"l2"` or `"decoupled"`, see `skinjax.train.optimizers.sgd_momentum`.
-      learning_rate_decay: see `skinjax.train.schedules.thesis_schedule`.
-      evaluate_every: epochs between evaluations on the held-out photos; the last epoch always has one.
+      class_balance: `"weights"` weighs the loss inversely to class frequency, `"effective"` by the effective number of
+        photos (Cui et al. 2019), `"sampling"` draws classes equally often.
+      method: optimiser, loss and the like.
+      parallel: devices, and how they work together.
+      evaluate_every: epochs between evaluations; the last epoch always has one.
+      choose_by: metric of the validation photos by which the best epoch's network is taken; None takes the last.
+      patience: evaluations without a better metric after which training ends; 0 for never.
       checkpoint_seconds: shortest time between checkpoints; the last epoch always has one.
       threads: for reading photos.
+      workers: processes for reading photos; 0 reads in threads of this one.
     """
 
     epochs: int = 20
     batch_size: int = 32
     seed: int = 0
-    class_balance: Literal["none", "weights", "sampling"] = "none"
-    weight_decay: WeightDecay = "l2"
-    learning_rate_decay: Decay = "cosine"
+    class_balance: Literal["none", "weights", "effective", "sampling"] = "none"
+    method: Method = dataclasses.field(default_factory=Method)
+    parallel: Parallel = dataclasses.field(default_factory=Parallel)
     evaluate_every: int = 1
+    choose_by: stopping.Metric | None = None
+    patience: int = 0
     checkpoint_seconds: float = 60.0
     threads: int = 2
+    workers: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,19 +89,17 @@ class Fitted:
     """A trained network.
 
     Attributes:
-      variables: of the last epoch; no epoch is chosen by looking at held-out photos.
+      variables: of the last epoch, or of the best one by the validation photos where `choose_by` asks for it; the
+        moving averages where they are kept. Nothing is ever chosen by looking at held-out photos.
       history: rows for `metrics.csv`.
       logits: float32[n, K] of the held-out photos, in their order.
+      best: the epoch that was chosen, or None.
     """
 
     variables: Variables
     history: list[Row]
     logits: np.ndarray
-
-
-def data_mesh() -> jax.sharding.Mesh:
-    """Returns a mesh of all devices with one axis, `data`."""
-    return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    best: stopping.Best | None = None
 
 
 def predict_logits(
@@ -83,22 +107,36 @@ def predict_logits(
 ) -> np.ndarray:
     """Returns the logits of every photo of a subset, once each and in order.
 
+    Each process computes its share on its own devices, and all get the whole.
+
     Args:
       model: a network of `skinjax.models`.
       spec: its specification.
       variables: of the network.
       subset: the photos.
-      batch_size: photos at a time.
+      batch_size: photos at a time, over all processes; rounded up to a multiple of the devices.
       threads: for reading photos.
 
     Returns:
       float32[n, K].
     """
     predict = compiled_predict(model, spec)
-    logits = []
-    for batch in evaluation_batches(subset, batch_size, threads=threads):
-        logits.append(np.asarray(predict(variables, jnp.asarray(batch["image"])))[batch["mask"]])
-    return np.concatenate(logits)
+    by_photo = NamedSharding(local_mesh(), PartitionSpec(DATA_AXIS))
+    processes, index = jax.process_count(), jax.process_index()
+    batch_size = -(-batch_size // jax.device_count()) * jax.device_count()
+    variables = local_copy(variables)
+    logits, waiting = [], collections.deque[jax.Array]()
+    for batch in evaluation_batches(
+        subset, batch_size, process_index=index, process_count=processes, threads=threads
+    ):
+        waiting.append(predict(variables, jax.device_put(batch["image"], by_photo)))
+        if len(waiting) > IN_FLIGHT:
+            logits.append(np.asarray(waiting.popleft()))
+    logits.extend(np.asarray(result) for result in waiting)
+    # A batch's rows are one process's after another's.
+    rows = np.stack(logits)  # [batches, rows of this process, K]
+    whole = gather_rows(rows).reshape(processes, *rows.shape).swapaxes(0, 1)
+    return whole.reshape(-1, rows.shape[-1])[: len(subset)]
 
 
 def fit(
@@ -111,13 +149,15 @@ def fit(
     settings: Settings,
     folder: Path,
     *,
+    validation: Subset | None = None,
     on_step: Callable[[int, int, str], None] = lambda done, total, note: None,
     on_epoch: Callable[[list[Row], list[Row]], None] = lambda history, new: None,
+    should_stop: Callable[[int], bool] = lambda update: False,
 ) -> Fitted:
     """Trains a network, or goes on training it from the newest checkpoint in `folder`.
 
     Deterministic on CPU: with the same arguments the result is the same to the bit, however often it was
-    killed and started again.
+    killed and started again. It may be resumed on another number of devices or processes; photos keep their order.
 
     Args:
       model: a network of `skinjax.models`, its classes in the order of the labels.
@@ -128,93 +168,226 @@ def fit(
       recipe: hyper-parameters; `total_steps` is set here.
       settings: the rest.
       folder: of this network's checkpoints.
+      validation: photos by which the best epoch is chosen, in neither of the others; None for none.
       on_step: called with (photos done, photos in all, a note) after every update.
       on_epoch: called with (all rows so far, the new ones) after every epoch, and once on resuming.
+      should_stop: called with the update count after every update; True saves and ends with `StoppedError`. All
+        processes must get the same answers.
 
     Returns:
-      The network after the last epoch.
+      The trained network.
 
     Raises:
       ValueError: a setting is out of range.
       TrainingError: the loss is no longer a number.
+      StoppedError: `should_stop` said so.
+      OSError: a checkpoint could not be written.
     """
+    return _Training(model, spec, train, held_out, validation, recipe, settings).run(
+        variables, folder, on_step, on_epoch, should_stop
+    )
+
+
+class _Training:
+    """What stays the same over the updates of one network."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        spec: ModelSpec,
+        train: Subset,
+        held_out: Subset,
+        validation: Subset | None,
+        recipe: Recipe,
+        settings: Settings,
+    ) -> None:
+        _check(settings, validation)
+        self.model, self.spec, self.settings = model, spec, settings
+        self.train, self.held_out, self.validation = train, held_out, validation
+        self.epoch_steps = steps_per_epoch(len(train), settings.batch_size)
+        self.total = self.epoch_steps * settings.epochs
+        self.recipe = jax.tree.map(jnp.float32, recipe._replace(total_steps=self.total))
+        self.class_weights = jnp.asarray(_class_weights(train.labels, model.num_classes, settings))
+        self.step = compiled_train_step(model, spec, settings.method, settings.parallel)
+
+    def run(
+        self,
+        variables: Variables,
+        folder: Path,
+        on_step: Callable[[int, int, str], None],
+        on_epoch: Callable[[list[Row], list[Row]], None],
+        should_stop: Callable[[int], bool],
+    ) -> Fitted:
+        settings, parallel = self.settings, self.settings.parallel
+        recipe, class_weights = (
+            (self.recipe, self.class_weights)
+            if parallel.backend == "pmap"
+            else parallel.place((self.recipe, self.class_weights))
+        )
+        with Checkpoints(folder, seconds=settings.checkpoint_seconds) as checkpoints:
+            state, record = self._start(variables, checkpoints)
+            done = int(state.step)
+            on_epoch(record.history, [])
+            note, photos_in_all = "resumed" if done else "", self.total * settings.batch_size
+            on_step(done * settings.batch_size, photos_in_all, note)
+            logits: np.ndarray | None = None
+            last = done if record.stopped else self.total
+            batches = (
+                ()
+                if done == last
+                else training_batches(
+                    self.train,
+                    settings.batch_size,
+                    settings.seed,
+                    first=done,
+                    steps=last,
+                    balanced=settings.class_balance == "sampling",
+                    process_index=jax.process_index(),
+                    process_count=jax.process_count(),
+                    threads=settings.threads,
+                    workers=settings.workers,
+                )
+            )
+            placed = parallel.place_state(state)
+            losses = _Losses(checkpoints)
+            epoch_began = time.monotonic()
+            for update, batch in enumerate(batches, done + 1):
+                photos = parallel.place_batch({name: batch[name] for name in ("image", "label")})
+                placed, loss = self.step(placed, photos, recipe, class_weights)
+                losses.add(update, loss, batch["photo"])
+                at_end = update == self.total
+                if update % self.epoch_steps == 0:
+                    losses.settle()
+                    epoch, state = update // self.epoch_steps, parallel.take_state(placed)
+                    rows, logits, record = self._end_epoch(epoch, state, epoch_began, record, checkpoints)
+                    state = dataclasses.replace(state, totals=Totals.zero())
+                    placed = parallel.place_state(state)
+                    on_epoch(record.history, rows)
+                    note = _note(epoch, settings.epochs, rows)
+                    epoch_began, at_end = time.monotonic(), at_end or record.stopped
+                stop = should_stop(update) and not at_end
+                if stop or at_end or checkpoints.is_due(update):
+                    losses.settle()
+                    state = parallel.take_state(placed)
+                    checkpoints.save(update, state, record)
+                on_step(update * settings.batch_size, photos_in_all, note)
+                if stop:
+                    raise StoppedError(f"stopped after update {update} of {self.total}, which is saved")
+                if at_end:
+                    break
+            state = parallel.take_state(placed)
+            final = state.variables
+            if record.best is not None and record.best.step != int(state.step):
+                final, logits = checkpoints.load_best(record.best.step, final), None
+            checkpoints.save_final(final)
+        if logits is None:
+            logits = self._predict(final, self.held_out)
+        return Fitted(local_copy(final), record.history, logits, record.best)
+
+    def _start(self, variables: Variables, checkpoints: Checkpoints) -> tuple[TrainState, Record]:
+        """The newest checkpoint, or the state before the first update."""
+        method, parallel = self.settings.method, self.settings.parallel
+        optimizer = make_optimizer(self.recipe, method, rate_factors(variables["params"], self.spec, method))
+        state = create_state(variables, optimizer, self.settings.seed, averaged=method.average_decay > 0)
+        state = parallel.place(state)
+        return checkpoints.restore(state) or (state, Record())
+
+    def _predict(self, variables: Variables, subset: Subset) -> np.ndarray:
+        settings = self.settings
+        return predict_logits(self.model, self.spec, variables, subset, settings.batch_size, settings.threads)
+
+    def _end_epoch(
+        self, epoch: int, state: TrainState, began: float, record: Record, checkpoints: Checkpoints
+    ) -> tuple[list[Row], np.ndarray | None, Record]:
+        """Sums an epoch up, evaluates where that is due, and keeps the network where it is the best so far."""
+        settings = self.settings
+        update = epoch * self.epoch_steps
+        schedule = thesis_schedule(
+            self.recipe.learning_rate,
+            self.recipe.final_learning_rate,
+            self.recipe.burn_in,
+            self.recipe.total_steps,
+            settings.method.learning_rate_decay,
+        )
+        rows = [_training_row(epoch, state, float(schedule(update - 1)), time.monotonic() - began)]
+        logits, best, stopped = None, record.best, False
+        if epoch % settings.evaluate_every == 0 or epoch == settings.epochs:
+            for split, subset in (("validation", self.validation), ("test", self.held_out)):
+                if subset is None:
+                    continue
+                evaluation_began = time.monotonic()
+                logits = self._predict(state.variables, subset)
+                rows.append(evaluation_row(epoch, split, logits, subset.labels, evaluation_began))
+            if settings.choose_by is not None:
+                value = rows[1][settings.choose_by]
+                best = stopping.improve(best, settings.choose_by, value, epoch, update)
+                if best != record.best:
+                    checkpoints.save_best(update, state.variables)
+                waited = (epoch - best.epoch) // settings.evaluate_every if best else 0
+                stopped = bool(settings.patience) and waited >= settings.patience
+        return rows, logits, Record([*record.history, *rows], best, stopped)
+
+
+class _Losses:
+    """The losses of updates that the device may not have finished yet; bounds how far the host runs ahead."""
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self._checkpoints = checkpoints
+        self._waiting: collections.deque[tuple[int, jax.Array, np.ndarray]] = collections.deque()
+
+    def add(self, update: int, loss: jax.Array, photos: np.ndarray) -> None:
+        """Notes an update and waits for the one before the last."""
+        self._waiting.append((update, loss, photos))
+        if len(self._waiting) > IN_FLIGHT:
+            self._check(*self._waiting.popleft())
+
+    def settle(self) -> None:
+        """Waits for all."""
+        while self._waiting:
+            self._check(*self._waiting.popleft())
+
+    def _check(self, update: int, loss: jax.Array, photos: np.ndarray) -> None:
+        value = float(np.asarray(loss.addressable_data(0)).ravel()[0])
+        if np.isfinite(value):
+            return
+        newest = self._checkpoints.newest
+        saved = f"the last good checkpoint is that of update {newest}" if newest else "there is no checkpoint"
+        raise TrainingError(
+            f"the loss of update {update} is {value}; {saved}; a lower learning rate, a longer burn-in or clipped "
+            "gradients may help",
+            photos,
+        )
+
+
+def _check(settings: Settings, validation: Subset | None) -> None:
     if settings.epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {settings.epochs}")
-    if settings.batch_size % jax.device_count():
+    settings.parallel.check(settings.batch_size)
+    parts = settings.method.accumulate * (len(settings.parallel.devices) if settings.parallel.mapped else 1)
+    if settings.batch_size % parts:
+        raise ValueError(f"batch_size {settings.batch_size} does not divide into accumulate's {parts} parts")
+    if settings.choose_by is not None and validation is None:
         raise ValueError(
-            f"batch_size {settings.batch_size} does not divide by the {jax.device_count()} devices"
+            f"choose_by is {settings.choose_by}, but there are no validation photos to choose by"
         )
-    mesh = data_mesh()
-    by_photo, everywhere = NamedSharding(mesh, PartitionSpec("data")), NamedSharding(mesh, PartitionSpec())
-    num_classes = model.num_classes
-    epoch_steps = steps_per_epoch(len(train), settings.batch_size)
-    recipe = jax.tree.map(jnp.float32, recipe._replace(total_steps=epoch_steps * settings.epochs))
-    class_weights = jnp.ones(num_classes)
+    if settings.patience and settings.choose_by is None:
+        raise ValueError(f"patience is {settings.patience}, but choose_by names no metric to wait for")
+
+
+def _class_weights(labels: np.ndarray, num_classes: int, settings: Settings) -> np.ndarray:
     if settings.class_balance == "weights":
-        class_weights = jnp.asarray(balanced_class_weights(train.labels, num_classes))
-    step = compiled_train_step(model, spec, settings.weight_decay, settings.learning_rate_decay)
-    schedule = thesis_schedule(*recipe[:2], recipe.burn_in, recipe.total_steps, settings.learning_rate_decay)
-    batches = iter(
-        training_batches(
-            train,
-            settings.batch_size,
-            settings.seed,
-            balanced=settings.class_balance == "sampling",
-            threads=settings.threads,
-        )
-    )
-    with Checkpoints(folder, seconds=settings.checkpoint_seconds) as checkpoints:
-        optimizer = make_optimizer(recipe, settings.weight_decay, settings.learning_rate_decay)
-        state = jax.device_put(create_state(variables, optimizer, settings.seed), everywhere)
-        state, history = checkpoints.restore(state, batches) or (state, [])
-        done = int(state.step)
-        on_epoch(history, [])
-        total_photos = epoch_steps * settings.epochs * settings.batch_size
-        note = "resumed" if done else ""
-        on_step(done * settings.batch_size, total_photos, note)
-        logits = None
-        epoch_began = time.monotonic()
-        for count in range(done + 1, epoch_steps * settings.epochs + 1):
-            batch = {name: jax.device_put(value, by_photo) for name, value in next(batches).items()}
-            state = step(state, batch, recipe, class_weights)
-            if count % epoch_steps == 0:
-                epoch = count // epoch_steps
-                new = [
-                    _training_row(epoch, state, float(schedule(count - 1)), time.monotonic() - epoch_began)
-                ]
-                state = dataclasses.replace(state, totals=jax.device_put(Totals.zero(), everywhere))
-                if epoch % settings.evaluate_every == 0 or epoch == settings.epochs:
-                    evaluation_began = time.monotonic()
-                    logits = predict_logits(
-                        model, spec, state.variables, held_out, settings.batch_size, settings.threads
-                    )
-                    new.append(
-                        _held_out_row(epoch, logits, held_out.labels, time.monotonic() - evaluation_began)
-                    )
-                history = [*history, *new]
-                on_epoch(history, new)
-                note = f"epoch {epoch}/{settings.epochs} loss {new[0]['loss']:.3f} held-out accuracy " + (
-                    f"{new[-1]['accuracy']:.3f}" if len(new) > 1 else "not yet known"
-                )
-                epoch_began = time.monotonic()
-            checkpoints.save(state, batches, history, force=count == epoch_steps * settings.epochs)
-            on_step(count * settings.batch_size, total_photos, note)
-    if logits is None:
-        logits = predict_logits(model, spec, state.variables, held_out, settings.batch_size, settings.threads)
-    return Fitted(state.variables, history, logits)
+        return balanced_class_weights(labels, num_classes)
+    if settings.class_balance == "effective":
+        return effective_number_weights(labels, num_classes)
+    return np.ones(num_classes, np.float32)
 
 
 def _training_row(epoch: int, state: TrainState, learning_rate: float, seconds: float) -> Row:
-    totals = jax.device_get(state.totals)
-    loss = float(totals.loss) / int(totals.photos)
-    if not np.isfinite(loss):
-        raise TrainingError(
-            f"the loss of epoch {epoch} is {loss}; a lower learning rate or a longer burn-in is wanted"
-        )
+    totals = jax.device_get(local_copy(state.totals))
     return {
         "epoch": epoch,
         "split": "train",
-        "loss": loss,
+        "loss": float(totals.loss) / int(totals.photos),
         "accuracy": int(totals.correct) / int(totals.photos),
         "learning_rate": learning_rate,
         "photos": int(totals.photos),
@@ -222,17 +395,22 @@ def _training_row(epoch: int, state: TrainState, learning_rate: float, seconds: 
     }
 
 
-def _held_out_row(epoch: int, logits: np.ndarray, labels: np.ndarray, seconds: float) -> Row:
-    matrix = confusion_matrix(labels, logits.argmax(axis=1), logits.shape[1])
-    result = summary(matrix)
-    log_probabilities = jax.nn.log_softmax(logits.astype(np.float32))
-    loss = -float(np.mean(np.asarray(log_probabilities)[np.arange(len(labels)), labels]))
+def evaluation_row(epoch: int, split: str, logits: np.ndarray, labels: np.ndarray, began: float) -> Row:
+    """Returns a row of the history: what logits float32[n, K] say of photos of these labels."""
+    result = summary(confusion_matrix(labels, logits.argmax(axis=1), logits.shape[1]))
+    log_probabilities = np.asarray(jax.nn.log_softmax(logits.astype(np.float32)))
     return {
         "epoch": epoch,
-        "split": "test",
-        "loss": loss,
+        "split": split,
+        "loss": -float(np.mean(log_probabilities[np.arange(len(labels)), labels])),
         "accuracy": result.accuracy,
         "macro_f1": result.macro_f1,
+        "auc": macro_auc(labels, log_probabilities),
         "photos": len(labels),
-        "seconds": round(seconds, 3),
+        "seconds": round(time.monotonic() - began, 3),
     }
+
+
+def _note(epoch: int, epochs: int, rows: list[Row]) -> str:
+    accuracy = f"{rows[-1]['accuracy']:.3f}" if len(rows) > 1 else "not yet known"
+    return f"epoch {epoch}/{epochs} loss {rows[0]['loss']:.3f} held-out accuracy {accuracy}"

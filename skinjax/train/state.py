@@ -59,6 +59,7 @@ class TrainState:
       params: parameters of the network.
       batch_stats: BatchNorm's running statistics.
       opt_state: of the optimiser.
+      average: moving averages of `params` and `batch_stats`, as variables; empty where none are kept.
       key: uint32[2], the run's random key; a step folds `step` into it and leaves it as it is.
       totals: the epoch's sums.
     """
@@ -67,22 +68,30 @@ class TrainState:
     params: Any
     batch_stats: Any
     opt_state: optax.OptState
+    average: Any
     key: jax.Array
     totals: Totals
 
     @property
     def variables(self) -> dict[str, Any]:
-        """The network's variables as `model.apply` takes them."""
-        return {"params": self.params, "batch_stats": self.batch_stats}
+        """The network's variables as `model.apply` takes them: the averages where they are kept."""
+        return dict(self.average) or {"params": self.params, "batch_stats": self.batch_stats}
 
 
-def create_state(variables: dict[str, Any], optimizer: optax.GradientTransformation, seed: int) -> TrainState:
+def create_state(
+    variables: dict[str, Any],
+    optimizer: optax.GradientTransformation,
+    seed: int,
+    *,
+    averaged: bool = False,
+) -> TrainState:
     """Returns the state before the first update.
 
     Args:
       variables: `{"params": ..., "batch_stats": ...}`; copied, as the training step consumes its state's buffers.
       optimizer: gives the optimiser's first state.
       seed: of augmentation and dropout.
+      averaged: whether moving averages of the variables are kept.
     """
     variables = jax.tree.map(jnp.array, variables)
     return TrainState(
@@ -90,6 +99,7 @@ def create_state(variables: dict[str, Any], optimizer: optax.GradientTransformat
         params=variables["params"],
         batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer.init(variables["params"]),
+        average=jax.tree.map(jnp.array, variables) if averaged else {},
         key=jax.random.key_data(jax.random.key(seed)),
         totals=Totals.zero(),
     )

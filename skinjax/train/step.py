@@ -1,8 +1,7 @@
 """The training step, written once: a pure function of state, batch and recipe.
 
-It is jitted here over whatever devices its arguments lie on: a batch sharded along its first axis over a
-mesh trains data-parallel,
-BatchNorm statistics and gradients over the whole batch included, with no change to the function.
+It sees a whole batch (`axis_name=None`), or one device's part of it under a mapped axis, whose sums it then adds up
+itself. `skinjax.train.parallel` compiles it for one device or many.
 """
 
 from __future__ import annotations
@@ -10,112 +9,181 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
+from jax import lax
 
 from skinjax.augment import augment
 from skinjax.models.compilation import compiler_options
 from skinjax.models.pixels import normalize
 from skinjax.models.registry import ModelSpec
-from skinjax.train.losses import cross_entropy, weighted_mean
-from skinjax.train.optimizers import sgd_momentum
-from skinjax.train.schedules import Decay, thesis_schedule
+from skinjax.train import averaging, freezing, losses, optimizers
+from skinjax.train.method import Method
+from skinjax.train.parallel import Parallel
+from skinjax.train.schedules import thesis_schedule
 from skinjax.train.state import Recipe, Totals, TrainState
 
 Batch = dict[str, jax.Array]
-TrainStep = Callable[[TrainState, Batch, Recipe, jax.Array], TrainState]
-WeightDecay = Literal["l2", "decoupled"]
+TrainStep = Callable[[TrainState, Batch, Recipe, jax.Array], tuple[TrainState, jax.Array]]
 
 
 def make_optimizer(
-    recipe: Recipe, weight_decay: WeightDecay = "l2", learning_rate_decay: Decay = "cosine"
+    recipe: Recipe, method: Method | None = None, rates: Any = None
 ) -> optax.GradientTransformation:
-    """Returns the optimiser that a recipe describes; the recipe's values may be traced."""
+    """Returns the optimiser that a recipe and a method describe; the recipe's values may be traced.
+
+    Args:
+      recipe: learning rates, momentum and decay.
+      method: which optimiser.
+      rates: factors of the learning rate, a tree like the parameters; None for 1 throughout.
+    """
+    method = method or Method()
     schedule = thesis_schedule(
         recipe.learning_rate,
         recipe.final_learning_rate,
         recipe.burn_in,
         recipe.total_steps,
-        decay=learning_rate_decay,
+        decay=method.learning_rate_decay,
     )
-    return sgd_momentum(schedule, recipe.momentum, recipe.weight_decay, decay=weight_decay)
+    return optimizers.make(
+        method.optimizer,
+        schedule,
+        recipe.momentum,
+        recipe.weight_decay,
+        decay=method.weight_decay,
+        decay_all=method.decay_all,
+        clip_norm=method.clip_norm or None,
+        rates=rates,
+    )
+
+
+def rate_factors(params: Any, spec: ModelSpec, method: Method) -> Any:
+    """Factors of the learning rate by parameter, or None where all are 1."""
+    if not method.frozen_blocks and method.layer_decay == 1:
+        return None
+    return freezing.rate_factors(
+        params, spec, frozen_blocks=method.frozen_blocks, layer_decay=method.layer_decay
+    )
 
 
 def train_step(
     model: nn.Module,
     spec: ModelSpec,
-    weight_decay: WeightDecay,
-    learning_rate_decay: Decay,
+    method: Method,
     state: TrainState,
     batch: Batch,
     recipe: Recipe,
     class_weights: jax.Array,
-) -> TrainState:
+    *,
+    axis_name: str | None = None,
+) -> tuple[TrainState, jax.Array]:
     """Augments, normalises, goes forward and back, and updates.
 
     Args:
       model: a network of `skinjax.models`.
       spec: its specification, which says the pixel range.
-      weight_decay: which of equations 4-3 and 4-4.
-      learning_rate_decay: the form of the fall of the learning rate.
+      method: optimiser, loss and the like.
       state: before the update.
       batch: `image` uint8[B, H, W, 3], `label` int32[B]; other entries are ignored.
       recipe: hyper-parameters.
       class_weights: float32[K], the weight of a photo by its class; ones for none.
+      axis_name: mapped axis that the batch is spread over, B then being this device's part; None where it is whole.
 
     Returns:
-      The state after the update.
+      The state after the update, and the loss of the whole batch, float32.
     """
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(state.key, state.step))
-    images = normalize(augment(augment_key, batch["image"], recipe.strengths), spec)
+    labels = batch["label"]
+    count, place = len(labels), None
+    if axis_name is not None:
+        count *= lax.axis_size(axis_name)
+        place = lax.axis_index(axis_name) * len(labels), count
+    images = augment(augment_key, batch["image"], recipe.strengths, place=place)
+    weights = class_weights[labels]
+    total_weight = _over_devices(weights.sum(), axis_name)
+    loss_of = losses.make_loss(method.loss, smoothing=method.label_smoothing, gamma=method.focal_gamma)
 
-    def loss_function(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
-        logits, updates = model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
-            images,
+    def loss_function(params: Any, stats: Any, part: Any, key: jax.Array) -> Any:
+        images, labels, weights = part
+        logits, changes = model.apply(
+            {"params": params, "batch_stats": stats},
+            normalize(images, spec),
             train=True,
             mutable=["batch_stats"],
-            rngs={"dropout": dropout_key},
+            rngs={"dropout": key},
         )
-        losses = cross_entropy(logits, batch["label"])
-        return weighted_mean(losses, class_weights[batch["label"]]), (logits, updates["batch_stats"])
+        loss = jnp.sum(loss_of(logits, labels) * weights) / jnp.where(total_weight > 0, total_weight, 1)
+        seen = Totals(
+            loss=jnp.sum(losses.cross_entropy(logits, labels)),
+            correct=jnp.sum(jnp.argmax(logits, axis=-1) == labels),
+            photos=jnp.int32(len(labels)),
+        )
+        return loss, (changes.get("batch_stats", {}), seen)
 
-    gradient = jax.grad(loss_function, has_aux=True)
-    gradients, (logits, batch_stats) = gradient(state.params)
-    optimizer = make_optimizer(recipe, weight_decay, learning_rate_decay)
+    gradient = jax.value_and_grad(loss_function, has_aux=True)
+
+    def add_part(sums: Any, part: Any) -> tuple[Any, None]:
+        (gradients, loss, seen), stats, number = sums
+        key = dropout_key if method.accumulate == 1 else jax.random.fold_in(dropout_key, number)
+        (part_loss, (stats, part_seen)), part_gradients = gradient(state.params, stats, part, key)
+        new = part_gradients, part_loss, part_seen
+        return (jax.tree.map(jnp.add, (gradients, loss, seen), new), stats, number + 1), None
+
+    nothing = jax.tree.map(jnp.zeros_like, state.params), jnp.zeros(()), Totals.zero()
+    start = nothing, state.batch_stats, jnp.int32(0)
+    whole = images, labels, weights
+    if method.accumulate == 1:
+        sums, _ = add_part(start, whole)
+    else:
+        sums, _ = lax.scan(add_part, start, jax.tree.map(functools.partial(_parts, method.accumulate), whole))
+    found, batch_stats, _ = sums
+    gradients, loss, seen = _over_devices(found, axis_name)
+    if axis_name is not None:  # where each device has statistics of its own, their mean is kept
+        batch_stats = lax.pmean(batch_stats, axis_name)
+
+    optimizer = make_optimizer(recipe, method, rate_factors(state.params, spec, method))
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    correct = jnp.argmax(logits, axis=-1) == batch["label"]
+    params = optax.apply_updates(state.params, updates)
+    average = state.average
+    if method.average_decay:
+        variables = {"params": params, "batch_stats": batch_stats}
+        average = averaging.update(average, variables, method.average_decay, state.step)
     return dataclasses.replace(
         state,
         step=state.step + 1,
-        params=optax.apply_updates(state.params, updates),
+        params=params,
         batch_stats=batch_stats,
         opt_state=opt_state,
-        totals=Totals(
-            loss=state.totals.loss + jnp.sum(cross_entropy(logits, batch["label"])),
-            correct=state.totals.correct + jnp.sum(correct),
-            photos=state.totals.photos + batch["label"].shape[0],
-        ),
-    )
+        average=average,
+        totals=jax.tree.map(jnp.add, state.totals, seen),
+    ), loss
+
+
+def _over_devices(tree: Any, axis_name: str | None) -> Any:
+    return tree if axis_name is None else lax.psum(tree, axis_name)
+
+
+def _parts(count: int, x: jax.Array) -> jax.Array:
+    """[B, ...] to [count, B / count, ...]: every count-th row, so that all devices have a share of each part."""
+    return x.reshape(len(x) // count, count, *x.shape[1:]).swapaxes(0, 1)
 
 
 @functools.lru_cache(maxsize=16)
 def compiled_train_step(
-    model: nn.Module, spec: ModelSpec, weight_decay: WeightDecay = "l2", learning_rate_decay: Decay = "cosine"
+    model: nn.Module, spec: ModelSpec, method: Method | None = None, parallel: Parallel | None = None
 ) -> TrainStep:
-    """Returns the jitted step of a network; the same function for the same arguments, so folds share one compilation.
+    """Returns the compiled step of a network; the same function for the same arguments, so folds share one compilation.
 
     The state's buffers are given to the result: do not use a state again after stepping from it.
     """
-    return jax.jit(
-        functools.partial(train_step, model, spec, weight_decay, learning_rate_decay),
-        donate_argnums=0,
-        compiler_options=compiler_options(),
-    )
+    parallel = parallel or Parallel()
+    if parallel.batch_norm_axis is not None:
+        model = model.clone(axis_name=parallel.batch_norm_axis)
+    return parallel.compile(functools.partial(train_step, model, spec, method or Method()))
 
 
 @functools.lru_cache(maxsize=16)

@@ -1,0 +1,67 @@
+"""How a network is trained, as far as it is fixed when the step is compiled."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import get_args
+
+from skinjax.train.losses import Loss
+from skinjax.train.optimizers import Optimizer, WeightDecay
+from skinjax.train.schedules import Decay
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """Optimiser, loss and what goes with them; the defaults are the thesis's.
+
+    Attributes:
+      optimizer: `"sgd"` with momentum (chapter 4), `"rmsprop"` (chapter 3) or `"adamw"`.
+      weight_decay: `"l2"` (equation 4-3) or `"decoupled"` (4-4), of sgd and rmsprop; adamw's is decoupled.
+      decay_all: whether BatchNorm's parameters and biases decay too.
+      learning_rate_decay: see `skinjax.train.schedules.thesis_schedule`.
+      loss: `"cross_entropy"`, `"focal"`, or `"binary"` for two classes.
+      label_smoothing: share in [0, 1) of a label that is spread over all classes.
+      focal_gamma: of the focal loss, at least 0.
+      clip_norm: norm that the gradients of a step are scaled down to; 0 for none.
+      accumulate: parts that a batch is computed in, one after the other, to save memory; BatchNorm then takes its
+        statistics from each part.
+      average_decay: of the moving averages of the weights, in [0, 1); 0 for none.
+      frozen_blocks: how many blocks from the stem on are not trained; 0 for none, the stem trained too.
+      layer_decay: factor in (0, 1] by which the learning rate falls with each block away from the head.
+    """
+
+    optimizer: Optimizer = "sgd"
+    weight_decay: WeightDecay = "l2"
+    decay_all: bool = True
+    learning_rate_decay: Decay = "cosine"
+    loss: Loss = "cross_entropy"
+    label_smoothing: float = 0.0
+    focal_gamma: float = 2.0
+    clip_norm: float = 0.0
+    accumulate: int = 1
+    average_decay: float = 0.0
+    frozen_blocks: int = 0
+    layer_decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        choices = {
+            "optimizer": get_args(Optimizer),
+            "weight_decay": get_args(WeightDecay),
+            "learning_rate_decay": get_args(Decay),
+            "loss": get_args(Loss),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        ranges = {
+            "label_smoothing": 0 <= self.label_smoothing < 1,
+            "focal_gamma": self.focal_gamma >= 0,
+            "clip_norm": self.clip_norm >= 0,
+            "accumulate": self.accumulate >= 1,
+            "average_decay": 0 <= self.average_decay < 1,
+            "frozen_blocks": self.frozen_blocks >= 0,
+            "layer_decay": 0 < self.layer_decay <= 1,
+        }
+        for name, within in ranges.items():
+            if not within:
+                raise ValueError(f"{name} is out of its range: {getattr(self, name)}")

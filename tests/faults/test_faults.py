@@ -1,0 +1,158 @@
+"""What goes wrong in a long training: kills, damaged checkpoints, full disks, processes that die, runs that collide."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults import kills
+from tests.test_parallel import arrays, assert_same, start, together, wait
+
+pytestmark = pytest.mark.slow
+REPOSITORY = kills.REPOSITORY
+
+
+def test_killed_again_and_again_it_ends_with_the_same_bits(tmp_path):
+    """`python -m tests.faults.kills` does it twenty times."""
+    same, reached = kills.run(tmp_path, 3)
+    assert len(reached) == 3
+    assert reached == sorted(reached)
+    assert same
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("faults")
+
+
+@pytest.fixture(scope="module")
+def whole(place):
+    wait(start(place / "whole", place / "whole.npz"))
+    return arrays(place / "whole.npz")
+
+
+def damage(step: Path) -> None:
+    """Cuts every file of a checkpoint's arrays short."""
+    files = [path for path in (step / "state").rglob("*") if path.is_file() and path.stat().st_size > 200]
+    assert files
+    for path in files:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(place, whole):
+    folder, result = place / "damaged", place / "damaged.npz"
+    wait(start(folder, result, "--stop_after=4"), code=75)
+    newest = kills.updates(folder)
+    damage(folder / str(newest))
+    again = start(folder, result)
+    output, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, output
+    assert f"{newest}: this checkpoint cannot be read" in output
+    assert f"going on from update {newest - 1}" in output
+    assert "Traceback" not in output
+    found = arrays(result)
+    assert all((found[name] == whole[name]).all() for name in whole)
+
+
+def test_where_no_checkpoint_can_be_read_nothing_is_deleted(place):
+    folder = place / "all_damaged"
+    wait(start(folder, place / "x.npz", "--stop_after=3"), code=75)
+    steps = sorted(path.name for path in folder.iterdir() if path.name.isdigit())
+    for step in steps:
+        damage(folder / step)
+    again = start(folder, place / "x.npz")
+    output, _ = again.communicate(timeout=300)
+    assert again.returncode == 1
+    assert "none of the checkpoints can be read" in output
+    assert sorted(path.name for path in folder.iterdir() if path.name.isdigit()) == steps
+
+
+def experiment(workdir: Path, cache: Path, *flags: str, processes: tuple[int, int, int] | None = None):
+    """Starts `experiments.train --smoke`; of several processes (port, count, index) one."""
+    shared = []
+    if processes is not None:
+        port, count, index = processes
+        shared = [f"--coordinator=localhost:{port}", f"--processes={count}", f"--process_index={index}"]
+    command = [
+        sys.executable, "-m", "experiments.train", "--smoke", f"--workdir={workdir}", f"--compilation_cache={cache}",
+        *shared, *flags,
+    ]  # fmt: skip
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    return subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def until_saved(workdir: Path, process: subprocess.Popen) -> None:
+    """Waits for the first checkpoint."""
+    folder = workdir / "checkpoints" / "fold_0" / "sub"
+    deadline = time.monotonic() + 200
+    while kills.updates(folder) < 1:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def cache(place) -> Path:
+    return place / "compiled"
+
+
+def test_sigterm_saves_and_ends_with_a_code_of_its_own_and_a_second_run_is_refused(tmp_path, cache):
+    flags = ["--epochs=40", "--checkpoint_seconds=0", "--evaluate_every=40"]
+    first = experiment(tmp_path / "run", cache, *flags)
+    until_saved(tmp_path / "run", first)
+    second = experiment(tmp_path / "run", cache, *flags)
+    _, error = second.communicate(timeout=200)
+    assert second.returncode == 2, error
+    assert "is in use by another run" in error
+    first.send_signal(signal.SIGTERM)
+    _, error = first.communicate(timeout=60)
+    assert first.returncode == 75, error
+    last = error.strip().splitlines()[-1]
+    assert "is saved; the same command again resumes" in last
+    assert str(kills.updates(tmp_path / "run" / "checkpoints" / "fold_0" / "sub")) in last
+    assert "Traceback" not in error
+
+
+def test_where_one_process_of_two_is_killed_the_other_ends_and_both_resume(tmp_path, cache):
+    flags = ["--epochs=30", "--checkpoint_seconds=0", "--evaluate_every=30"]
+    workdir = tmp_path / "pair"
+    pair = [experiment(workdir, cache, *flags, processes=(free_port(), 2, 0))]
+    port = pair[0].args[-5].rpartition(":")[2]
+    pair.append(experiment(workdir, cache, *flags, processes=(int(port), 2, 1)))
+    until_saved(workdir, pair[0])
+    pair[1].kill()
+    begun = time.monotonic()
+    _, error = pair[0].communicate(timeout=90)
+    assert time.monotonic() - begun < 60
+    assert pair[0].returncode == 75, error
+    assert "another process of this run has ended; start all of them again" in error
+    assert "Traceback" not in error
+    port = free_port()
+    again = [experiment(workdir, cache, *flags, processes=(port, 2, index)) for index in range(2)]
+    for process in again:
+        output, error = process.communicate(timeout=300)
+        assert process.returncode == 0, output + error
+    assert (workdir / "report" / "index.html").exists()
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
+def test_two_processes_resume_what_one_began(place, whole):
+    folder, result = place / "two", place / "two.npz"
+    wait(start(folder, result, "--stop_after=3"), code=75)
+    together(2, folder, result)
+    assert_same(result, whole)
