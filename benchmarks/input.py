@@ -1,0 +1,462 @@
+"""Photos a second of the input: reading prepared photos, and augmenting them, beside PyTorch, OpenCV and Pillow.
+
+    python -m benchmarks.input                      # all: about six minutes on two cores
+    python -m benchmarks.input --sizes 224 --rounds 3
+
+Needs the `peers` extra and `opencv-python-headless`; `albumentations` has columns of its own where it is installed.
+
+The photos are JPEGs of 600 × 450 pixels and about 240 KB, made here: smooth colours and fine grain.
+Prepared, they are what every run reads; PyTorch's DataLoader decodes and resizes the same files. Everything lies in
+the page cache. Each contender lives in a process of its own and they take turns: in a round each runs untimed for 0.5
+seconds, so that what it has read ahead is used up, and is then timed for a second. A rate is the median of the rounds.
+
+Every augmentation is Table 4-1's: one bilinear affine map with the flips in it, HSV jitter, two rectangles of Cutout,
+float32 in [0, 1] at the end. OpenCV's mirrors at the borders as ours does; Pillow cannot, and fills with black.
+OpenCV and Pillow compute in uint8, ours in float32. Like the experiments, this starts itself again with glibc's huge
+pages, for all.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import experiments  # noqa: F401  (starts Python again with huge pages)
+from skinjax.augment.strengths import TABLE_4_1
+
+BATCH, CORES = 32, os.cpu_count() or 1
+Photo = np.ndarray
+Augmentation = Callable[[np.random.Generator, Photo], Photo]
+
+
+def write_photos(folder: Path, count: int) -> None:
+    """Writes `count` JPEGs of 600 × 450 pixels."""
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        coarse = Image.fromarray(rng.integers(60, 230, (12, 16, 3), dtype=np.uint8))
+        smooth = np.asarray(coarse.resize((600, 450), Image.Resampling.BICUBIC), np.int16)
+        grain = rng.normal(0, 25, (450, 600, 1)).astype(np.int16)
+        Image.fromarray(np.clip(smooth + grain, 0, 255).astype(np.uint8)).save(
+            folder / f"{number}.jpg", quality=97
+        )
+
+
+def prepared_subset(folder: Path, size: int) -> Any:
+    """The photos of a folder, prepared at a size (once)."""
+    import pandas as pd
+
+    from skinjax.data.loader import Subset
+    from skinjax.data.prepare import prepare
+
+    names = sorted(path.name for path in folder.glob("*.jpg"))
+    frame = pd.DataFrame({"image": names})
+    ready = prepare(frame, folder, folder / f"prepared_{size}", image_size=size, threads=CORES)
+    return Subset(ready.source, np.arange(len(names)), np.zeros(len(names), np.int32))
+
+
+# Contenders: each yields how many photos it has just delivered, for ever.
+
+
+def read_prepared(folder: Path, size: int, **how: int) -> Iterator[int]:
+    """Ours: shuffled uint8 batches."""
+    from skinjax.data.loader import training_batches
+
+    for batch in training_batches(prepared_subset(folder, size), BATCH, 0, steps=10**9, **how):
+        yield len(batch["image"])
+
+
+def augment_on_device(images: Iterator[np.ndarray], size: int) -> Iterator[int]:
+    """Ours: augmentation of batches on the device."""
+    import jax
+    import jax.numpy as jnp
+
+    from skinjax.augment import augment
+    from skinjax.augment.strengths import Strengths
+    from skinjax.models.compilation import compiler_options
+
+    strengths = Strengths(*map(jnp.float32, TABLE_4_1))
+    compiled = jax.jit(augment, compiler_options=compiler_options())
+    key = jax.random.key(0)
+    for number, batch in enumerate(images):
+        jax.block_until_ready(compiled(jax.random.fold_in(key, number), batch, strengths))
+        yield len(batch)
+
+
+def read_and_augment(folder: Path, size: int) -> Iterator[int]:
+    """Ours: both."""
+    from skinjax.data.loader import training_batches
+
+    batches = training_batches(prepared_subset(folder, size), BATCH, 0, steps=10**9)
+    yield from augment_on_device((batch["image"] for batch in batches), size)
+
+
+def data_loader(
+    folder: Path, size: int, decode: Callable[[Path, int], Photo], augmentation: Augmentation | None = None
+) -> Iterator[int]:
+    """PyTorch: decodes, resizes and perhaps augments in worker processes, one a core."""
+    import torch
+    from torch.utils.data import DataLoader, Dataset
+
+    paths = sorted(folder.glob("*.jpg"))
+
+    class Photos(Dataset):
+        def __len__(self) -> int:
+            return len(paths)
+
+        def __getitem__(self, index: int) -> Photo:
+            photo = decode(paths[index], size)
+            if augmentation is None:
+                return photo
+            return augmentation(np.random.default_rng(torch.initial_seed() % 2**32 + index), photo)
+
+    loader = DataLoader(
+        Photos(), BATCH, shuffle=True, drop_last=True, num_workers=CORES, persistent_workers=True
+    )
+    while True:
+        for batch in loader:
+            yield len(batch)
+
+
+def augment_in_threads(size: int, augmentation: Augmentation, threads: int) -> Iterator[int]:
+    """A library's augmentation of a batch, into one float32 array."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (BATCH, size, size, 3), dtype=np.uint8)
+    result = np.empty(images.shape, np.float32)
+
+    def one(number: int) -> None:
+        result[number] = augmentation(generators[number], images[number])
+
+    generators = rng.spawn(BATCH)
+    with ThreadPoolExecutor(threads) as pool:
+        while True:
+            list(pool.map(one, range(BATCH)))
+            yield BATCH
+
+
+def repeated_batch(size: int) -> Iterator[np.ndarray]:
+    """One batch for ever."""
+    batch = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 3), dtype=np.uint8)
+    while True:
+        yield batch
+
+
+# What other libraries do, photo by photo.
+
+
+def decode_with_pillow(path: Path, size: int) -> Photo:
+    with Image.open(path) as photo:
+        return np.array(photo.convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
+
+
+def decode_with_opencv(path: Path, size: int) -> Photo:
+    import cv2
+
+    photo = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    return cv2.resize(photo, (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+def inverse_map(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Float64[2, 3]: (x, y, 1) of the result to (x, y) of the photo, Table 4-1's."""
+    strengths = TABLE_4_1
+    angle = math.radians(rng.uniform(-1, 1) * strengths.rotation)
+    zoom = 1 + rng.uniform(-1, 1) * strengths.scale
+    shear = np.tan(np.radians(rng.uniform(-1, 1, 2) * strengths.shear))
+    flips = np.where(rng.random(2) < [strengths.flip_horizontal, strengths.flip_vertical], -1.0, 1.0)
+    turn = zoom * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    inverse = np.linalg.inv(turn @ np.array([[1, shear[0]], [shear[1], 1]]) @ np.diag(flips))
+    centre = np.full(2, (size - 1) / 2)
+    move = rng.uniform(-1, 1, 2) * strengths.translation * size
+    return np.column_stack([inverse, centre - inverse @ (centre + move)])
+
+
+def hsv_tables(rng: np.random.Generator, turn: int) -> list[np.ndarray]:
+    """Uint8[256] for hue (a full turn is `turn`), saturation and value."""
+    levels = np.arange(256, dtype=np.float64)
+    draws = rng.uniform(-1, 1, 3) * [TABLE_4_1.hsv_h, TABLE_4_1.hsv_s, TABLE_4_1.hsv_v]
+    hue = np.mod(levels + draws[0] * turn, turn)
+    return [
+        hue.astype(np.uint8),
+        *(np.clip(levels * (1 + draw), 0, 255).astype(np.uint8) for draw in draws[1:]),
+    ]
+
+
+def cut_out(rng: np.random.Generator, photo: Photo, mean: Any) -> None:
+    """Erases up to two rectangles of a photo, in place."""
+    size = len(photo)
+    for _ in range(2):
+        centre, sides = rng.random(2), TABLE_4_1.cutout_size * (0.25 + 0.75 * rng.random(2))
+        if rng.random() < TABLE_4_1.cutout:
+            low = np.clip(np.round((centre - sides / 2) * size), 0, size).astype(int)
+            high = np.clip(np.round((centre + sides / 2) * size), 0, size).astype(int)
+            photo[low[0] : high[0], low[1] : high[1]] = mean
+
+
+def augment_with_opencv(rng: np.random.Generator, photo: Photo) -> Photo:
+    import cv2
+
+    size = len(photo)
+    photo = cv2.warpAffine(
+        photo,
+        inverse_map(rng, size),
+        (size, size),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT,
+    )
+    channels = cv2.split(cv2.cvtColor(photo, cv2.COLOR_RGB2HSV))
+    tables = hsv_tables(rng, 180)
+    shifted = [cv2.LUT(channel, table) for channel, table in zip(channels, tables, strict=True)]
+    photo = cv2.cvtColor(cv2.merge(shifted), cv2.COLOR_HSV2RGB)
+    cut_out(rng, photo, cv2.mean(photo)[:3])
+    return np.multiply(photo, np.float32(1 / 255), dtype=np.float32)
+
+
+def augment_with_pillow(rng: np.random.Generator, photo: Photo) -> Photo:
+    size = len(photo)
+    matrix = inverse_map(rng, size)
+    matrix[:, 2] += 0.5 - 0.5 * matrix[:, :2].sum(axis=1)  # Pillow counts from pixels' corners
+    moved = Image.fromarray(photo).transform(
+        (size, size), Image.Transform.AFFINE, tuple(matrix.ravel()), Image.Resampling.BILINEAR
+    )
+    channels = moved.convert("HSV").split()
+    tables = hsv_tables(rng, 256)
+    shifted = [channel.point(table.tolist()) for channel, table in zip(channels, tables, strict=True)]
+    photo = np.array(Image.merge("HSV", shifted).convert("RGB"))
+    cut_out(rng, photo, photo.mean(axis=(0, 1)))
+    return np.multiply(photo, np.float32(1 / 255), dtype=np.float32)
+
+
+def make_albumentations() -> Augmentation:
+    import albumentations
+    import cv2
+
+    s = TABLE_4_1
+    transform = albumentations.Compose(
+        [
+            albumentations.HorizontalFlip(p=s.flip_horizontal),
+            albumentations.VerticalFlip(p=s.flip_vertical),
+            albumentations.Affine(
+                scale=(1 - s.scale, 1 + s.scale),
+                translate_percent=(-s.translation, s.translation),
+                rotate=(-s.rotation, s.rotation),
+                shear=(-s.shear, s.shear),
+                border_mode=cv2.BORDER_REFLECT,
+                p=1.0,
+            ),
+            albumentations.HueSaturationValue(s.hsv_h * 180, s.hsv_s * 255, s.hsv_v * 255, p=1.0),
+            albumentations.CoarseDropout(
+                num_holes_range=(1, 2),
+                hole_height_range=(0.25 * s.cutout_size, s.cutout_size),
+                hole_width_range=(0.25 * s.cutout_size, s.cutout_size),
+                p=0.75,
+            ),
+            albumentations.ToFloat(max_value=255),
+        ]
+    )
+    return lambda rng, photo: transform(image=photo)["image"]
+
+
+def contender(name: str, folder: Path, size: int) -> Iterator[int]:
+    """The contender of a name."""
+    match name:
+        case "read, threads":
+            return read_prepared(folder, size)
+        case "read, workers":
+            return read_prepared(folder, size, workers=CORES, threads=1)
+        case "torch, pillow":
+            return data_loader(folder, size, decode_with_pillow)
+        case "torch, opencv":
+            _one_opencv_thread()
+            return data_loader(folder, size, decode_with_opencv)
+        case "both, skinjax":
+            return read_and_augment(folder, size)
+        case "both, pillow":
+            return data_loader(folder, size, decode_with_pillow, augment_with_pillow)
+        case "both, opencv":
+            _one_opencv_thread()
+            return data_loader(folder, size, decode_with_opencv, augment_with_opencv)
+        case "both, albumentations":
+            _one_opencv_thread()
+            return data_loader(folder, size, decode_with_opencv, make_albumentations())
+        case "augment, skinjax":
+            return augment_on_device(repeated_batch(size), size)
+        case "augment, pillow":
+            return augment_in_threads(size, augment_with_pillow, CORES)
+        case "augment, opencv":
+            _one_opencv_thread()
+            return augment_in_threads(size, augment_with_opencv, CORES)
+        case "augment, opencv, 1 thread":
+            _one_opencv_thread()
+            return augment_in_threads(size, augment_with_opencv, 1)
+        case "augment, albumentations":
+            _one_opencv_thread()
+            return augment_in_threads(size, make_albumentations(), CORES)
+    raise ValueError(f"there is no contender {name!r}")
+
+
+def _one_opencv_thread() -> None:
+    """Threads and processes are ours to give; OpenCV's own would only get in their way."""
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def serve(name: str, folder: str, size: str, seconds: str) -> None:
+    """A contender's process: runs when told to, answering in lines of JSON on standard output."""
+    replies, sys.stdout = sys.stdout, sys.stderr
+    photos = contender(name, Path(folder), int(size))
+    next(photos)
+    print(0, file=replies, flush=True)
+    for _ in sys.stdin:
+        _rate(photos, 0.5)
+        print(json.dumps(_rate(photos, float(seconds))), file=replies, flush=True)
+
+
+def _rate(photos: Iterator[int], seconds: float) -> float:
+    count, start = 0, time.perf_counter()
+    while (spent := time.perf_counter() - start) < seconds:
+        count += next(photos)
+    return count / spent
+
+
+class Worker:
+    """A contender in a process of its own."""
+
+    def __init__(self, name: str, folder: Path, size: int, seconds: float) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.input",
+            "--serve",
+            name,
+            str(folder),
+            str(size),
+            str(seconds),
+        ]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self._reply()
+
+    def run(self) -> float:
+        """Runs for a while; photos a second."""
+        assert self._process.stdin is not None
+        print(file=self._process.stdin, flush=True)
+        return self._reply()
+
+    def stop(self) -> None:
+        """Ends the process."""
+        self._process.communicate()
+
+    def _reply(self) -> float:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._process.args} has ended: {self._process.communicate()[1][-2000:]}")
+        return float(json.loads(line))
+
+
+def compare(names: list[str], folder: Path, size: int, options: argparse.Namespace) -> list[float]:
+    """Median photos a second of each contender, taking turns."""
+    workers = [Worker(name, folder, size, options.seconds) for name in names]
+    rates = [[worker.run() for worker in workers] for _ in range(options.rounds)]
+    for worker in workers:
+        worker.stop()
+    return [statistics.median(of_one) for of_one in zip(*rates, strict=True)]
+
+
+def _row(*cells: object) -> None:
+    print(
+        "| " + " | ".join(f"{cell:,.0f}" if isinstance(cell, float) else str(cell) for cell in cells) + " |",
+        flush=True,
+    )
+
+
+def _versions(*packages: str) -> str:
+    found = []
+    for name in packages:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--sizes", type=int, nargs="*", default=[224, 299, 380, 528], help="of prepared photos"
+    )
+    parser.add_argument(
+        "--augment_size", type=int, default=224, help="of the photos that are augmented; 0 for none"
+    )
+    parser.add_argument("--photos", type=int, default=512, help="JPEGs that are made")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="timed, of a contender's turn")
+    parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    if options.serve:
+        serve(*options.serve)
+        return
+    has_albumentations = bool(_versions("albumentations"))
+    print(
+        f"{date.today()}; {CORES} cores, {platform.machine()}; Python {platform.python_version()}, "
+        + _versions(
+            "jax", "grain", "array-record", "torch", "pillow", "opencv-python-headless", "albumentations"
+        )
+        + f"; batches of {BATCH}, median of {options.rounds} rounds; photos a second\n"
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_photos(folder, options.photos)
+        if options.sizes:
+            print("## Reading\n")
+            _row(
+                "px",
+                "ours, threads",
+                "ours, worker processes",
+                "DataLoader, Pillow",
+                "DataLoader, OpenCV",
+                "ours to the faster DataLoader",
+            )
+            print("|---|---|---|---|---|---|")
+        for size in options.sizes:
+            prepared_subset(folder, size)
+            names = ["read, threads", "read, workers", "torch, pillow", "torch, opencv"]
+            rates = compare(names, folder, size, options)
+            _row(size, *rates, f"{max(rates[:2]) / max(rates[2:]):.1f}")
+        size = options.augment_size
+        if not size:
+            return
+        prepared_subset(folder, size)
+        for title, kind, others in (
+            ("Augmenting", "augment", ["opencv", "opencv, 1 thread", "pillow"]),
+            ("Reading and augmenting", "both", ["opencv", "pillow"]),
+        ):
+            names = ["skinjax", *others, *(["albumentations"] if has_albumentations else [])]
+            rates = compare([f"{kind}, {name}" for name in names], folder, size, options)
+            print(f"\n## {title}, {size} px\n")
+            _row("", "photos a second", "ours to it")
+            print("|---|---|---|")
+            for name, rate in zip(names, rates, strict=True):
+                _row(name, rate, f"{rates[0] / rate:.2f}")
+
+
+if __name__ == "__main__":
+    main()
