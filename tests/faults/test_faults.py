@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -122,13 +123,13 @@ def test_sigterm_saves_and_ends_with_a_code_of_its_own_and_a_second_run_is_refus
 
 
 def test_where_one_process_of_two_is_killed_the_other_ends_and_both_resume(tmp_path, cache):
-    flags = ["--epochs=30", "--checkpoint_seconds=0", "--evaluate_every=30"]
+    flags = ["--epochs=12", "--checkpoint_seconds=0", "--evaluate_every=12"]
     workdir = tmp_path / "pair"
-    pair = [experiment(workdir, cache, *flags, processes=(free_port(), 2, 0))]
-    port = pair[0].args[-5].rpartition(":")[2]
-    pair.append(experiment(workdir, cache, *flags, processes=(int(port), 2, 1)))
+    port = free_port()
+    pair = [experiment(workdir, cache, *flags, processes=(port, 2, index)) for index in range(2)]
     until_saved(workdir, pair[0])
     pair[1].kill()
+    pair[1].communicate()
     begun = time.monotonic()
     _, error = pair[0].communicate(timeout=90)
     assert time.monotonic() - begun < 60
@@ -144,8 +145,6 @@ def test_where_one_process_of_two_is_killed_the_other_ends_and_both_resume(tmp_p
 
 
 def free_port() -> int:
-    import socket
-
     with socket.socket() as free:
         free.bind(("localhost", 0))
         return free.getsockname()[1]
