@@ -156,6 +156,13 @@ def define_training_flags() -> None:
         lower_bound=0,
         module_name=NETWORK,
     )
+    flags.DEFINE_enum(
+        "test_time_augmentation",
+        "none",
+        ["none", "flips", "dihedral"],
+        "Predict held-out photos as the mean over mirror images, or quarter turns of them too.",
+        module_name=NETWORK,
+    )
     flags.DEFINE_float(
         "checkpoint_seconds", 60, "Shortest time between checkpoints.", lower_bound=0, module_name=NETWORK
     )

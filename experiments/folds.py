@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from skinjax.data.loader import Subset, steps_per_epoch
 from skinjax.models import registry
 from skinjax.models.pretrained import load_pretrained
 from skinjax.models.transfer import transfer
+from skinjax.predict.augmented import DIHEDRAL, FLIPS, Symmetry
 from skinjax.train.log import MetricsLog
-from skinjax.train.loop import Fitted, TrainingError, fit
+from skinjax.train.loop import Fitted, Settings, TrainingError, fit, predict_logits
 from skinjax.train.network import Network
 from skinjax.train.progress import Progress
 
@@ -182,7 +184,7 @@ def train_network(
         processes.Termination() as termination,
     ):
         try:
-            return fit(
+            fitted = fit(
                 described.model(),
                 described.spec,
                 variables,
@@ -199,6 +201,37 @@ def train_network(
         except TrainingError as error:
             names = ", ".join(data.frame["image"].iloc[error.photos])
             raise ValueError(f"{title}: {error}; its photos: {names}") from error
+    transforms = {"none": (), "flips": FLIPS, "dihedral": DIHEDRAL}[flags.FLAGS.test_time_augmentation]
+    if not transforms:
+        return fitted
+    return dataclasses.replace(
+        fitted, logits=_mean_logits(described, fitted, held_out_photos, settings, transforms)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Transformed:
+    """A source of photos, each mirrored or turned."""
+
+    source: Any
+    transform: Symmetry
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"image": self.transform(self.source[index]["image"][None])[0]}
+
+
+def _mean_logits(
+    described: Network, fitted: Fitted, photos: Subset, settings: Settings, transforms: Sequence[Symmetry]
+) -> np.ndarray:
+    """Returns the logarithm of the mean probability of each photo over the transforms, float32[n, K]."""
+    total = np.zeros_like(fitted.logits, np.float64)
+    for transform in transforms:
+        subset = dataclasses.replace(photos, source=_Transformed(photos.source, transform))
+        logits = predict_logits(
+            described.model(), described.spec, fitted.variables, subset, settings.batch_size, settings.threads
+        )
+        total += np.asarray(jax.nn.softmax(logits), np.float64)
+    return np.log(np.maximum(total / len(transforms), np.finfo(np.float32).tiny)).astype(np.float32)
 
 
 def _set_apart(train: np.ndarray, data: Photos, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -151,6 +151,7 @@ def test_gradients_reach_every_parameter(name):
     assert not [key for key, value in flat.items() if not np.any(value)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COUNTS)
 def test_transfer_from_every_backbone(name):
     spec = registry.spec(name)

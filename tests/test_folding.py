@@ -8,6 +8,7 @@ from skinjax.models.folding import fold_batch_norm
 from skinjax.models.registry import create, init_variables, spec
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["efficientnet_nano", "inception_v3", "xception_torch"])
 def test_a_folded_network_computes_the_same(name):
     row, generator = spec(name), np.random.default_rng(0)

@@ -46,6 +46,8 @@ def test_steps_with_several_trees_ask_which(tmp_path):
         open_weights(tmp_path / "run")
 
 
+# Orbax gives up at the first array that cannot be read; what Tensorstore finds in the others comes too late for it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_damaged_orbax_folders(tmp_path):
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(tmp_path / "run", {"params": {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3)}})
