@@ -152,14 +152,13 @@ def test_a_loaded_network_gives_the_stored_predictions_and_a_half_trained_one_is
     images = [photos.decode(finished / "photos" / name, target=64) for name in frame["image"]]
     predicted = run_of.predict_fn(np.stack([photos.fit(image, 64) for image in images]))
     np.testing.assert_allclose(predicted, probabilities(frame, run_of.taxonomy, level), rtol=1e-4, atol=1e-6)
-    path = finished / "checkpoints" / "fold_1" / f"{stage}.json"
-    whole = path.read_text()
-    path.write_text(json.dumps(json.loads(whole) | {"steps": run_of.network.steps + 1}))
+    final = finished / "checkpoints" / "fold_1" / stage / "final"
+    final.rename(final.with_name("kept"))
     try:
         with pytest.raises(ValueError, match=rf"in training, after {run_of.network.steps} of"):
             load_run(finished, stage=stage, fold=1)
     finally:
-        path.write_text(whole)
+        final.with_name("kept").rename(final)
 
 
 def test_the_same_command_again_says_that_it_is_finished_and_another_is_refused(finished, cache):
