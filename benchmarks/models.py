@@ -62,7 +62,7 @@ ROWS = {
     "inception_v3_torch": Row("inception_v3", "InceptionV3"),
     "inception_resnet_v2_torch": Row("inception_resnet_v2", "InceptionResNetV2"),
     "xception_torch": Row("legacy_xception", "Xception"),
-    "densenet121_torch": Row("densenet121", "DenseNet121"),
+    "densenet121": Row("densenet121", "DenseNet121"),
 }
 CLASSES, RATE, MOMENTUM = 1000, 0.001, 0.9
 GPU = jax.default_backend() == "gpu"
