@@ -20,20 +20,16 @@ Like the experiments, it starts itself again with glibc's huge pages, for all th
 import argparse
 import contextlib
 import dataclasses
-import json
+import functools
 import os
 import platform
-import re
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from datetime import date
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -41,6 +37,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import experiments  # noqa: F401  (starts Python again with huge pages)
+from benchmarks.workers import Worker, answer, peak_device, peak_resident
 from skinjax.models.compilation import compiler_options
 from skinjax.models.registry import create, init_variables, spec
 from tests.peers.adapters import import_keras, import_timm
@@ -178,21 +175,26 @@ PROGRAMS = {"skinjax": skinjax_program, "timm": timm_program, "keras": keras_pro
 
 
 def serve(library: str, name: str, batch: str, size: str, train: str) -> None:
-    """A worker: builds a program, then runs it when told to, answering in lines of JSON on standard output."""
-    replies, sys.stdout = sys.stdout, sys.stderr
+    """A worker: builds a program, then runs it a while at each turn."""
     _IMPORTS[library]()
-    before = _peak_memory(library)
+    peak = functools.partial(peak_device, library) if GPU else peak_resident
+    before = peak()
     images = (
         np.random.default_rng(0).standard_normal((int(batch), int(size), int(size), 3)).astype(np.float32)
     )
-    start = time.perf_counter()
-    program = PROGRAMS[library](name, images, bool(int(train)))
-    program()
-    print(json.dumps(time.perf_counter() - start), file=replies, flush=True)
-    for _ in sys.stdin:
-        _repeat(program, seconds=0.5)
-        milliseconds = 1000 * _repeat(program, seconds=0.6)
-        print(json.dumps([milliseconds, _peak_memory(library) - before]), file=replies, flush=True)
+    programs = []
+
+    def begin() -> float:
+        start = time.perf_counter()
+        programs.append(PROGRAMS[library](name, images, bool(int(train))))
+        programs[0]()
+        return time.perf_counter() - start
+
+    def turn() -> list[float]:
+        _repeat(programs[0], seconds=0.5)
+        return [1000 * _repeat(programs[0], seconds=0.6), peak() - before]
+
+    answer(begin, turn)
 
 
 def _repeat(program: Program, seconds: float) -> float:
@@ -207,60 +209,6 @@ def _repeat(program: Program, seconds: float) -> float:
 _IMPORTS = {"skinjax": lambda: None, "timm": import_timm, "keras": import_keras}
 
 
-def _peak_memory(library: str) -> float:
-    """The most MiB that this process has held so far."""
-    if not GPU:
-        held = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-        assert held is not None
-        return int(held[1]) / 1024
-    if library == "timm":
-        import torch
-
-        return float(torch.cuda.max_memory_allocated()) / 2**20
-    return float(jax.devices()[0].memory_stats()["peak_bytes_in_use"]) / 2**20
-
-
-class Worker:
-    """A program in a process of its own."""
-
-    def __init__(self, cache: str, library: str, *arguments: object) -> None:
-        command = [sys.executable, "-m", "benchmarks.models", "--serve", library, *map(str, arguments)]
-        environment = os.environ | {
-            "KERAS_BACKEND": "jax",
-            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-            "JAX_COMPILATION_CACHE_DIR": cache,
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        }
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=environment,
-        )
-        self.seconds: float = self._reply()
-        self.memory = 0.0
-
-    def run(self) -> float:
-        """Runs the program for a while; the mean time of a run, in ms."""
-        assert self._process.stdin is not None
-        print(file=self._process.stdin, flush=True)
-        milliseconds, self.memory = self._reply()
-        return float(milliseconds)
-
-    def stop(self) -> None:
-        """Ends the process."""
-        self._process.communicate()
-
-    def _reply(self) -> Any:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the worker has ended: {self._process.args}")
-        return json.loads(line)
-
-
 def compare(name: str, batch: int, size: int, train: bool, options: argparse.Namespace) -> None:
     """Prints a row of the table."""
     libraries = ["skinjax", "timm", *(["keras"] if options.keras_rounds else [])]
@@ -270,15 +218,24 @@ def compare(name: str, batch: int, size: int, train: bool, options: argparse.Nam
     with tempfile.TemporaryDirectory() as cache:
         for start in range(options.starts):
             used = libraries if not start else libraries[:2]
-            workers = [Worker(cache, library, name, batch, size, int(train)) for library in used]
+            environment = {
+                "KERAS_BACKEND": "jax",
+                "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+                "JAX_COMPILATION_CACHE_DIR": cache,
+                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            }
+            arguments = (name, batch, size, int(train))
+            workers = [Worker("benchmarks.models", library, *arguments, **environment) for library in used]
+            held = [0.0] * len(used)
             for index in range(options.rounds):
-                for library, worker in zip(used, workers, strict=True):
+                for number, (library, worker) in enumerate(zip(used, workers, strict=True)):
                     if library != "keras" or index < options.keras_rounds:
-                        times[library].append(worker.run())
+                        milliseconds, held[number] = worker.run()
+                        times[library].append(milliseconds)
             for worker in workers:
                 worker.stop()
-            building = building or [worker.seconds for worker in workers]
-            memory = memory or [worker.memory for worker in workers]
+            building = building or [worker.ready for worker in workers]
+            memory = memory or held
     ours = times["skinjax"]
     speeds = [[b / a for a, b in zip(ours, times[peer], strict=False)] for peer in libraries[1:]]
     cells = [

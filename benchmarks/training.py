@@ -14,12 +14,8 @@ batch. On a GPU, "of peak" is XLA's count of operations over the time and what t
 import argparse
 import contextlib
 import dataclasses
-import json
 import os
-import re
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -34,6 +30,7 @@ import numpy as np
 from PIL import Image
 
 import experiments  # noqa: F401  (starts Python again with huge pages)
+from benchmarks.workers import Worker, answer, peak_device, peak_resident
 from skinjax.augment import TABLE_4_1
 from skinjax.data.loader import Subset, training_batches
 from skinjax.data.prepare import prepare
@@ -182,37 +179,24 @@ def timm_epochs(name: str, folder: Path, batch: int) -> tuple[Epoch, float]:
 LIBRARIES = {"skinjax": skinjax_epochs, "timm": timm_epochs}
 
 
-def peak_resident() -> float:
-    """The most MiB of host memory that this process has held."""
-    held = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-    assert held is not None
-    return int(held[1]) / 1024
-
-
-def peak_device(library: str) -> float:
-    """The most MiB of the GPU's memory that this process has held; 0 without one."""
-    if not GPU:
-        return 0.0
-    if library == "timm":
-        import torch
-
-        return float(torch.cuda.max_memory_allocated()) / 2**20
-    return float(jax.devices()[0].memory_stats()["peak_bytes_in_use"]) / 2**20
-
-
 def serve(library: str, name: str, folder: str, batch: str) -> None:
-    """A worker: runs an epoch when told to, answering in lines of JSON on standard output."""
-    replies, sys.stdout = sys.stdout, sys.stderr
-    start = time.perf_counter()
-    epoch, operations = LIBRARIES[library](name, Path(folder), int(batch))
-    epoch()
-    print(json.dumps([time.perf_counter() - start, operations]), file=replies, flush=True)
-    for _ in sys.stdin:
+    """A worker: an epoch at each turn."""
+    epochs: list[Epoch] = []
+
+    def begin() -> list[float]:
         start = time.perf_counter()
-        waited = epoch()
+        epoch, operations = LIBRARIES[library](name, Path(folder), int(batch))
+        epochs.append(epoch)
+        epoch()
+        return [time.perf_counter() - start, operations]
+
+    def turn() -> list[float]:
+        start = time.perf_counter()
+        waited = epochs[0]()
         seconds = time.perf_counter() - start
-        reply = [seconds, waited / seconds, peak_resident(), peak_device(library)]
-        print(json.dumps(reply), file=replies, flush=True)
+        return [seconds, waited / seconds, peak_resident(), peak_device(library) if GPU else 0.0]
+
+    answer(begin, turn)
 
 
 def write_photos(folder: Path, count: int) -> None:
@@ -234,23 +218,19 @@ def compare(name: str, epochs: int) -> None:
     batch, photos = (row.gpu_batch, row.gpu_photos) if GPU else (row.batch, row.photos)
     with tempfile.TemporaryDirectory() as place:
         write_photos(Path(place), photos)
-        command = [sys.executable, "-m", "benchmarks.training", "--serve"]
-        environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         workers = {
-            library: subprocess.Popen(
-                [*command, library, name, place, str(batch)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
+            library: Worker(
+                "benchmarks.training", library, name, place, batch, XLA_PYTHON_CLIENT_PREALLOCATE="false"
             )
             for library in LIBRARIES
-        }  # fmt: skip
-        begun = {library: _reply(worker) for library, worker in workers.items()}
+        }
+        begun = {library: worker.ready for library, worker in workers.items()}
         results: dict[str, list[list[float]]] = {library: [] for library in workers}
         for _ in range(epochs):
             for library, worker in workers.items():
-                print(file=worker.stdin, flush=True)
-                results[library].append(_reply(worker))
+                results[library].append(worker.run())
         for worker in workers.values():
-            worker.communicate()
+            worker.stop()
     seen = photos // batch * batch
     speed = statistics.median(
         theirs[0] / ours[0] for ours, theirs in zip(results["skinjax"], results["timm"], strict=True)
@@ -268,13 +248,6 @@ def compare(name: str, epochs: int) -> None:
             f"{f'{device:.0f}' if GPU else '-'} | {share} | {begun[library][0]:.0f} |",
             flush=True,
         )
-
-
-def _reply(worker: Any) -> Any:
-    line = worker.stdout.readline()
-    if not line:
-        raise RuntimeError(f"the worker has ended: {worker.args}")
-    return json.loads(line)
 
 
 def main() -> None:
