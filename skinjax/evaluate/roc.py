@@ -1,57 +1,374 @@
-"""Receiver operating characteristic: how well scores tell two classes apart, at every threshold at once."""
+"""Receiver operating characteristic: how well scores tell two classes apart, at every threshold at once.
+
+One tie policy holds everywhere: a photo is called positive where `score >= threshold`, so photos with equal
+scores are called alike. Sensitivity is the share of class 1 that is called positive (TPR, thesis 3-5),
+specificity the share of class 0 that is not (1 - FPR, thesis 3-4). The curve joins the points of all
+thresholds by straight lines, and the area under it counts a tie between the classes as a half.
+
+Sensitivity at a wanted specificity (and the other way round) is the best that a threshold attains: no
+interpolation between thresholds, since nobody can work at a point in between.
+
+Where a class has no photo, what depends on it is NaN.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Literal, get_args
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
+from skinjax.evaluate.bootstrap import WeightedMetric
+from skinjax.evaluate.samples import binary_sample
 
-def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve: the probability that a photo of class 1 scores above one of class 0, ties as a half.
+Axis = Literal["specificity", "sensitivity"]
+"""The axis that a range for the partial area lies on."""
+
+_ROWS_AT_ONCE = 32  # replicates in a block that stays in the processor's cache
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RocCurve:
+    """The empirical curve, from calling no photo positive to calling all positive.
+
+    Attributes:
+        thresholds: float64[T], falling: infinity (no photo is positive, even one that scores infinity), then
+            each score that occurs.
+        sensitivity: float64[T] in [0, 1], rising.
+        specificity: float64[T] in [0, 1], falling.
+    """
+
+    thresholds: NDArray[np.float64]
+    sensitivity: NDArray[np.float64]
+    specificity: NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class OperatingPoint:
+    """What one threshold does.
+
+    Attributes:
+        threshold: photos with `score >= threshold` are called positive.
+        sensitivity: share of class 1 called positive; 1 minus the missed-diagnosis rate.
+        specificity: share of class 0 called negative; 1 minus the misdiagnosis rate.
+        index: Youden's index, sensitivity + specificity - 1 (thesis 3-6).
+    """
+
+    threshold: float
+    sensitivity: float
+    specificity: float
+    index: float
+
+
+def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
+    """The points of all thresholds that differ.
 
     Args:
-      labels: 0 or 1, [N].
-      scores: finite or infinite, [N]; higher for class 1.
+        labels: [N] of 0 and 1.
+        scores: [N], finite or infinite; higher for class 1.
 
     Returns:
-      In [0, 1]; NaN where a class has no photo.
+        The curve, with one point more than there are different scores.
 
     Raises:
-      ValueError: other labels, a score that is NaN, or lengths that differ.
+        ValueError: Labels other than 0 and 1, lengths that differ, or a score that is NaN.
 
-    >>> auc(np.array([0, 1, 0, 1]), np.array([0.1, 0.4, 0.4, 0.8]))
-    0.875
+    Example:
+        >>> curve = roc_curve([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8])
+        >>> curve.sensitivity.tolist(), curve.specificity.tolist()
+        ([0.0, 0.5, 1.0, 1.0], [1.0, 1.0, 0.5, 0.0])
     """
-    labels, scores = np.asarray(labels), np.asarray(scores, np.float64)
-    if labels.shape != scores.shape or labels.ndim != 1:
-        raise ValueError(f"labels and scores want one shape [N], got {labels.shape} and {scores.shape}")
-    if not np.isin(labels, (0, 1)).all():
-        raise ValueError(f"labels must be 0 or 1, got {sorted(set(labels.tolist()) - {0, 1})[:5]}")
-    if np.isnan(scores).any():
-        raise ValueError(f"scores has {int(np.isnan(scores).sum())} NaN")
-    ones = int(labels.sum())
-    zeros = len(labels) - ones
-    if not ones or not zeros:
-        return float("nan")
-    ranks = rankdata(scores)[labels == 1].sum()
-    return float((ranks - ones * (ones + 1) / 2) / (ones * zeros))
+    positive, values = _sample(labels, scores)
+    steps, places = np.unique(-values, return_inverse=True)
+    hits, alarms = (
+        np.concatenate([[0], np.cumsum(np.bincount(places[mask], minlength=len(steps)))]).astype(np.float64)
+        for mask in (positive, ~positive)
+    )
+    return RocCurve(
+        thresholds=np.concatenate([[np.inf], -steps]),
+        sensitivity=_share(hits),
+        specificity=1 - _share(alarms),
+    )
 
 
-def macro_auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Mean over classes of the area of one class against the rest; classes that no photo, or all, are of are left out.
+def auc(labels: ArrayLike, scores: ArrayLike) -> float:
+    """The area: the probability that a photo of class 1 scores above one of class 0, ties as a half.
 
     Args:
-      labels: int[N] in 0..K-1.
-      scores: [N, K], of each class; any function that rises with its probability.
+        labels: [N] of 0 and 1.
+        scores: [N], finite or infinite; higher for class 1.
 
     Returns:
-      In [0, 1]; NaN where no class can be told from the rest.
+        In [0, 1]; NaN where a class has no photo.
 
-    >>> macro_auc(np.array([0, 1, 2]), np.eye(3))
-    1.0
+    Raises:
+        ValueError: Labels other than 0 and 1, lengths that differ, or a score that is NaN.
+
+    Example:
+        >>> auc([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8])
+        0.875
     """
-    labels, scores = np.asarray(labels), np.asarray(scores)
-    present = [k for k in range(scores.shape[1]) if 0 < np.count_nonzero(labels == k) < len(labels)]
-    if not present or np.isnan(scores).any():
+    positive, values = _sample(labels, scores)
+    ones = int(positive.sum())
+    zeros = len(positive) - ones
+    if not ones or not zeros:
         return float("nan")
-    return float(np.mean([auc((labels == k).astype(int), scores[:, k]) for k in present]))
+    return float((rankdata(values)[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros))
+
+
+def macro_auc(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Mean over classes of the area of one class against the rest; absent classes are left out.
+
+    A class is absent where no photo, or every photo, is of it. `skinjax.evaluate.multiclass` gives the
+    interval.
+
+    Args:
+        labels: int[N] in [0, K).
+        scores: [N, K], of each class; any function that rises with its probability.
+
+    Returns:
+        In [0, 1]; NaN where no class can be told from the rest, or a score is NaN.
+
+    Example:
+        >>> macro_auc([0, 1, 2], np.eye(3))
+        1.0
+    """
+    classes, values = np.asarray(labels), np.asarray(scores)
+    present = [k for k in range(values.shape[1]) if 0 < np.count_nonzero(classes == k) < len(classes)]
+    if not present or np.isnan(values).any():
+        return float("nan")
+    return float(np.mean([auc(classes == k, values[:, k]) for k in present]))
+
+
+@WeightedMetric
+def weighted_auc(labels: NDArray, scores: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`auc` for `bootstrap.by_case`: one sort for all replicates, then cumulative sums of weights."""
+    positive, values = _sample(labels, scores)
+    return weighted_areas(positive, values, weights)
+
+
+def weighted_areas(
+    positive: NDArray[np.bool_], scores: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The area under the curve for many weightings of the photos.
+
+    Args:
+        positive: bool[N], the photos of class 1.
+        scores: float64[N].
+        weights: float64[R, N] of at least 0, how often each photo stands in each replicate.
+
+    Returns:
+        float64[R]; NaN where a class has no weight.
+
+    Example:
+        >>> weighted_areas(np.array([False, True]), np.array([0.2, 0.7]), np.array([[1.0, 2.0], [1.0, 0.0]]))
+        array([ 1., nan])
+    """
+    negatives = np.flatnonzero(~positive)
+    negatives = negatives[np.argsort(scores[negatives], kind="stable")]
+    positives = np.flatnonzero(positive)
+    positives = positives[np.argsort(scores[positives], kind="stable")]
+    below = np.searchsorted(scores[negatives], scores[positives], side="left")
+    upto = np.searchsorted(scores[negatives], scores[positives], side="right")
+    tied = below != upto
+    areas = np.empty(len(weights))
+    for start in range(0, len(weights), _ROWS_AT_ONCE):
+        block = np.ascontiguousarray(weights[start : start + _ROWS_AT_ONCE].T)  # replicates side by side
+        beaten = np.zeros((len(negatives) + 1, block.shape[1]))
+        np.cumsum(block[negatives], axis=0, out=beaten[1:])
+        own = block[positives]
+        won = beaten[below]
+        won[tied] = (won[tied] + beaten[upto[tied]]) / 2
+        pairs = own.sum(axis=0) * beaten[-1]
+        wins = np.einsum("ir,ir->r", own, won)
+        areas[start : start + _ROWS_AT_ONCE] = np.divide(
+            wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0
+        )
+    return areas
+
+
+def youden(labels: ArrayLike, scores: ArrayLike) -> OperatingPoint:
+    """The threshold with the largest Youden index, sensitivity + specificity - 1 (thesis 3-6).
+
+    Of equally good thresholds the lowest is taken, which misses least. The threshold is a score that occurs.
+    Its own sensitivity and specificity are too good by selection: choose it on validation photos and read
+    `operating_point` on the test ones.
+
+    Args:
+        labels: [N] of 0 and 1.
+        scores: [N], finite or infinite; higher for class 1.
+
+    Returns:
+        The operating point (Youden 1950, doi:10.1002/1097-0142(1950)3:1<32::AID-CNCR2820030106>3.0.CO;2-3);
+        all NaN where a class has no photo.
+
+    Raises:
+        ValueError: As `roc_curve`.
+
+    Example:
+        >>> youden([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8])
+        OperatingPoint(threshold=0.4, sensitivity=1.0, specificity=0.5, index=0.5)
+    """
+    curve = roc_curve(labels, scores)
+    index = curve.sensitivity[1:] + curve.specificity[1:] - 1
+    if not index.size or np.isnan(index).any():
+        return OperatingPoint(np.nan, np.nan, np.nan, np.nan)
+    best = int(np.flatnonzero(index >= index.max() - 1e-12)[-1]) + 1  # equal indices may differ by rounding
+    return _point(float(curve.thresholds[best]), curve.sensitivity[best], curve.specificity[best])
+
+
+def operating_point(labels: ArrayLike, scores: ArrayLike, threshold: float) -> OperatingPoint:
+    """What a threshold chosen elsewhere does here: `score >= threshold` is positive.
+
+    Args:
+        labels: [N] of 0 and 1.
+        scores: [N], finite or infinite; higher for class 1.
+        threshold: any number.
+
+    Returns:
+        The operating point; NaN where the class concerned has no photo.
+
+    Raises:
+        ValueError: As `roc_curve`.
+
+    Example:
+        >>> operating_point([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8], threshold=0.5)
+        OperatingPoint(threshold=0.5, sensitivity=0.5, specificity=1.0, index=0.5)
+    """
+    positive, values = _sample(labels, scores)
+    called = values >= threshold
+    shares = [part.mean() if part.size else np.nan for part in (called[positive], ~called[~positive])]
+    return _point(float(threshold), *shares)
+
+
+def sensitivity_at(labels: ArrayLike, scores: ArrayLike, specificity: float) -> float:
+    """The highest sensitivity of a threshold whose specificity is at least the wanted one.
+
+    Args:
+        labels: [N] of 0 and 1.
+        scores: [N], finite or infinite; higher for class 1.
+        specificity: in [0, 1].
+
+    Returns:
+        In [0, 1]; NaN where a class has no photo.
+
+    Raises:
+        ValueError: As `roc_curve`, or a specificity outside [0, 1].
+
+    Example:
+        >>> sensitivity_at([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8], specificity=0.6)
+        0.5
+    """
+    curve = roc_curve(labels, scores)
+    return _best("specificity", specificity, curve.specificity, curve.sensitivity)
+
+
+def specificity_at(labels: ArrayLike, scores: ArrayLike, sensitivity: float) -> float:
+    """The highest specificity of a threshold whose sensitivity is at least the wanted one.
+
+    Args:
+        labels: [N] of 0 and 1.
+        scores: [N], finite or infinite; higher for class 1.
+        sensitivity: in [0, 1].
+
+    Returns:
+        In [0, 1]; NaN where a class has no photo.
+
+    Raises:
+        ValueError: As `roc_curve`, or a sensitivity outside [0, 1].
+
+    Example:
+        >>> specificity_at([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8], sensitivity=0.6)
+        0.5
+    """
+    curve = roc_curve(labels, scores)
+    return _best("sensitivity", sensitivity, curve.sensitivity, curve.specificity)
+
+
+def partial_auc(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    low: float,
+    high: float = 1.0,
+    axis: Axis = "specificity",
+    standardize: bool = True,
+) -> float:
+    """The area under a part of the curve, as a number between 0.5 (chance) and 1 (perfect).
+
+    With a the area over the range, a_min the chance line's and a_max the perfect curve's, the standardised
+    area is (1 + (a - a_min) / (a_max - a_min)) / 2 (McClish 1989, doi:10.1177/0272989X8900900307). A curve
+    below the chance line there gives less than 0.5, down to below 0.
+
+    Args:
+        labels: [N] of 0 and 1.
+        scores: [N], finite or infinite; higher for class 1.
+        low: lower end of the range, in [0, 1].
+        high: upper end, in [0, 1] and above `low`.
+        axis: what the range is of. Over "specificity" the mean sensitivity is measured, over "sensitivity"
+            the mean specificity.
+        standardize: whether the area is standardised; otherwise it is the plain area, at most high - low.
+
+    Returns:
+        The partial area; NaN where a class has no photo.
+
+    Raises:
+        ValueError: As `roc_curve`, an unknown axis, or ends that are not 0 <= low < high <= 1.
+
+    Example:
+        >>> partial_auc([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8], low=0.5, standardize=False)
+        0.375
+    """
+    if axis not in get_args(Axis):
+        raise ValueError(f"axis must be one of {', '.join(get_args(Axis))}, got {axis!r}")
+    if not 0 <= low < high <= 1:
+        raise ValueError(f"low and high must be 0 <= low < high <= 1, got {low} and {high}")
+    curve = roc_curve(labels, scores)
+    if axis == "specificity":
+        x, y = 1 - curve.specificity, curve.sensitivity
+        first, last = 1 - high, 1 - low
+        chance = (last**2 - first**2) / 2
+    else:
+        x, y = curve.sensitivity, curve.specificity
+        first, last = low, high
+        chance = (last - first) - (last**2 - first**2) / 2
+    if np.isnan(x).any() or np.isnan(y).any():
+        return float("nan")
+    area = float(_area_up_to(x, y, last) - _area_up_to(x, y, first))
+    width = last - first
+    return (1 + (area - chance) / (width - chance)) / 2 if standardize else area
+
+
+def _sample(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    positive, values = binary_sample(labels, scores)
+    if values.ndim != 1:
+        raise ValueError(f"scores must have shape [N], got shape {values.shape}")
+    return positive, values
+
+
+def _share(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    return counts / counts[-1] if counts[-1] else np.full(len(counts), np.nan)
+
+
+def _point(threshold: float, sensitivity: float, specificity: float) -> OperatingPoint:
+    return OperatingPoint(
+        threshold, float(sensitivity), float(specificity), float(sensitivity + specificity - 1)
+    )
+
+
+def _best(name: str, wanted: float, given: NDArray[np.float64], gained: NDArray[np.float64]) -> float:
+    if not 0 <= wanted <= 1:
+        raise ValueError(f"{name} must lie in [0, 1], got {wanted}")
+    if np.isnan(given).any() or np.isnan(gained).any():
+        return float("nan")
+    return float(gained[given >= wanted - 1e-12].max())  # 1 - 0.1 and 0.9 are the same wish
+
+
+def _area_up_to(x: NDArray[np.float64], y: NDArray[np.float64], end: float) -> float:
+    """The area under the broken line through (x, y), x rising from 0 to 1, from 0 to `end`."""
+    whole = np.concatenate([[0], np.cumsum(np.diff(x) * (y[1:] + y[:-1]) / 2)])
+    i = int(np.clip(np.searchsorted(x, end, side="right") - 1, 0, len(x) - 2))
+    run = end - x[i]
+    slope = (y[i + 1] - y[i]) / (x[i + 1] - x[i]) if x[i + 1] > x[i] else 0.0
+    return float(whole[i] + run * (y[i] + slope * run / 2))

@@ -1,0 +1,227 @@
+"""Macro AUC, the mean area of each class against the rest, with intervals and paired tests by case.
+
+The K areas are estimated on the same photos, so their covariance matters. Each case's contribution to the
+macro AUC is the mean over classes of its contributions to their areas (`skinjax.evaluate.delong`), and the
+variance is the sum of their squares (the sandwich over cases). Contributions of a class's own photos and of
+the rest are first scaled by sqrt(n / (n - 1)), n being the cases that have any, so that for two classes and a
+photo a case this is DeLong's variance exactly.
+
+Classes that no photo, or every photo, is of are left out of the mean. A class whose photos are all of one
+case says nothing of how its area would move with other cases: the macro AUC is still given, its standard
+error and limits are NaN, and `lone_classes` names the class.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skinjax.evaluate.bootstrap import WeightedMetric
+from skinjax.evaluate.delong import (
+    AucComparison,
+    AucInterval,
+    Method,
+    auc_limits,
+    check_method,
+    difference_test,
+    placements,
+    unbiased,
+)
+from skinjax.evaluate.roc import weighted_areas
+from skinjax.evaluate.samples import case_codes, check_confidence
+
+
+@dataclasses.dataclass(frozen=True)
+class MacroAucInterval:
+    """The mean area of one class against the rest, and its interval.
+
+    Attributes:
+        auc: the mean over the classes that are told from the rest; NaN where there is none.
+        low: lower limit.
+        high: upper limit.
+        std_error: of the mean.
+        confidence: nominal coverage of all intervals, in (0, 1).
+        per_class: each class's own area and interval, NaN for one that is left out.
+        lone_classes: classes whose photos, or whose rest, are all of one case.
+        num_photos: N.
+        num_cases: how many cases the photos are of.
+    """
+
+    auc: float
+    low: float
+    high: float
+    std_error: float
+    confidence: float
+    per_class: tuple[AucInterval, ...]
+    lone_classes: tuple[int, ...]
+    num_photos: int
+    num_cases: int
+
+
+@WeightedMetric
+def weighted_macro_auc(labels: NDArray, scores: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`roc.macro_auc` for `bootstrap.by_case`; a replicate averages over the classes that it can."""
+    classes, values = _sample(labels, scores)
+    total, counted = np.zeros(len(weights)), np.zeros(len(weights))
+    for k in np.unique(classes):
+        areas = weighted_areas(classes == k, values[:, k], weights)
+        defined = ~np.isnan(areas)
+        total[defined] += areas[defined]
+        counted += defined
+    return np.divide(total, counted, out=np.full(len(weights), np.nan), where=counted > 0)
+
+
+def macro_auc_interval(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    confidence: float = 0.95,
+    cases: ArrayLike | None = None,
+    method: Method = "logit",
+) -> MacroAucInterval:
+    """The macro AUC and every class's own, with intervals.
+
+    Args:
+        labels: int[N] in [0, K).
+        scores: [N, K], of each class; any function that rises with its probability.
+        confidence: nominal coverage in (0, 1).
+        cases: [N], the case of each photo, integers or strings; None where each photo is a case of its own.
+        method: what the intervals are symmetric in; see `skinjax.evaluate.delong`.
+
+    Returns:
+        The mean, its interval and those of the classes.
+
+    Raises:
+        ValueError: Labels that are no classes, shapes that do not fit, NaN, or an unknown method.
+
+    Example:
+        >>> labels = np.tile([0, 1, 2], 20)
+        >>> scores = np.eye(3)[labels] + np.sin(np.arange(180)).reshape(60, 3)
+        >>> found = macro_auc_interval(labels, scores, cases=np.arange(60) // 2)
+        >>> round(found.auc, 2), len(found.per_class), found.low < found.auc < found.high
+        (0.82, 3, True)
+    """
+    check_confidence(confidence)
+    check_method(method)
+    classes, values = _sample(labels, scores)
+    codes = case_codes(cases, len(classes))
+    num_cases = int(codes.max()) + 1 if len(codes) else 0
+    areas, variances, influence, fewest = _one_vs_rest(classes, values, codes)
+    present = ~np.isnan(areas)
+    std_errors = np.sqrt(variances)
+
+    def limits(area: float, std_error: float, least: float) -> tuple[float, float]:
+        return auc_limits(area, std_error, least, confidence, method)
+
+    per_class = tuple(
+        AucInterval(
+            float(area), *limits(area, error, least), float(error), confidence, len(classes), num_cases
+        )
+        for area, error, least in zip(areas, std_errors, fewest, strict=True)
+    )
+    mean, std_error, low, high = np.nan, np.nan, np.nan, np.nan
+    if present.any():
+        mean = float(areas[present].mean())
+        std_error = float(np.sqrt((influence[present].mean(axis=0) ** 2).sum()))
+        if not np.isnan(std_error):
+            low, high = limits(mean, std_error, float(fewest[present].min()))
+    return MacroAucInterval(
+        auc=mean,
+        low=low,
+        high=high,
+        std_error=std_error,
+        confidence=confidence,
+        per_class=per_class,
+        lone_classes=tuple(np.flatnonzero(present & np.isnan(variances)).tolist()),
+        num_photos=len(classes),
+        num_cases=num_cases,
+    )
+
+
+def compare_macro_auc(
+    labels: ArrayLike,
+    scores_a: ArrayLike,
+    scores_b: ArrayLike,
+    cases: ArrayLike | None = None,
+    confidence: float = 0.95,
+) -> AucComparison:
+    """Compares two models' macro AUC on the same photos (a paired test).
+
+    Args:
+        labels: int[N] in [0, K).
+        scores_a: [N, K], the first model's scores.
+        scores_b: [N, K], the second model's, on any scale.
+        cases: [N], the case of each photo, integers or strings; None where each photo is a case of its own.
+        confidence: nominal coverage of the difference's interval, in (0, 1).
+
+    Returns:
+        The difference with interval, z and p, NaN where a class's photos are all of one case and the models
+        differ.
+
+    Raises:
+        ValueError: As `macro_auc_interval`, or models of different numbers of classes.
+
+    Example:
+        >>> labels = np.tile([0, 1, 2], 20)
+        >>> blurred = np.eye(3)[labels] + np.sin(np.arange(180)).reshape(60, 3)
+        >>> found = compare_macro_auc(labels, np.eye(3)[labels], blurred)
+        >>> round(found.difference, 2), found.p_value < 0.01
+        (0.18, True)
+    """
+    check_confidence(confidence)
+    classes, first = _sample(labels, scores_a, name="scores_a")
+    second = _sample(labels, scores_b, name="scores_b")[1]
+    if first.shape != second.shape:
+        raise ValueError(
+            f"scores_a and scores_b must have one shape, got shapes {first.shape} and {second.shape}"
+        )
+    codes = case_codes(cases, len(classes))
+    areas_a, _, influence_a, _ = _one_vs_rest(classes, first, codes)
+    areas_b, _, influence_b, _ = _one_vs_rest(classes, second, codes)
+    present = ~np.isnan(areas_a)
+    difference, variance = np.nan, np.nan
+    if present.any():
+        difference = float((areas_a - areas_b)[present].mean())
+        variance = float((((influence_a - influence_b)[present]).mean(axis=0) ** 2).sum())
+    num_cases = int(codes.max()) + 1 if len(codes) else 0
+    return difference_test(difference, variance, confidence, num_photos=len(classes), num_cases=num_cases)
+
+
+def _one_vs_rest(
+    classes: NDArray[np.int64], scores: NDArray[np.float64], codes: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Areas, variances [K], scaled contributions of the cases [K, I] and independent photos [K]."""
+    found = [
+        placements(classes == k, np.ascontiguousarray(scores[:, k])[None], codes)
+        for k in range(scores.shape[1])
+    ]
+    influence = [
+        np.sqrt(unbiased(one.positive_cases)) * one.of_positives[0]
+        + np.sqrt(unbiased(one.negative_cases)) * one.of_negatives[0]
+        for one in found
+    ]
+    return (
+        np.array([one.aucs[0] for one in found]),
+        np.array([one.covariance()[0, 0] for one in found]),
+        np.stack(influence),
+        np.array([one.fewest for one in found]),
+    )
+
+
+def _sample(
+    labels: ArrayLike, scores: ArrayLike, name: str = "scores"
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    classes, values = np.asarray(labels), np.asarray(scores, np.float64)
+    if values.ndim != 2 or classes.shape != values.shape[:1] or not values.shape[1]:
+        raise ValueError(
+            f"labels must have shape [N] and {name} [N, K], got shapes {classes.shape} and {values.shape}"
+        )
+    if classes.size and classes.dtype.kind not in "iu":
+        raise ValueError(f"labels must be integers in [0, {values.shape[1]}), got {classes.dtype}")
+    wrong = np.unique(classes[(classes < 0) | (classes >= values.shape[1])])
+    if wrong.size:
+        raise ValueError(f"labels must lie in [0, {values.shape[1]}), got {wrong[:5].tolist()}")
+    if np.isnan(values).any():
+        raise ValueError(f"{name} must hold numbers, got {int(np.isnan(values).sum())} NaN")
+    return classes.astype(np.int64), values

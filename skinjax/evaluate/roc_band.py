@@ -1,0 +1,178 @@
+"""A band about the ROC curve: for each specificity the sensitivity and its interval over resampled cases.
+
+The band is pointwise: each interval holds its own sensitivity with the wanted confidence, not the whole
+curve at once. In every replicate the threshold is chosen anew, as in `roc.sensitivity_at`, so the limits
+include that the threshold for a specificity is itself estimated. They are percentiles of the replicates.
+
+Where all replicates agree (a sensitivity of 1, mostly), resampling knows nothing; the limits are then
+Wilson's, with as many trials as there are independent photos of class 1, as in `skinjax.evaluate.delong`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skinjax.evaluate.delong import auc_limits
+from skinjax.evaluate.samples import binary_sample, case_codes, case_weights, check_confidence
+
+_GRID = np.linspace(0, 1, 101)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RocBand:
+    """Sensitivities at fixed specificities with pointwise intervals.
+
+    Attributes:
+        specificity: float64[G], as asked for.
+        sensitivity: float64[G], of the photos as they are.
+        low: float64[G], lower limits; NaN where there is one case only.
+        high: float64[G], upper limits, likewise.
+        confidence: the nominal coverage of each point's interval, in (0, 1).
+        num_photos: N.
+        num_cases: how many cases were resampled.
+        replicates: how many replicates the limits rest on.
+        undefined: further replicates that were left out, since a class had no photo in them.
+    """
+
+    specificity: NDArray[np.float64]
+    sensitivity: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    confidence: float
+    num_photos: int
+    num_cases: int
+    replicates: int
+    undefined: int
+
+
+def roc_band(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    cases: ArrayLike | None = None,
+    specificities: ArrayLike | None = None,
+    replicates: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> RocBand:
+    """The sensitivity at each specificity with its interval over resampled cases.
+
+    Args:
+        labels: [N] of 0 and 1.
+        scores: [N], finite or infinite; higher for class 1.
+        cases: [N], the case of each photo, integers or strings; None where each photo is a case of its own.
+        specificities: [G] in [0, 1]; None for 0, 0.01, ..., 1.
+        replicates: how often cases are drawn; at least 2 / (1 - confidence) - 1.
+        confidence: nominal coverage of each point's interval, in (0, 1).
+        seed: of the resampling.
+
+    Returns:
+        The band, all NaN where a class has no photo.
+
+    Raises:
+        ValueError: As `roc.roc_curve`, specificities outside [0, 1], or too few replicates.
+
+    Example:
+        >>> labels, scores = np.tile([0, 0, 1, 1], 30), np.tile([1, 3, 2, 4], 30)
+        >>> band = roc_band(labels, scores, cases=np.arange(120) // 4, specificities=[0.5, 0.9])
+        >>> band.sensitivity.tolist()
+        [1.0, 0.5]
+    """
+    check_confidence(confidence)
+    needed = int(np.ceil(2 / (1 - confidence) - 1e-9)) - 1
+    if replicates < needed:
+        raise ValueError(
+            f"replicates must be at least {needed} for a confidence of {confidence}, got {replicates}"
+        )
+    positive, values = binary_sample(labels, scores)
+    if values.ndim != 1:
+        raise ValueError(f"scores must have shape [N], got shape {values.shape}")
+    grid = _GRID if specificities is None else np.atleast_1d(np.asarray(specificities, np.float64))
+    if grid.ndim != 1 or not ((grid >= 0) & (grid <= 1)).all():
+        raise ValueError(f"specificities must be [G] in [0, 1], got {grid.ravel()[:5].tolist()}")
+    codes = case_codes(cases, len(positive))
+    num_cases = int(codes.max()) + 1 if len(codes) else 0
+    estimate = np.full(len(grid), np.nan)
+    draws = np.empty((0, len(grid)))
+    if positive.any() and not positive.all():
+        estimate = sensitivities_at(positive, values, np.ones((1, len(codes))), grid[None])[0]
+        if num_cases > 1:
+            blocks = [
+                sensitivities_at(positive, values, weights, grid[None])
+                for weights in case_weights(codes, replicates, seed)
+            ]
+            draws = np.concatenate(blocks)
+    kept = draws[~np.isnan(draws).any(axis=1)]
+    low, high = _limits(kept, estimate, positive, codes, confidence)
+    trivial = (grid == 0) & ~np.isnan(low)
+    return RocBand(
+        specificity=grid,
+        sensitivity=estimate,
+        low=np.where(trivial, 1.0, low),
+        high=np.where(trivial, 1.0, high),
+        confidence=confidence,
+        num_photos=len(positive),
+        num_cases=num_cases,
+        replicates=len(kept),
+        undefined=len(draws) - len(kept),
+    )
+
+
+def sensitivities_at(
+    positive: NDArray[np.bool_],
+    scores: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    specificities: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """`roc.sensitivity_at` for many weightings of the photos, each with specificities of its own.
+
+    Args:
+        positive: bool[N], the photos of class 1.
+        scores: float64[N].
+        weights: float64[R, N] of at least 0, how often each photo stands in each replicate.
+        specificities: float64[R, G] or [1, G] in [0, 1].
+
+    Returns:
+        float64[R, G]; NaN where a class has no weight.
+
+    Example:
+        >>> ones = np.ones((1, 4))
+        >>> sensitivities_at(np.array([False, True, False, True]), np.array([1.0, 2, 3, 4]), ones, ones / 2)[0]
+        array([1., 1., 1., 1.])
+    """
+    order = np.argsort(-scores, kind="stable")
+    falling = scores[order]
+    ends = np.flatnonzero(np.append(falling[1:] != falling[:-1], True)) + 1
+    own = positive[order]
+    found = np.full((len(weights), specificities.shape[1]), np.nan)
+    wanted = np.broadcast_to(specificities, found.shape)
+    for row, weight in enumerate(weights):
+        sorted_weight = weight[order]
+        hits = np.concatenate([[0], np.cumsum(sorted_weight * own)[ends - 1]])
+        alarms = np.concatenate([[0], np.cumsum(sorted_weight * ~own)[ends - 1]])
+        if hits[-1] > 0 and alarms[-1] > 0:
+            allowed = (1 - wanted[row] + 1e-12) * alarms[-1]
+            found[row] = hits[np.searchsorted(alarms, allowed, side="right") - 1] / hits[-1]
+    return found
+
+
+def _limits(
+    draws: NDArray[np.float64],
+    estimate: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    codes: NDArray[np.int64],
+    confidence: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    tail = (1 - confidence) / 2
+    rank = int(np.floor((len(draws) + 1) * tail + 1e-9))  # counted from 1, as in skinjax.evaluate.bootstrap
+    if rank < 1:
+        return np.full(len(estimate), np.nan), np.full(len(estimate), np.nan)
+    ranked = np.sort(draws, axis=0)
+    low, high = ranked[rank - 1], ranked[-rank]
+    counts = np.bincount(codes[positive])
+    trials = counts.sum() ** 2 / (counts**2).sum()
+    for point in np.flatnonzero(ranked[0] == ranked[-1]):
+        low[point], high[point] = auc_limits(float(estimate[point]), 0.0, trials, confidence, "logit")
+    return low, high

@@ -1,0 +1,139 @@
+"""What a sample of photos must be: 0/1 labels, scores that are numbers, and the case of each photo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_CHUNK_VALUES = 4_000_000  # weights held at once: 32 MB however many photos and replicates there are
+
+
+def binary_labels(labels: ArrayLike) -> NDArray[np.bool_]:
+    """Labels of two classes as a mask of class 1.
+
+    Args:
+        labels: [N] of 0 and 1 (integers, booleans or floats).
+
+    Returns:
+        bool[N], true where the label is 1.
+
+    Raises:
+        ValueError: Another shape, or a value that is neither 0 nor 1.
+
+    Example:
+        >>> binary_labels([0, 1, 1]).tolist()
+        [False, True, True]
+    """
+    values = np.asarray(labels)
+    if values.ndim != 1:
+        raise ValueError(f"labels must have shape [N], got shape {values.shape}")
+    if values.size and (values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all()):
+        wrong = [value for value in np.unique(values).tolist() if value not in (0, 1)]
+        raise ValueError(f"labels must be 0 or 1, got {wrong[:5]}")
+    return values.astype(bool)
+
+
+def binary_sample(
+    labels: ArrayLike, scores: ArrayLike, name: str = "scores"
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Labels of two classes and the scores of the same photos.
+
+    Args:
+        labels: [N] of 0 and 1.
+        scores: [..., N], finite or infinite; photos are the last axis.
+        name: what an error calls the scores.
+
+    Returns:
+        bool[N], true for class 1, and float64[..., N].
+
+    Raises:
+        ValueError: Labels other than 0 and 1, lengths that differ, or a score that is NaN.
+
+    Example:
+        >>> positive, scores = binary_sample([0, 1], [0.25, 0.75])
+        >>> scores[positive].tolist()
+        [0.75]
+    """
+    positive = binary_labels(labels)
+    values = np.asarray(scores, np.float64)
+    if values.ndim == 0 or values.shape[-1] != len(positive):
+        raise ValueError(
+            f"labels and {name} must have one length N, got shapes {positive.shape} and {values.shape}"
+        )
+    if np.isnan(values).any():
+        raise ValueError(f"{name} must hold numbers, got {int(np.isnan(values).sum())} NaN")
+    return positive, values
+
+
+def case_codes(cases: ArrayLike | None, num_photos: int) -> NDArray[np.int64]:
+    """Numbers the cases of photos from 0.
+
+    Args:
+        cases: [N], the case of each photo, integers or strings; None where each photo is a case of its own.
+        num_photos: N.
+
+    Returns:
+        int64[N] in [0, number of cases).
+
+    Raises:
+        ValueError: Another length than N, a missing case, or integers and strings mixed.
+
+    Example:
+        >>> case_codes(["b", "a", "b"], num_photos=3).tolist()
+        [1, 0, 1]
+    """
+    if cases is None:
+        return np.arange(num_photos)
+    names = np.asarray(cases)
+    if names.shape != (num_photos,):
+        raise ValueError(f"cases must name the case of each of {num_photos} photos, got shape {names.shape}")
+    missing = np.flatnonzero([name is None or name != name for name in names.tolist()])
+    if missing.size:
+        told = ", ".join(map(str, missing[:10]))
+        raise ValueError(f"cases must name every photo's case, got {missing.size} missing, at photo {told}")
+    try:
+        return np.unique(names, return_inverse=True)[1].astype(np.int64)
+    except TypeError as error:
+        raise ValueError("cases must be all integers or all strings, got a mixture") from error
+
+
+def case_weights(codes: NDArray[np.int64], replicates: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """Draws as many cases as there are, with replacement, over and over (the cluster bootstrap).
+
+    Args:
+        codes: int64[N], the case of each photo, from `case_codes`.
+        replicates: R.
+        seed: of the draws.
+
+    Yields:
+        Blocks float64[r, N] of R rows altogether: how often each photo stands in each replicate.
+
+    Example:
+        >>> weights = next(case_weights(np.array([0, 0, 1]), replicates=2, seed=0))
+        >>> weights.shape, bool((weights[:, 0] == weights[:, 1]).all())
+        ((2, 3), True)
+    """
+    num_cases = int(codes.max()) + 1
+    generator = np.random.default_rng(seed)
+    block = max(1, _CHUNK_VALUES // len(codes))
+    for start in range(0, replicates, block):
+        size = min(block, replicates - start)
+        draws = generator.integers(num_cases, size=(size, num_cases))
+        cells = draws + num_cases * np.arange(size)[:, None]
+        times = np.bincount(cells.ravel(), minlength=size * num_cases).reshape(size, num_cases)
+        yield np.take(times.astype(np.float64), codes, axis=1)
+
+
+def check_confidence(confidence: float) -> None:
+    """Refuses a nominal coverage outside (0, 1).
+
+    Args:
+        confidence: the coverage that an interval is to have.
+
+    Raises:
+        ValueError: It is not between 0 and 1.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
