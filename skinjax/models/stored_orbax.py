@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from skinjax.models.orbax_reads import patient_reads
 from skinjax.models.stored_arrays import FORMATS, StoredWeights, UnreadableWeightsError, refusing
 
 _KIND = "Orbax checkpoint"
@@ -29,7 +30,7 @@ def open_orbax(path: Path) -> StoredWeights:
     import orbax.checkpoint as ocp
     from etils import epath
 
-    with refusing(path, _KIND):
+    with refusing(path, _KIND), patient_reads():
         folder = _item_folder(path)
         # The handler, not a Checkpointer, which would warn that an item's folder has no metadata of a whole step.
         tree = ocp.PyTreeCheckpointHandler().metadata(epath.Path(folder.absolute())).tree
@@ -38,7 +39,7 @@ def open_orbax(path: Path) -> StoredWeights:
 
     def read(names: Iterable[str]) -> dict[str, np.ndarray]:
         wanted = {name: shapes[name] for name in names}
-        with refusing(path, _KIND):
+        with refusing(path, _KIND), patient_reads():
             item = jax.tree_util.tree_map_with_path(
                 lambda place, leaf: leaf if _name(place) in wanted else ocp.PLACEHOLDER, tree
             )

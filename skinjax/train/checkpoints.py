@@ -23,6 +23,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from skinjax.models.orbax_reads import patient_reads
 from skinjax.train.state import TrainState
 from skinjax.train.stopping import Best
 
@@ -146,7 +147,8 @@ class Checkpoints:
         reason = ""
         for step in steps:
             try:
-                restored = self._manager.restore(step, args=arguments)
+                with patient_reads():
+                    restored = self._manager.restore(step, args=arguments)
                 fields = restored["record"]
                 best = Best(**fields["best"]) if fields["best"] else None
                 record = Record(fields["history"], best, fields["stopped"])
@@ -205,7 +207,7 @@ class Checkpoints:
         """
         folder = self._folder / f"{BEST}{update}"
         try:
-            with ocp.StandardCheckpointer() as checkpointer:
+            with patient_reads(), ocp.StandardCheckpointer() as checkpointer:
                 shapes = jax.tree.map(ocp.tree.to_shape_dtype_struct, like)
                 variables: Variables = checkpointer.restore(folder.absolute(), shapes)
         except Exception as error:
