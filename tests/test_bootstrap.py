@@ -8,12 +8,13 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from skinjax.evaluate import bootstrap
+from skinjax.evaluate import resampling
 from skinjax.evaluate.bootstrap import (
     WeightedMetric,
     accuracy,
     balanced_accuracy,
     by_case,
+    curve_by_case,
     macro_f1,
     mean,
     paired_by_case,
@@ -72,7 +73,7 @@ def test_replicates_are_whole_cases_and_do_not_depend_on_the_chunks(monkeypatch)
     assert weights.shape == (99, 6)
     np.testing.assert_array_equal(weights[:, cases == 0], weights[:, :1].repeat(3, axis=1))
     np.testing.assert_array_equal(weights[:, [0, 3, 5]].sum(axis=1), 3)
-    monkeypatch.setattr(bootstrap, "_CHUNK_VALUES", 60)
+    monkeypatch.setattr(resampling, "_CHUNK_VALUES", 60)
     assert by_case(spy, (np.arange(6.0),), cases, replicates=99) == whole
 
 
@@ -88,6 +89,61 @@ def test_interval_is_the_bias_corrected_percentile_one():
     spacing = np.diff(np.sort(replicates)).max()
     np.testing.assert_allclose([found.low, found.high], np.quantile(replicates, levels), atol=2 * spacing)
     assert found.std_error == pytest.approx(replicates.std(ddof=1))
+
+
+def test_bca_equals_scipy():
+    rng = np.random.default_rng(3)
+    values = rng.exponential(size=40)
+    found = by_case(mean, (values,), np.arange(40), replicates=9999, interval="bca")
+    expected = stats.bootstrap((values,), np.mean, n_resamples=9999, method="BCa", rng=rng)
+    spread = expected.standard_error * 0.05  # Monte Carlo error of a limit at 9,999 replicates
+    limits = expected.confidence_interval
+    np.testing.assert_allclose([found.low, found.high], [limits.low, limits.high], atol=spread)
+    plain = by_case(mean, (values,), np.arange(40), replicates=9999, interval="percentile")
+    assert found.high - plain.high > spread  # skewed to the right, so that both limits move up
+    assert found.low - plain.low > spread
+
+
+def test_acceleration_is_the_jackknife_by_case(monkeypatch):
+    labels, predicted, cases = draw_photos(np.random.default_rng(8), cases=25, classes=3)
+    left = [macro_f1(labels[cases != case], predicted[cases != case]) for case in range(25)]
+    call = (macro_f1, [labels, predicted], None)
+    found = resampling.leaving_out(call, cases, seed=0)
+    np.testing.assert_allclose(np.sort(found), np.sort(left))
+    monkeypatch.setattr(resampling, "_BLOCKS", 5)
+    assert len(resampling.leaving_out(call, cases, seed=0)) == 5
+
+
+def test_a_curve_has_the_interval_of_each_of_its_points():
+    rng = np.random.default_rng(9)
+    values, cases = rng.exponential(size=(60, 3)), np.arange(60) // 2
+    curve = WeightedMetric(lambda x, weights: weights @ x / weights.sum(axis=1, keepdims=True))
+    for interval in ("bias_corrected", "percentile", "bca"):
+        band = curve_by_case(curve, (values,), cases, replicates=199, interval=interval)
+        for point in range(3):
+            one = by_case(mean, (values[:, point],), cases, replicates=199, interval=interval)
+            found = band.estimate[point], band.low[point], band.high[point]
+            assert found == pytest.approx((one.estimate, one.low, one.high))
+    alone = curve_by_case(curve, (values,), np.zeros(60, int))
+    assert np.isnan([alone.low, alone.high]).all()
+    np.testing.assert_allclose(alone.estimate, values.mean(axis=0))
+
+
+def test_calls_on_some_photos_share_the_draws_of_cases():
+    labels, predicted, cases = draw_photos(np.random.default_rng(10), cases=20)
+    some = np.flatnonzero(np.arange(len(cases)) % 5 < 2)
+    few = np.array([0, 1])
+
+    def plain(truth, called):
+        return np.mean(truth == called)
+
+    calls = [(accuracy, [labels, predicted], None), (accuracy, [labels, predicted], some)]
+    calls += [(plain, [labels, predicted], some), (plain, [labels, predicted], few)]
+    (whole, fast, slow, rare), _ = resampling.over_draws(calls, cases, 50, seed=1)
+    np.testing.assert_allclose(fast, slow)
+    np.testing.assert_array_equal(whole, resampling.over_draws(calls[:1], cases, 50, seed=1)[0][0])
+    draws = np.random.default_rng(1).integers(20, size=(50, 20))
+    np.testing.assert_array_equal(np.isnan(rare), (draws != 0).all(axis=1))
 
 
 def test_p_value_agrees_with_the_interval_at_every_level():
@@ -187,6 +243,7 @@ def test_ten_thousand_photos_take_about_a_second_and_little_memory():
         (lambda: by_case(accuracy, ([0, 1], [0, 1]), np.array(["a", 1], object)), "got a mixture"),
         (lambda: by_case(accuracy, ([0, 1], [0, 1]), [1, 2], replicates=20), "at least 39 .* got 20"),
         (lambda: by_case(accuracy, ([0, 1], [0, 1]), [1, 2], confidence=95), "between 0 and 1, got 95"),
+        (lambda: by_case(accuracy, ([0], [0]), [1], interval="bc"), "interval must be .*, got 'bc'"),
         (lambda: paired_by_case(accuracy, [0, 1], [0, 1], [0], [1, 2]), "b must have one row a photo"),
     ],
 )  # fmt: skip

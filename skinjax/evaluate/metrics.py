@@ -1,0 +1,220 @@
+"""Metrics that can be computed for many weightings of the photos at once, as resampling wants them.
+
+All follow the policy on missing classes of `skinjax.evaluate.confusion`. Kappa is in
+`skinjax.evaluate.agreement`, calibration error in `skinjax.evaluate.calibration`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
+
+from skinjax.evaluate.confusion import class_ratios
+
+_LEAST_PROBABILITY = float(np.finfo(np.float64).eps)  # of the truth in the log loss, as in scikit-learn
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightedMetric:
+    """A metric that can be computed for many weightings of the photos at once; usable as a decorator.
+
+    A metric that is a function of sums over the photos, such as accuracy or F1, is better made by `of_sums`:
+    photos of a case are then added up once, and a replicate costs no more than its cases.
+
+    Attributes:
+        compute: `compute(*arrays, weights)`, where weights are float64[R, N] of at least 0, gives float64[R]:
+            the metric of each row as if every photo stood there as often as its weight says, or NaN where
+            that is undefined. A curve gives float64[R, T].
+        sums: `sums(*arrays)`, what each photo adds to each of S sums, a sparse float64[N, S]; or None.
+        value: `value(totals float64[R, S])` gives what `compute` does; or None. It may divide 0 by 0.
+
+    Example:
+        >>> @WeightedMetric
+        ... def brier(hits, probability, weights):
+        ...     return weights @ (hits - probability) ** 2 / weights.sum(axis=1)
+        >>> brier(np.array([1, 0]), np.array([0.5, 0.5]))
+        0.25
+    """
+
+    compute: Callable[..., NDArray[np.float64]]
+    sums: Callable[..., csr_array] | None = None
+    value: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
+
+    @classmethod
+    def of_sums(
+        cls, sums: Callable[..., csr_array]
+    ) -> Callable[[Callable[[NDArray[np.float64]], NDArray[np.float64]]], WeightedMetric]:
+        """Decorates a function of totals over photos, `value(totals float64[R, S]) -> float64[R]`.
+
+        Args:
+            sums: what each photo adds to each total; see the class.
+        """
+
+        def decorate(value: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> WeightedMetric:
+            def compute(*arrays: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    return value(weights @ sums(*arrays))
+
+            return cls(compute, sums, value)
+
+        return decorate
+
+    def __call__(self, *arrays: ArrayLike) -> float:
+        """The metric of the photos as they are, each counted once."""
+        values = [np.asarray(array) for array in arrays]
+        return float(self.compute(*values, weights=np.ones((1, len(values[0]))))[0])
+
+
+def photo_table(
+    entries: Sequence[tuple[NDArray[np.int64] | int, NDArray | float]], num_photos: int, num_sums: int
+) -> csr_array:
+    """What each photo adds to each sum, one entry of every kind a photo.
+
+    Args:
+        entries: pairs of a column, int[N] in [0, S), and what the photo adds there, [N]; or one for all photos.
+        num_photos: N.
+        num_sums: S.
+
+    Returns:
+        A sparse float64[N, S].
+
+    Example:
+        >>> photo_table([(np.array([1, 0]), 0.5), (2, np.array([3, 4]))], 2, 3).toarray().tolist()
+        [[0.0, 0.5, 3.0], [0.5, 0.0, 4.0]]
+    """
+    columns = np.stack([np.broadcast_to(column, num_photos) for column, _ in entries], axis=1)
+    values = np.stack([np.broadcast_to(value, num_photos) for _, value in entries], axis=1)
+    starts = np.arange(num_photos + 1) * len(entries)
+    return csr_array(
+        (values.astype(np.float64).ravel(), columns.ravel(), starts), shape=(num_photos, num_sums)
+    )
+
+
+def _values(values: NDArray) -> csr_array:
+    return photo_table([(0, values), (1, 1.0)], len(values), 2)
+
+
+def _hits(labels: NDArray, predicted: NDArray) -> csr_array:
+    return _values(labels == predicted)
+
+
+def _class_counts(labels: NDArray, predicted: NDArray) -> csr_array:
+    """Hits, support and calls of each class that is seen or called, [N, 3 K]."""
+    classes, codes = np.unique(np.concatenate([labels, predicted]), return_inverse=True)
+    true, called = np.split(codes, 2)
+    size = len(classes)
+    entries = [(true, true == called), (size + true, 1.0), (2 * size + called, 1.0)]
+    return photo_table(entries, len(labels), 3 * size)
+
+
+def _squares(labels: NDArray, probs: NDArray) -> csr_array:
+    true, given = _probabilities(labels, probs)
+    return _values(((given - true) ** 2).sum(axis=1) if probs.ndim == 2 else (given - true)[:, 1] ** 2)
+
+
+def _surprises(labels: NDArray, probs: NDArray) -> csr_array:
+    true, given = _probabilities(labels, probs)
+    return _values(-np.log(np.maximum((given * true).sum(axis=1), _LEAST_PROBABILITY)))
+
+
+def _probabilities(labels: NDArray, probs: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """One-hot truth and probabilities, [N, K]; a binary target's as two columns."""
+    given = np.asarray(probs, np.float64)
+    if given.ndim not in (1, 2):
+        raise ValueError(f"probs must be float[N] of a binary target or float[N, K], got shape {given.shape}")
+    if given.ndim == 1:
+        given = np.stack([1 - given, given], axis=1)
+    if not ((given >= 0) & (given <= 1)).all():
+        raise ValueError("probs must lie in [0, 1], got values outside or NaN")
+    classes = np.asarray(labels)
+    if classes.shape != given.shape[:1] or classes.dtype.kind not in "biu":
+        raise ValueError(
+            f"labels must be int[N] with one class a photo, {len(given)}, got {classes.dtype} of shape "
+            f"{classes.shape}"
+        )
+    if ((classes < 0) | (classes >= given.shape[1])).any():
+        raise ValueError(f"labels must lie in [0, {given.shape[1]}), got others")
+    return np.eye(given.shape[1])[classes.astype(np.int64)], given
+
+
+def _ratios(totals: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Recall, precision, F1, support and calls, [R, K] each."""
+    hits, support, called = np.split(totals, 3, axis=1)
+    return *class_ratios(hits, support, called), support, called
+
+
+@WeightedMetric.of_sums(_values)
+def mean(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of a figure that each photo has, such as its log loss: `mean(values[N]) -> float`."""
+    return totals[:, 0] / totals[:, 1]
+
+
+@WeightedMetric.of_sums(_hits)
+def accuracy(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The share of photos called right: `accuracy(labels[N], predicted[N]) -> float` in [0, 1]."""
+    return totals[:, 0] / totals[:, 1]
+
+
+@WeightedMetric.of_sums(_class_counts)
+def balanced_accuracy(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean recall of the classes with photos: `balanced_accuracy(labels[N], predicted[N]) -> float`."""
+    recall, _, _, support, _ = _ratios(totals)
+    return recall.sum(axis=1) / (support > 0).sum(axis=1)
+
+
+@WeightedMetric.of_sums(_class_counts)
+def macro_recall(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean recall of the classes that are seen or called: `macro_recall(labels[N], predicted[N])`."""
+    recall, _, _, support, called = _ratios(totals)
+    return recall.sum(axis=1) / (support + called > 0).sum(axis=1)
+
+
+@WeightedMetric.of_sums(_class_counts)
+def macro_precision(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean precision of the classes that are seen or called: `macro_precision(labels[N], predicted[N])`."""
+    _, precision, _, support, called = _ratios(totals)
+    return precision.sum(axis=1) / (support + called > 0).sum(axis=1)
+
+
+@WeightedMetric.of_sums(_class_counts)
+def macro_f1(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean F1 of the classes that are seen or called: `macro_f1(labels[N], predicted[N]) -> float`."""
+    _, _, f1, support, called = _ratios(totals)
+    return f1.sum(axis=1) / (support + called > 0).sum(axis=1)
+
+
+@WeightedMetric.of_sums(_class_counts)
+def weighted_f1(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean F1 over photos, each with its class's: `weighted_f1(labels[N], predicted[N]) -> float`."""
+    _, _, f1, support, _ = _ratios(totals)
+    return (f1 * support).sum(axis=1) / support.sum(axis=1)
+
+
+@WeightedMetric.of_sums(_class_counts)
+def weighted_precision(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean precision over photos, each with its class's: `weighted_precision(labels[N], predicted[N])`."""
+    _, precision, _, support, _ = _ratios(totals)
+    return (precision * support).sum(axis=1) / support.sum(axis=1)
+
+
+@WeightedMetric.of_sums(_squares)
+def brier(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The Brier score: `brier(labels int[N], probs)` with probs float[N] of class 1, or float[N, K].
+
+    The mean of (p - y)² in [0, 1]; with K columns the mean of their sum in [0, 2] (Brier 1950,
+    doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2), which for two columns is twice the binary one.
+    """
+    return totals[:, 0] / totals[:, 1]
+
+
+@WeightedMetric.of_sums(_surprises)
+def log_loss(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of -log p of the true class: `log_loss(labels int[N], probs float[N] or float[N, K])`.
+
+    A probability under 2.2e-16 counts as that, as in scikit-learn, so that the loss is finite.
+    """
+    return totals[:, 0] / totals[:, 1]
