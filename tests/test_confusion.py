@@ -24,6 +24,12 @@ def test_equals_scikit_learn_with_classes_that_are_not_there(pairs):
     recalls = [np.mean(predicted[labels == k] == k) for k in np.unique(labels)]
     assert read.balanced_accuracy == pytest.approx(np.mean(recalls))
 
+    weighted = metrics.precision_recall_fscore_support(labels, predicted, average="weighted", zero_division=0)
+    assert (read.weighted_precision, read.weighted_recall, read.weighted_f1) == pytest.approx(weighted[:3])
+    for k in np.flatnonzero(read.support + read.predicted):
+        spared = predicted[labels != k] != k
+        np.testing.assert_allclose(read.specificity[k], spared.mean() if spared.size else np.nan)
+
     present = np.union1d(labels, predicted)
     by_class = metrics.precision_recall_fscore_support(labels, predicted, labels=present, zero_division=0)
     for ours, theirs in zip((read.precision, read.recall, read.f1, read.support), by_class, strict=True):
@@ -42,6 +48,7 @@ def test_balanced_accuracy_equals_scikit_learn():
 def test_no_photo_gives_nan_and_no_warning():
     read = summary(confusion_matrix([], [], 3))
     assert np.isnan([read.accuracy, read.macro_f1, read.balanced_accuracy, *read.recall]).all()
+    assert np.isnan([read.weighted_f1, read.weighted_precision, *read.specificity]).all()
     assert read.support.tolist() == [0, 0, 0]
 
 

@@ -9,6 +9,8 @@ the data does not show:
 - The ratios of a class that is not included are NaN.
 - Balanced accuracy is the mean recall over the classes that have photos, as in scikit-learn. It differs from
   macro recall only when a class is predicted that has no photos.
+- Weighted averages weigh each class by its photos, as scikit-learn's `average="weighted"`. Weighted recall is
+  the accuracy.
 """
 
 from __future__ import annotations
@@ -34,6 +36,11 @@ class Summary:
         macro_f1: the mean of `f1` over included classes.
         accuracy: the share of photos called right.
         balanced_accuracy: the mean of `recall` over classes that have photos.
+        specificity: float64[K] in [0, 1], the share of the other classes' photos that were not called so; NaN
+            where there are none, and of a class that is not included.
+        weighted_recall: the mean of `recall` over photos, which is the accuracy.
+        weighted_precision: the mean of `precision` over photos, each with its true class's.
+        weighted_f1: the mean of `f1` over photos, likewise.
     """
 
     recall: NDArray[np.float64]
@@ -46,6 +53,10 @@ class Summary:
     macro_f1: float
     accuracy: float
     balanced_accuracy: float
+    specificity: NDArray[np.float64]
+    weighted_recall: float
+    weighted_precision: float
+    weighted_f1: float
 
 
 def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, num_classes: int) -> NDArray[np.int64]:
@@ -104,6 +115,12 @@ def summary(matrix: ArrayLike) -> Summary:
         np.where(included, ratio, np.nan) for ratio in class_ratios(hits, support, predicted)
     )
     nothing = not included.any()
+    others = support.sum() - support
+    spared = np.divide(others - predicted + hits, others, out=np.full(len(hits), np.nan), where=others > 0)
+
+    def weighted(ratio: NDArray[np.float64]) -> float:
+        return np.nan if nothing else float(ratio[included] @ support[included] / support.sum())
+
     return Summary(
         recall=recall,
         precision=precision,
@@ -115,6 +132,10 @@ def summary(matrix: ArrayLike) -> Summary:
         macro_f1=np.nan if nothing else float(f1[included].mean()),
         accuracy=np.nan if nothing else float(hits.sum() / support.sum()),
         balanced_accuracy=np.nan if nothing else float(recall[support > 0].mean()),
+        specificity=np.where(included, spared, np.nan),
+        weighted_recall=weighted(recall),
+        weighted_precision=weighted(precision),
+        weighted_f1=weighted(f1),
     )
 
 
