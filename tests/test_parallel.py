@@ -19,11 +19,12 @@ pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-def start(folder: Path, result: Path, *flags: str, devices: int = 1) -> subprocess.Popen:
+def start(folder: Path, result: Path, *flags: str, devices: int = 1, **settings: str) -> subprocess.Popen:
     environment = os.environ | {
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+        **settings,
     }
     return subprocess.Popen(
         [sys.executable, "-m", "tests.fitting", str(folder), str(result), *flags],

@@ -93,13 +93,18 @@ def create_state(
       seed: of augmentation and dropout.
       averaged: whether moving averages of the variables are kept.
     """
-    variables = jax.tree.map(jnp.array, variables)
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=variables["params"],
-        batch_stats=variables.get("batch_stats", {}),
-        opt_state=optimizer.init(variables["params"]),
-        average=jax.tree.map(jnp.array, variables) if averaged else {},
-        key=jax.random.key_data(jax.random.key(seed)),
-        totals=Totals.zero(),
-    )
+
+    @jax.jit  # at once, where it would be a compilation for each shape
+    def begin(variables: dict[str, Any], key: jax.Array) -> TrainState:
+        variables = jax.tree.map(jnp.copy, variables)
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=variables["params"],
+            batch_stats=variables.get("batch_stats", {}),
+            opt_state=optimizer.init(variables["params"]),
+            average=jax.tree.map(jnp.copy, variables) if averaged else {},
+            key=key,
+            totals=Totals.zero(),
+        )
+
+    return begin(variables, jax.random.key_data(jax.random.key(seed)))
