@@ -1,5 +1,10 @@
 """How good stored predictions are: pure numpy functions that know no network, loader or checkpoint.
 
-`skinjax.evaluate.confusion` counts and summarises; `skinjax.evaluate.bootstrap` puts intervals and paired
-tests on any metric by resampling cases, never photos.
+Intervals and tests are by case: the photos of a case resemble each other, so cases are what was sampled.
+
+- Classes: `confusion` counts and summarises, `agreement` has kappa, `mcnemar` compares two models' answers.
+- Scores: `roc`, `delong`, `precision_recall`, `multiclass`; `readers` holds a model against people.
+- Probabilities: `calibration`, `decision_curve`.
+- Groups of people: `subgroups`.
+- Any figure: `metrics` has those that `bootstrap` puts intervals and paired tests on; `proportions` has Wilson's.
 """

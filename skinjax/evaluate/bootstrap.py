@@ -10,7 +10,8 @@ without the acceleration). A replicate repeats cases, which pulls macro F1 down 
 simulated photos of 19 classes in 100 cases of 3, the plain percentile interval of macro F1 held the truth in
 71 % of the samples, this one in 87 %; in 300 cases 85 % and 90 %. For accuracy both hold it in 94 to 95 %.
 `interval="bca"` adds the acceleration, a sixth of the skewness of what leaving out a case changes (over 1,000
-cases, one of 1,000 random blocks of them); it matters where the figure is near its bound.
+cases, one of 1,000 random blocks of them); it matters where the figure is near its bound: an accuracy of 0.97
+in 100 cases of 3 was held by the percentile interval in 90 %, bias-corrected 93 %, BCa 95 % of 300 samples.
 
 **Interval and test of a difference.** The bias of the two figures cancels, so this is the plain percentile
 interval, between the k-th smallest and the k-th largest of R replicates, k = floor((R + 1) a / 2) for a
