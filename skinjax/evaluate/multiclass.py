@@ -4,7 +4,7 @@ The K areas are estimated on the same photos, so their covariance matters. Each 
 macro AUC is the mean over classes of its contributions to their areas (`skinjax.evaluate.delong`), and the
 variance is the sum of their squares (the sandwich over cases). Contributions of a class's own photos and of
 the rest are first scaled by sqrt(n / (n - 1)), n being the cases that have any, so that for two classes and a
-photo a case this is DeLong's variance exactly.
+photo a case this is DeLong's variance exactly. The macro AUC's limits are of normal width.
 
 Classes that no photo, or every photo, is of are left out of the mean. A class whose photos are all of one
 case says nothing of how its area would move with other cases: the macro AUC is still given, its standard
@@ -23,6 +23,7 @@ from skinjax.evaluate.delong import (
     AucComparison,
     AucInterval,
     Method,
+    Placements,
     auc_limits,
     check_method,
     difference_test,
@@ -107,25 +108,22 @@ def macro_auc_interval(
     classes, values = _sample(labels, scores)
     codes = case_codes(cases, len(classes))
     num_cases = int(codes.max()) + 1 if len(codes) else 0
-    areas, variances, influence, fewest = _one_vs_rest(classes, values, codes)
+    found = _one_vs_rest(classes, values, codes)
+    areas, influence = _areas(found), _influence(found)
     present = ~np.isnan(areas)
-    std_errors = np.sqrt(variances)
-
-    def limits(area: float, std_error: float, least: float) -> tuple[float, float]:
-        return auc_limits(area, std_error, least, confidence, method)
+    variances = np.array([one.covariance()[0, 0] for one in found])
 
     per_class = tuple(
-        AucInterval(
-            float(area), *limits(area, error, least), float(error), confidence, len(classes), num_cases
-        )
-        for area, error, least in zip(areas, std_errors, fewest, strict=True)
+        _class_interval(one, float(np.sqrt(variance)), confidence, method, len(classes))
+        for one, variance in zip(found, variances, strict=True)
     )
     mean, std_error, low, high = np.nan, np.nan, np.nan, np.nan
     if present.any():
         mean = float(areas[present].mean())
         std_error = float(np.sqrt((influence[present].mean(axis=0) ** 2).sum()))
         if not np.isnan(std_error):
-            low, high = limits(mean, std_error, float(fewest[present].min()))
+            fewest = min(one.fewest for one, kept in zip(found, present, strict=True) if kept)
+            low, high = auc_limits(mean, std_error, fewest, np.inf, confidence, method)
     return MacroAucInterval(
         auc=mean,
         low=low,
@@ -177,36 +175,47 @@ def compare_macro_auc(
             f"scores_a and scores_b must have one shape, got shapes {first.shape} and {second.shape}"
         )
     codes = case_codes(cases, len(classes))
-    areas_a, _, influence_a, _ = _one_vs_rest(classes, first, codes)
-    areas_b, _, influence_b, _ = _one_vs_rest(classes, second, codes)
-    present = ~np.isnan(areas_a)
+    found_a, found_b = (_one_vs_rest(classes, values, codes) for values in (first, second))
+    areas, influence = _areas(found_a) - _areas(found_b), _influence(found_a) - _influence(found_b)
+    present = ~np.isnan(areas)
     difference, variance = np.nan, np.nan
     if present.any():
-        difference = float((areas_a - areas_b)[present].mean())
-        variance = float((((influence_a - influence_b)[present]).mean(axis=0) ** 2).sum())
+        difference = float(areas[present].mean())
+        variance = float((influence[present].mean(axis=0) ** 2).sum())
     num_cases = int(codes.max()) + 1 if len(codes) else 0
     return difference_test(difference, variance, confidence, num_photos=len(classes), num_cases=num_cases)
 
 
 def _one_vs_rest(
     classes: NDArray[np.int64], scores: NDArray[np.float64], codes: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Areas, variances [K], scaled contributions of the cases [K, I] and independent photos [K]."""
-    found = [
+) -> list[Placements]:
+    return [
         placements(classes == k, np.ascontiguousarray(scores[:, k])[None], codes)
         for k in range(scores.shape[1])
     ]
-    influence = [
-        np.sqrt(unbiased(one.positive_cases)) * one.of_positives[0]
-        + np.sqrt(unbiased(one.negative_cases)) * one.of_negatives[0]
-        for one in found
-    ]
-    return (
-        np.array([one.aucs[0] for one in found]),
-        np.array([one.covariance()[0, 0] for one in found]),
-        np.stack(influence),
-        np.array([one.fewest for one in found]),
+
+
+def _areas(found: list[Placements]) -> NDArray[np.float64]:
+    return np.array([one.aucs[0] for one in found])
+
+
+def _influence(found: list[Placements]) -> NDArray[np.float64]:
+    """The scaled contribution of each case to each class's area, float64[K, I]."""
+    return np.stack(
+        [
+            np.sqrt(unbiased(one.positive_cases)) * one.of_positives[0]
+            + np.sqrt(unbiased(one.negative_cases)) * one.of_negatives[0]
+            for one in found
+        ]
     )
+
+
+def _class_interval(
+    found: Placements, std_error: float, confidence: float, method: Method, num_photos: int
+) -> AucInterval:
+    auc = float(found.aucs[0])
+    low, high = auc_limits(auc, std_error, found.fewest, found.degrees_of_freedom(), confidence, method)
+    return AucInterval(auc, low, high, std_error, confidence, num_photos, found.of_positives.shape[1])
 
 
 def _sample(

@@ -4,7 +4,8 @@ A reader who answers yes or no is one point in the ROC plane. The mean reader's 
 that the readers would follow if they only differed in how easily they say yes, so a model's curve that passes
 above the mean point is not yet better. Here the model is compared with each reader where that reader stands:
 its sensitivity at the reader's own specificity minus the reader's sensitivity (and the other way round), and
-these differences are averaged.
+these differences are averaged. The model's sensitivity is read at the middle of its curve's step there: the
+top would favour the model by half a step (`roc_band.sensitivities_at`).
 
 Readers and cases both count as samples: the differences go through Obuchowski and Rockette's analysis for one
 modality with Hillis's degrees of freedom (`mrmc.mean_over_readers`), in which the model's own error is part
@@ -62,7 +63,7 @@ class ReaderComparison:
         sensitivity: the model's sensitivity at each reader's specificity minus the reader's, averaged.
         specificity: the model's specificity at each reader's sensitivity minus the reader's, averaged.
         at_threshold: the model at the given threshold; None without one.
-        above: readers whose point lies strictly below the model's curve.
+        above: readers whom the model surpasses in sensitivity at their own specificity.
         num_readers: R.
         num_photos: N.
         num_cases: how many cases the photos are of.
@@ -300,13 +301,12 @@ def _at_threshold(
 ) -> ThresholdComparison:
     everyone = np.vstack([called.astype(np.float64), answers])
     right = everyone == positive
-    return ThresholdComparison(
-        *(
-            _against_first(*_share_covariance(right, mask, codes), confidence, random_readers)
-            for mask in (positive, ~positive)
-        ),
-        _against_first(*auc_covariance(positive, everyone, codes), confidence, random_readers),
+    sensitivity, specificity = (
+        _against_first(*_share_covariance(right, mask, codes), confidence, random_readers)
+        for mask in (positive, ~positive)
     )
+    balanced = _against_first(*auc_covariance(positive, everyone, codes), confidence, random_readers)
+    return ThresholdComparison(sensitivity, specificity, balanced)
 
 
 def _matched(
@@ -328,8 +328,8 @@ def _matched(
     ]
     sensitivity, specificity = shares
     return (
-        sensitivities_at(positive, scores, weights, specificity) - sensitivity,
-        sensitivities_at(~positive, -scores, weights, sensitivity) - specificity,
+        sensitivities_at(positive, scores, weights, specificity, middle=True) - sensitivity,
+        sensitivities_at(~positive, -scores, weights, sensitivity, middle=True) - specificity,
     )
 
 

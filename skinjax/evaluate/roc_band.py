@@ -125,14 +125,20 @@ def sensitivities_at(
     scores: NDArray[np.float64],
     weights: NDArray[np.float64],
     specificities: NDArray[np.float64],
+    middle: bool = False,
 ) -> NDArray[np.float64]:
     """`roc.sensitivity_at` for many weightings of the photos, each with specificities of its own.
+
+    The best sensitivity at a specificity stands at the top of the curve's step there, which is on average half
+    a step too good a guess at the sensitivity for that specificity among all photos. The middle of the step
+    is not. At a specificity of 1 the step begins at nothing, so there the top is taken all the same.
 
     Args:
         positive: bool[N], the photos of class 1.
         scores: float64[N].
         weights: float64[R, N] of at least 0, how often each photo stands in each replicate.
         specificities: float64[R, G] or [1, G] in [0, 1].
+        middle: whether the middle of the step is taken instead of its top.
 
     Returns:
         float64[R, G]; NaN where a class has no weight.
@@ -153,8 +159,12 @@ def sensitivities_at(
         hits = np.concatenate([[0], np.cumsum(sorted_weight * own)[ends - 1]])
         alarms = np.concatenate([[0], np.cumsum(sorted_weight * ~own)[ends - 1]])
         if hits[-1] > 0 and alarms[-1] > 0:
-            allowed = (1 - wanted[row] + 1e-12) * alarms[-1]
-            found[row] = hits[np.searchsorted(alarms, allowed, side="right") - 1] / hits[-1]
+            allowed = (1 - wanted[row]) * alarms[-1]
+            slack = 1e-12 * alarms[-1]
+            found[row] = hits[np.searchsorted(alarms, allowed + slack, side="right") - 1] / hits[-1]
+            if middle:
+                bottom = hits[np.searchsorted(alarms, allowed - slack, side="left")] / hits[-1]
+                found[row] = np.where(wanted[row] > 1 - 1e-12, found[row], (found[row] + bottom) / 2)
     return found
 
 
@@ -174,5 +184,7 @@ def _limits(
     counts = np.bincount(codes[positive])
     trials = counts.sum() ** 2 / (counts**2).sum()
     for point in np.flatnonzero(ranked[0] == ranked[-1]):
-        low[point], high[point] = auc_limits(float(estimate[point]), 0.0, trials, confidence, "logit")
+        low[point], high[point] = auc_limits(
+            float(estimate[point]), 0.0, trials, trials - 1, confidence, "logit"
+        )
     return low, high
