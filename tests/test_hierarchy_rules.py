@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skinjax.decide.hierarchy import fuse, marginalize
+from skinjax.decide.hierarchy import fuse, fuse_levels, marginalize
 
 PARENTS = np.array([2, 0, 0, 1, 2, 2, 0])
 RULES = ("soft", "hard", "conditional")
@@ -159,3 +159,102 @@ def test_bad_arguments_are_named(change, told):
         fuse(**arguments)
     with pytest.raises(ValueError, match="num_parents must be at least 1"):
         marginalize(np.ones(7), PARENTS, 0)
+
+
+CHAIN = [np.array([0, 0, 1, 2]), np.array([3, 0, 1, 2, 0, 1, 3])]
+
+
+def chain_by_hand(levels, rule):
+    """Every class of the finest level, its ancestors looked up and its score written out."""
+    scores = []
+    for j in range(7):
+        path = [CHAIN[0][CHAIN[1][j]], CHAIN[1][j], j]
+        siblings = [np.arange(3), *(np.flatnonzero(c == p) for c, p in zip(CHAIN, path, strict=False))]
+        if rule == "soft":
+            factors = [level[k] for level, k in zip(levels, path, strict=True)]
+        elif rule == "conditional":
+            factors = [
+                level[k] / (level[s].sum() if i else 1)
+                for i, (level, k, s) in enumerate(zip(levels, path, siblings, strict=True))
+            ]
+        else:
+            factors = [
+                float(k == s[np.argmax(level[s])])
+                for level, k, s in zip(levels[:2], path, siblings, strict=False)
+            ]
+            factors.append(levels[2][j])
+        scores.append(np.prod(factors))
+    return np.array(scores)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_three_levels_equal_their_definition_eager_jit_and_vmap(rule):
+    rng = np.random.default_rng(9)
+    levels = [softmax(2 * rng.normal(size=(40, k))) for k in (3, 4, 7)]
+    expected = np.stack([chain_by_hand([level[i] for level in levels], rule) for i in range(40)])
+    got = fuse_levels(levels, CHAIN, rule)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-8)
+    rescaled = fuse_levels(levels, CHAIN, rule, normalize=True)
+    np.testing.assert_allclose(rescaled, expected / expected.sum(-1, keepdims=True), rtol=1e-5, atol=1e-8)
+    traced = jax.jit(lambda *levels: fuse_levels(levels, CHAIN, rule))(*levels)
+    mapped = jax.vmap(lambda *levels: fuse_levels(levels, CHAIN, rule))(*levels)
+    np.testing.assert_allclose(traced, got, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(mapped, got, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_chain_of_two_levels_is_fuse(probabilities, rule, normalize):
+    meta, sub = probabilities
+    np.testing.assert_array_equal(
+        fuse_levels([meta, sub], [PARENTS], rule, normalize), fuse(meta, sub, PARENTS, rule, normalize)
+    )
+    np.testing.assert_array_equal(fuse_levels([sub], [], rule), sub.astype(np.float32))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.sampled_from([0.0, 1e-38, 1e-19, 0.5, 1.0]), min_size=14, max_size=14),
+    st.sampled_from(RULES),
+    st.booleans(),
+)
+def test_chains_are_never_nan_and_gradients_are_finite(values, rule, normalize):
+    values = jnp.asarray(values, jnp.float32)
+
+    def score(values):
+        return fuse_levels([values[:3], values[3:7], values[7:]], CHAIN, rule, normalize)[2]
+
+    value, gradient = jax.value_and_grad(score)(values)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+
+
+def test_a_walk_to_a_class_without_children_ends_in_zeros():
+    levels = [jnp.array([0.9, 0.1]), jnp.array([0.5, 0.5]), jnp.array([0.5, 0.5])]
+    chain = [np.array([1, 1]), np.array([0, 1])]
+    assert fuse_levels(levels, chain, "hard").tolist() == [0, 0]
+
+
+def test_normalised_chains_do_not_underflow():
+    levels = [jnp.array([1e-20, 1e-20]), jnp.array([1.0, 1.0]), jnp.array([3e-20, 1e-20])]
+    fused = fuse_levels(levels, [np.array([0, 1]), np.array([0, 1])], "soft", normalize=True)
+    np.testing.assert_allclose(fused, [0.75, 0.25], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"rule": "mean"}, "rule must be one of soft, hard, conditional, got 'mean'"),
+        ({"parents_per_level": []}, "parents_per_level one fewer, got 2 and 0"),
+        (
+            {"probs_per_level": [np.ones(3), np.ones((2, 7))]},
+            r"probs_per_level\[1\] must have the leading axes",
+        ),
+        ({"parents_per_level": [PARENTS + 1]}, r"parents_per_level\[0\] must lie in \[0, 3\)"),
+    ],
+)
+def test_bad_chains_are_named(change, told):
+    with pytest.raises(ValueError, match=told):
+        fuse_levels(
+            **({"probs_per_level": [np.ones(3), np.ones(7)], "parents_per_level": [PARENTS]} | change)
+        )

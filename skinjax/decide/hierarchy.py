@@ -1,4 +1,4 @@
-"""Fusion of a coarse and a fine network's probabilities over a two-level taxonomy (thesis, section 4.4).
+"""Fusion of networks' probabilities over a taxonomy of two levels (thesis, section 4.4) or more.
 
 A network for M meta-classes answers p^l, one for S sub-classes answers p^f, and l(j) is the parent of
 sub-class j. The fused diagnosis is the arg-max over sub-classes of
@@ -7,7 +7,8 @@ sub-class j. The fused diagnosis is the arg-max over sub-classes of
     soft         p_j = x^l_l(j) x^f_j         (4-10)
     conditional  p_j = p^l_l(j) p^f_j / sum_{k: l(k) = l(j)} p^f_k     (ours: the law of total probability)
 
-Only the conditional form is a distribution by itself; `normalize` rescales the others.
+Only the conditional form is a distribution by itself; `normalize` rescales the others. `fuse_levels` goes
+down a chain of levels by the same rules.
 
 All functions take and give `jax.numpy` arrays with any leading axes, and mean the same eager, under `jit`
 and under `vmap`. Probabilities lie in [0, 1], which is not checked (they may be traced), and are computed in
@@ -16,12 +17,14 @@ float32 or wider. Gradients are finite, probabilities of exactly 0 and 1 include
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
+
+from skinjax.decide.probabilities import class_indices, class_probabilities
 
 FusionRule = Literal["soft", "hard", "conditional"]
 """How the two levels are fused; see the module's docstring."""
@@ -65,22 +68,94 @@ def fuse(
     """
     if rule not in get_args(FusionRule):
         raise ValueError(f"rule must be one of {', '.join(get_args(FusionRule))}, got {rule!r}")
-    meta, sub = _probabilities("meta_probs", meta_probs), _probabilities("sub_probs", sub_probs)
+    meta, sub = class_probabilities("meta_probs", meta_probs), class_probabilities("sub_probs", sub_probs)
     if meta.shape[:-1] != sub.shape[:-1]:
         raise ValueError(
             "meta_probs and sub_probs must have the same leading axes, "
             f"got shapes {meta.shape} and {sub.shape}"
         )
     num_parents = meta.shape[-1]
-    parents = _parents(parents, sub.shape[-1], num_parents)
+    parents = class_indices("parents", parents, sub.shape[-1], num_parents)
     if rule == "hard":
-        meta = jax.nn.one_hot(jnp.argmax(meta, axis=-1), num_parents, dtype=meta.dtype)
+        meta = _largest(meta)
     gate = jnp.take(meta, parents, axis=-1)
     if rule == "conditional" or normalize:
         conditional = gate * _shares(sub, parents, num_parents)
     scores = conditional if rule == "conditional" else gate * sub
     if normalize:
         scores = _rescaled(scores, otherwise=conditional)
+    return scores
+
+
+def fuse_levels(
+    probs_per_level: Sequence[ArrayLike],
+    parents_per_level: Sequence[ArrayLike],
+    rule: FusionRule = "soft",
+    normalize: bool = False,
+) -> jax.Array:
+    """Fuses the probabilities of a chain of levels, coarsest first, into one score a class of the finest.
+
+    With g(j) the parent of class j, and p^i what the network of level i says, the score f^i of level i is
+
+        soft         f^i_j = f^{i-1}_g(j) p^i_j        the product of the probabilities from the top to j
+        hard         f^i_j = [c^{i-1} = g(j)] p^i_j    c^i is the most probable child of c^{i-1}
+        conditional  f^i_j = f^{i-1}_g(j) p^i_j / sum of p^i over the siblings of j
+
+    with f^0 = p^0 and c^0 the largest of p^0. For two levels this is `fuse`. Hard fusion walks down from the
+    top, so that two gates never contradict each other; it ends in scores of 0 where the walk meets a class
+    with no child. `normalize` rescales after every step, which changes nothing else and keeps long products
+    from underflowing.
+
+    Args:
+        probs_per_level: L arrays float[..., K_i], coarsest first, with the same leading axes.
+        parents_per_level: L - 1 arrays int[K_{i+1}]; the i-th holds the class in [0, K_i) of level i that
+            every class of level i + 1 belongs to.
+        rule: "soft", "hard" (of equal probabilities the first wins) or "conditional".
+        normalize: whether the scores are rescaled to sum to 1; see `fuse` for scores that are all 0.
+
+    Returns:
+        float[..., K_L] in [0, 1], the scores of the finest level; of one level, its probabilities.
+
+    Raises:
+        ValueError: An unknown rule, numbers of levels or shapes that do not fit, or parents that are no
+            integers in range.
+
+    Example:
+        >>> top, middle = jnp.array([0.75, 0.25]), jnp.array([0.5, 0.25, 0.25])
+        >>> fine = jnp.array([0.5, 0.0, 0.5])
+        >>> fuse_levels([top, middle, fine], [jnp.array([0, 0, 1]), jnp.array([0, 1, 2])]).tolist()
+        [0.1875, 0.0, 0.03125]
+    """
+    if rule not in get_args(FusionRule):
+        raise ValueError(f"rule must be one of {', '.join(get_args(FusionRule))}, got {rule!r}")
+    if not probs_per_level or len(parents_per_level) != len(probs_per_level) - 1:
+        raise ValueError(
+            "probs_per_level must hold at least one level and parents_per_level one fewer, "
+            f"got {len(probs_per_level)} and {len(parents_per_level)}"
+        )
+    levels = [class_probabilities(f"probs_per_level[{i}]", level) for i, level in enumerate(probs_per_level)]
+    for i, level in enumerate(levels):
+        if level.shape[:-1] != levels[0].shape[:-1]:
+            raise ValueError(
+                f"probs_per_level[{i}] must have the leading axes of the first level, "
+                f"got shapes {levels[0].shape} and {level.shape}"
+            )
+    chain = [
+        class_indices(f"parents_per_level[{i}]", parents, levels[i + 1].shape[-1], levels[i].shape[-1])
+        for i, parents in enumerate(parents_per_level)
+    ]
+    scores = _largest(levels[0]) if rule == "hard" and chain else levels[0]
+    for i, parents in enumerate(chain):
+        last = i == len(chain) - 1
+        if rule != "hard":
+            scores = fuse(scores, levels[i + 1], parents, rule, normalize)
+        elif last:
+            scores = fuse(scores, levels[i + 1], parents, "soft", normalize)
+        else:
+            open_classes = jnp.take(scores, parents, axis=-1)
+            scores = _largest(jnp.where(open_classes > 0, levels[i + 1], -1)) * open_classes
+    if normalize and not chain:
+        scores = _rescaled(scores, otherwise=scores)
     return scores
 
 
@@ -104,34 +179,16 @@ def marginalize(sub_probs: ArrayLike, parents: ArrayLike, num_parents: int) -> j
     """
     if num_parents < 1:
         raise ValueError(f"num_parents must be at least 1, got {num_parents}")
-    sub = _probabilities("sub_probs", sub_probs)
-    parents = _parents(parents, sub.shape[-1], num_parents)
+    sub = class_probabilities("sub_probs", sub_probs)
+    parents = class_indices("parents", parents, sub.shape[-1], num_parents)
     membership = jax.nn.one_hot(parents, num_parents, dtype=sub.dtype)
     # On an accelerator the default precision is below float32, and a scatter-add is not reproducible.
     return jnp.matmul(sub, membership, precision=jax.lax.Precision.HIGHEST)
 
 
-def _probabilities(name: str, values: ArrayLike) -> jax.Array:
-    array = jnp.asarray(values)
-    if array.ndim == 0 or array.shape[-1] == 0:
-        raise ValueError(f"{name} must have a last axis of classes, got shape {array.shape}")
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
-
-
-def _parents(parents: ArrayLike, num_children: int, num_parents: int) -> jax.Array:
-    # A traced value cannot be read, so it is not checked; `jnp.take` answers NaN where it is out of range.
-    values = parents if isinstance(parents, jax.core.Tracer) else np.asarray(parents)
-    if values.shape != (num_children,) or not jnp.issubdtype(values.dtype, jnp.integer):
-        raise ValueError(
-            f"parents must be integers of shape ({num_children},), one a sub-class, "
-            f"got {values.dtype} of shape {values.shape}"
-        )
-    if isinstance(values, np.ndarray):
-        wrong = np.flatnonzero((values < 0) | (values >= num_parents))
-        if wrong.size:
-            told = ", ".join(f"{values[i]} at {i}" for i in wrong[:10])
-            raise ValueError(f"parents must lie in [0, {num_parents}), got {wrong.size} outside: {told}")
-    return jnp.asarray(values)
+def _largest(values: jax.Array) -> jax.Array:
+    """1 at the largest value, the first of equals, and 0 elsewhere."""
+    return jax.nn.one_hot(jnp.argmax(values, axis=-1), values.shape[-1], dtype=values.dtype)
 
 
 def _shares(sub: jax.Array, parents: jax.Array, num_parents: int) -> jax.Array:
