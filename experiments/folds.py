@@ -12,8 +12,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from experiments import flags as shared
-from experiments import processes
+from experiments import processes, training_flags
 from experiments.inputs import Photos
 from skinjax.data import split
 from skinjax.data.loader import Subset, steps_per_epoch
@@ -53,7 +52,7 @@ def check_flags() -> None:
         )
     described = network("check", 0, "level", ("one", "other"))
     described.model()
-    shared.settings(0, 1, values.batch_size)
+    training_flags.settings(0, 1, values.batch_size)
     blocks = len(described.spec.block_names)
     if values.frozen_blocks > blocks:
         raise ValueError(
@@ -127,7 +126,7 @@ def case_folds(data: Photos, epochs: int) -> np.ndarray:
         )
     fold_of = split.kfold_by_case(data.labels, data.cases, values.folds, values.seed)
     photo_count = int(len(fold_of) - np.bincount(fold_of).max())
-    shared.recipe(epochs * steps_per_epoch(photo_count, shared.batch_size(photo_count)))
+    training_flags.recipe(epochs * steps_per_epoch(photo_count, training_flags.batch_size(photo_count)))
     return fold_of
 
 
@@ -168,10 +167,10 @@ def train_network(
     )
     assert train_photos is not None
     assert held_out_photos is not None
-    settings = shared.settings(seed, epochs, len(train_photos))
+    settings = training_flags.settings(seed, epochs, len(train_photos))
     steps = epochs * steps_per_epoch(len(train_photos), settings.batch_size)
     described = dataclasses.replace(described, steps=steps)
-    recipe = shared.recipe(steps)
+    recipe = training_flags.recipe(steps)
     processes.first_alone(f"{described.stage} of fold {described.fold}", lambda: described.write(workdir))
 
     def record(history: list[dict[str, Any]], new: list[dict[str, Any]]) -> None:

@@ -26,7 +26,7 @@ import pandas as pd
 from absl import flags
 
 from experiments import flags as shared
-from experiments import folds, inputs, pooling, processes, workdir
+from experiments import folds, inputs, pooling, processes, training_flags, workdir
 from skinjax.data import predictions, split
 from skinjax.labels.taxonomy import Taxonomy
 from skinjax.models import registry
@@ -36,10 +36,10 @@ from skinjax.train.log import MetricsLog
 FLAGS = flags.FLAGS
 
 shared.define_data_flags()
-shared.define_training_flags()
-shared.define_method_flags()
-shared.define_recipe_flags()
-shared.define_parallel_flags()
+training_flags.define_training_flags()
+training_flags.define_method_flags()
+training_flags.define_recipe_flags()
+training_flags.define_parallel_flags()
 shared.define_run_flags()
 OWN = {"module_name": shared.SCRIPT}
 BLOCKS = ["all", "0", "10", "23", "30"]

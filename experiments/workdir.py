@@ -1,29 +1,25 @@
-"""A run's folder: its configuration, and how a script starts, resumes, refuses and fails."""
+"""A run's folder: its configuration, and how a script that trains starts, resumes, refuses and fails."""
 
 from __future__ import annotations
 
 import glob
-import importlib.metadata
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags
 
-from experiments import processes
-from experiments.flags import GROUPS, PATHS, shrink
+from experiments import processes, script
+from experiments.flags import shrink
 from experiments.inputs import Photos
+from experiments.provenance import provenance
+from experiments.script import script_flags
 from skinjax.data.tables import replacing
 from skinjax.train.loop import StoppedError
 
-PACKAGES = (
-    "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "array-record",
-    "numpy", "pillow", "scikit-learn", "pandas",
-)  # fmt: skip
 # Flags that change no result (the photos have a fingerprint): a run may be resumed with other values of them.
 FREE_FLAGS = {
     "workdir", "manifest", "source", "prepared", "audit", "threads", "checkpoint_seconds", "traceback",
@@ -32,16 +28,11 @@ FREE_FLAGS = {
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Runs a script: flags parsed, caches set, errors told in one sentence with exit code 2."""
+    """Runs a script that may train: caches set, processes joined, errors told in one sentence with exit code 2."""
 
-    def guarded(arguments: list[str]) -> None:
+    def guarded() -> None:
         try:
-            if len(arguments) > 1:
-                raise ValueError(f"unknown argument {arguments[1]!r}; settings are given as --flag=value")
-            # Libraries log whole tracebacks of errors that are raised, and told, anyway.
-            logging.set_verbosity(logging.WARNING if flags.FLAGS.traceback else logging.FATAL)
             _hush_closed_loops()
-            _expand_paths()
             _use_compilation_cache()
             if "coordinator" in flags.FLAGS:
                 processes.join()
@@ -50,8 +41,6 @@ def run_script(main: Callable[[], None]) -> None:
             main()
         except StoppedError as stopped:
             _fail(f"{stopped}; the same command again resumes", stopped, processes.STOPPED_CODE)
-        except (ValueError, OSError) as error:
-            _fail(str(error), error)
         except RuntimeError as error:  # what XLA raises is one
             if "RESOURCE_EXHAUSTED" in str(error):
                 _fail("the device has not enough memory; try a smaller --batch_size or --image_size", error)
@@ -63,40 +52,12 @@ def run_script(main: Callable[[], None]) -> None:
                 error,
                 processes.STOPPED_CODE,
             )
-        except KeyboardInterrupt:
-            print("interrupted; the same command again resumes", file=sys.stderr)
-            sys.exit(130)
 
-    if {"--help", "-help", "-h", "-?"} & set(sys.argv[1:]):
-        _show_help()
-    else:
-        app.run(guarded, flags_parser=_parse)
-
-
-def _parse(arguments: list[str]) -> list[str]:
-    try:
-        return flags.FLAGS(arguments)
-    except flags.Error as error:
-        print(f"{Path(arguments[0]).stem}: {error}; --help lists the flags", file=sys.stderr)
-        sys.exit(2)
+    script.run_script(guarded, who=processes.name)
 
 
 def _fail(message: str, error: Exception, code: int = 2) -> None:
-    if flags.FLAGS.traceback:
-        raise error
-    print(f"{Path(sys.argv[0]).stem}{processes.name()}: {message}", file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Not sys.exit: threads of libraries that were in the middle of something would print tracebacks of their own.
-    os._exit(code)
-
-
-def _show_help() -> None:
-    import __main__
-
-    groups = [group for group in GROUPS if flags.FLAGS.get_key_flags_for_module(group)]
-    print(__main__.__doc__)
-    print("".join(flags.FLAGS.module_help(group) for group in groups))
+    script.fail(message, error, code, who=processes.name())
 
 
 def _hush_closed_loops() -> None:
@@ -111,12 +72,6 @@ def _hush_closed_loops() -> None:
             show(error)
 
     sys.unraisablehook = hook
-
-
-def _expand_paths() -> None:
-    for name in PATHS:
-        if name in flags.FLAGS and flags.FLAGS[name].value.startswith("~"):
-            setattr(flags.FLAGS, name, os.path.expanduser(flags.FLAGS[name].value))
 
 
 def _use_compilation_cache() -> None:
@@ -186,13 +141,6 @@ def _read_config(workdir: Path) -> dict[str, Any] | None:
     return config
 
 
-def script_flags() -> dict[str, Any]:
-    """Returns the values of the flags that this project defines."""
-    by_group = flags.FLAGS.flags_by_module_dict()
-    own = [flag for group in GROUPS for flag in by_group.get(group, [])]
-    return {flag.name: flag.value for flag in sorted(own, key=lambda flag: flag.name)}
-
-
 def write_config(workdir: Path, experiment: str, data: Photos) -> dict[str, Any]:
     """Writes `taxonomy.json` and `config.json`, or checks that the run in this folder had the same photos.
 
@@ -219,22 +167,11 @@ def _write_config(workdir: Path, experiment: str, data: Photos) -> dict[str, Any
         "photos": len(data.frame),
         "cases": int(data.frame["case_id"].nunique()),
         "data_fingerprint": data.fingerprint,
-        "git_revision": _git_revision(),
-        "python": sys.version.split()[0],
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "notes": list(data.inputs.notes),
+        **provenance(),
     }
     with replacing(workdir / "taxonomy.json") as temporary:
         temporary.write_text(data.taxonomy.to_json(), encoding="utf-8")
     with replacing(workdir / "config.json") as temporary:
         temporary.write_text(json.dumps(config, indent=1), encoding="utf-8")
     return config
-
-
-def _git_revision() -> str:
-    """Returns the revision of this checkout, marked where it was changed since; "unknown" outside of git."""
-    here = Path(__file__).parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
