@@ -25,7 +25,7 @@ NASTY = (
     "a|b\\|c\\", "---", "\n---\nlicense: mit\n---\n", "`x``` ```", "<script>alert(1)</script>", "</details>&amp;&#35;",
     "湿疹（亚急性）｜牛皮癣", "# head", "- item", "1. item", "2)", "> quote", "==", "[x](http://a.b) ![y][z]",
     "**bold** _em_ ~~gone~~", "$$x$$ :smile: www.a.b a@b.c https://a.b/c", "null", "1e5", "'\"", "{{ 1 }} {% if %}",
-    "a\u2028b\u2029c\x85d\ufeffe", "\x00\x07\x1b[31m", "\u202eright", "\ud800", "\U0001f9d1 é e\u0301", "\t tab\r\n",
+    "a \u2028 b\u2029c\x85d\ufeff", "\x00\x07\x1b[31m", "\u202eright", "\ud800", "\U0001f9d1 é e\u0301", "\t tab\r\n",
     "%YAML 1.2", "? : , [ ] { } & * ! @", "[to be filled in: x]", "| --- |", "[x]: /url", "***", "+", "- - -", "\x1b",
 )  # fmt: skip
 BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
