@@ -1,14 +1,15 @@
 """Whole epochs of training, from photos on disk to updated weights: ours beside timm/PyTorch.
 
-    python -m benchmarks.training                                  # about a quarter of an hour on two cores
+    python -m benchmarks.training                                  # ten minutes on two cores
     python -m benchmarks.training --backbones efficientnet_b0 --epochs 5
 
 Needs the `peers` extra. Both train the same network with SGD on the same rendered photos, 600 × 450 JPEG. Ours reads
 them prepared (decoded once, before the clock starts) and augments on the device with everything in Table 4-1; PyTorch's
 DataLoader decodes, resizes and mirrors in as many worker processes as there are cores. On a GPU ours computes in
 bfloat16, PyTorch under autocast with channels_last and torch.compile. Each lives in a process of its own and they take
-turns, an epoch each; the first is not timed. "Waiting" is the share of the time in which the loop waited for a
-batch. On a GPU, "of peak" is XLA's count of operations over the time and what the card can do in bfloat16.
+turns: in each of two turns an epoch to warm up, then those that are timed. "Waiting" is the share of the time in which
+the loop waited for a batch. On a GPU, "of peak" is XLA's count of operations over the time and what the card can do in
+bfloat16.
 """
 
 import argparse
@@ -35,6 +36,7 @@ from skinjax.augment import TABLE_4_1
 from skinjax.data.loader import Subset, training_batches
 from skinjax.data.prepare import prepare
 from skinjax.models.registry import create, init_variables, spec
+from skinjax.train.loop import updates_ahead
 from skinjax.train.method import Method
 from skinjax.train.parallel import Parallel
 from skinjax.train.state import Recipe, create_state
@@ -43,6 +45,7 @@ from tests.peers.adapters import import_timm
 
 GPU = jax.default_backend() == "gpu"
 CLASSES, RATE, MOMENTUM = 19, 0.01, 0.9
+TURNS, WARM_UP = 2, 1
 PEAKS = {
     "H100": 989e12,
     "H200": 989e12,
@@ -115,10 +118,11 @@ def skinjax_epochs(name: str, folder: Path, batch: int) -> tuple[Epoch, float]:
             subset, batch, 0, first=done[0], steps=done[0] + steps, threads=os.cpu_count() or 2
         )
         for photos in waiting(iter(batches), spent):
-            held[0], loss = step(held[0], place(photos), recipe, weights)
-            losses.append(loss)
-            if len(losses) > 2:  # as `skinjax.train.loop` does
+            placed = place(photos)
+            while len(losses) > updates_ahead():  # as `skinjax.train.loop` does
                 losses.pop(0).block_until_ready()
+            held[0], loss = step(held[0], placed, recipe, weights)
+            losses.append(loss)
         jax.block_until_ready(held[0])
         done[0] += steps
         return spent[0]
@@ -179,8 +183,8 @@ def timm_epochs(name: str, folder: Path, batch: int) -> tuple[Epoch, float]:
 LIBRARIES = {"skinjax": skinjax_epochs, "timm": timm_epochs}
 
 
-def serve(library: str, name: str, folder: str, batch: str) -> None:
-    """A worker: an epoch at each turn."""
+def serve(library: str, name: str, folder: str, batch: str, count: str) -> None:
+    """A worker: at each turn some epochs to warm up, and `count` that are timed."""
     epochs: list[Epoch] = []
 
     def begin() -> list[float]:
@@ -190,11 +194,16 @@ def serve(library: str, name: str, folder: str, batch: str) -> None:
         epoch()
         return [time.perf_counter() - start, operations]
 
-    def turn() -> list[float]:
-        start = time.perf_counter()
-        waited = epochs[0]()
-        seconds = time.perf_counter() - start
-        return [seconds, waited / seconds, peak_resident(), peak_device(library) if GPU else 0.0]
+    def turn() -> list[list[float]]:
+        for _ in range(WARM_UP):
+            epochs[0]()
+        timed = []
+        for _ in range(int(count)):
+            start = time.perf_counter()
+            waited = epochs[0]()
+            seconds = time.perf_counter() - start
+            timed.append([seconds, waited / seconds, peak_resident(), peak_device(library) if GPU else 0.0])
+        return timed
 
     answer(begin, turn)
 
@@ -220,25 +229,30 @@ def compare(name: str, epochs: int) -> None:
         write_photos(Path(place), photos)
         workers = {
             library: Worker(
-                "benchmarks.training", library, name, place, batch, XLA_PYTHON_CLIENT_PREALLOCATE="false"
+                "benchmarks.training",
+                library,
+                name,
+                place,
+                batch,
+                epochs,
+                XLA_PYTHON_CLIENT_PREALLOCATE="false",
             )
             for library in LIBRARIES
         }
         begun = {library: worker.ready for library, worker in workers.items()}
         results: dict[str, list[list[float]]] = {library: [] for library in workers}
-        for _ in range(epochs):
-            for library, worker in workers.items():
-                results[library].append(worker.run())
+        for turn in range(TURNS):
+            for library in list(workers)[:: 1 if turn % 2 == 0 else -1]:
+                results[library].extend(workers[library].run())
         for worker in workers.values():
             worker.stop()
     seen = photos // batch * batch
-    speed = statistics.median(
-        theirs[0] / ours[0] for ours, theirs in zip(results["skinjax"], results["timm"], strict=True)
-    )
-    for library, replies in results.items():
-        seconds, waited, resident, device = (
-            statistics.median(values) for values in zip(*replies, strict=True)
-        )
+    medians = {
+        library: [statistics.median(values) for values in zip(*replies, strict=True)]
+        for library, replies in results.items()
+    }
+    speed = medians["timm"][0] / medians["skinjax"][0]
+    for library, (seconds, waited, resident, device) in medians.items():
         peak = next((value for card, value in PEAKS.items() if card in jax.devices()[0].device_kind), None)
         operations = begun[library][1] * (photos // batch)
         share = f"{100 * operations / seconds / peak:.0f} %" if GPU and peak and operations else "-"
@@ -253,17 +267,16 @@ def compare(name: str, epochs: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backbones", nargs="+", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--epochs", type=int, default=3, help="timed in a turn")
+    parser.add_argument("--serve", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     if options.serve:
         serve(*options.serve)
         return
     versions = ", ".join(f"{name} {version(name)}" for name in ("jax", "torch", "timm"))
-    print(
-        f"{jax.devices()[0].device_kind if GPU else f'{os.cpu_count()} cores'}; {versions}; {options.epochs} epochs\n"
-    )
+    machine = jax.devices()[0].device_kind if GPU else f"{os.cpu_count()} cores"
+    print(f"{machine}; {versions}; medians of {TURNS} x {options.epochs} epochs\n")
     print(
         "| backbone | library | batch | an epoch, s | photos/s | speed to timm | waiting | host, MiB | device, MiB | "
         "of peak | until the first epoch, s |\n" + "|---" * 11 + "|"

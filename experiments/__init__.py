@@ -14,8 +14,8 @@ _TUNABLES = ":".join(
     (
         "glibc.malloc.hugetlb=1",
         "glibc.malloc.arena_max=1",  # the scratch memory of one step serves the next, whichever thread asks for it
-        "glibc.malloc.mmap_threshold=2000000000",
-        "glibc.malloc.trim_threshold=2000000000",
+        "glibc.malloc.mmap_threshold=1000000000000",  # never by mmap, and never given back: both fault pages in anew
+        "glibc.malloc.trim_threshold=1000000000000",
     )
 )
 

@@ -127,6 +127,7 @@ def test_a_training_step_equals_the_peer_s(name, tmp_path):
     gradients, changed = step(variables["params"])
     statistics = traverse_util.flatten_dict(changed, sep="/")
     gradients = traverse_util.flatten_dict({"params": gradients}, sep="/")
+    assert not [name for name, value in gradients.items() if not (np.isfinite(value).all() and np.any(value))]
     ours = {name: variable for variable, name in names.items()}
     assert len(expected["statistics_names"]) == len(statistics)
     for key, value in zip(expected["statistics_names"], expected["statistics"], strict=True):

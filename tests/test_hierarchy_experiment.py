@@ -177,12 +177,12 @@ def test_killed_at_any_moment_and_started_again_it_ends_with_the_same_bits(finis
     workdir = tmp_path / "killed"
     flags = [*smoke_flags(workdir, cache), "--checkpoint_seconds=0"]
     kills = 0
-    while kills < 6:
+    while kills < 3:
         process = subprocess.Popen(
             command("hierarchy", *flags), cwd=REPOSITORY, env=ENVIRONMENT,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        deadline = time.monotonic() + rng.uniform(3, 14)
+        deadline = time.monotonic() + rng.uniform(3, 9)
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         if process.poll() is not None:

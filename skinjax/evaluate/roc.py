@@ -18,7 +18,6 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from skinjax.evaluate.bootstrap import WeightedMetric
 from skinjax.evaluate.samples import binary_sample
@@ -115,7 +114,9 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
     zeros = len(positive) - ones
     if not ones or not zeros:
         return float("nan")
-    return float((rankdata(values)[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros))
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    midranks = np.cumsum(counts) - (counts - 1) / 2  # not scipy.stats.rankdata, whose import takes half a second
+    return float((midranks[place][positive].sum() - ones * (ones + 1) / 2) / (ones * zeros))
 
 
 def macro_auc(labels: ArrayLike, scores: ArrayLike) -> float:

@@ -31,7 +31,6 @@ from skinjax.train.step import compiled_predict, compiled_train_step, make_optim
 
 Row = dict[str, Any]
 Variables = dict[str, Any]
-IN_FLIGHT = 2  # updates that the host may be ahead of the device
 
 
 class TrainingError(ValueError):
@@ -102,6 +101,11 @@ class Fitted:
     best: stopping.Best | None = None
 
 
+def updates_ahead() -> int:
+    """How many updates may be under way when another is given to the device; each holds scratch memory on a CPU."""
+    return 0 if jax.default_backend() == "cpu" else 2
+
+
 def predict_logits(
     model: nn.Module, spec: ModelSpec, variables: Variables, subset: Subset, batch_size: int, threads: int = 2
 ) -> np.ndarray:
@@ -129,9 +133,10 @@ def predict_logits(
     for batch in evaluation_batches(
         subset, batch_size, process_index=index, process_count=processes, threads=threads
     ):
-        waiting.append(predict(variables, jax.device_put(batch["image"], by_photo)))
-        if len(waiting) > IN_FLIGHT:
+        images = jax.device_put(batch["image"], by_photo)
+        while len(waiting) > updates_ahead():
             logits.append(np.asarray(waiting.popleft()))
+        waiting.append(predict(variables, images))
     logits.extend(np.asarray(result) for result in waiting)
     # A batch's rows are one process's after another's.
     rows = np.stack(logits)  # [batches, rows of this process, K]
@@ -253,6 +258,7 @@ class _Training:
             epoch_began = time.monotonic()
             for update, batch in enumerate(batches, done + 1):
                 photos = parallel.place_batch({name: batch[name] for name in ("image", "label")})
+                losses.settle(updates_ahead())
                 placed, loss = self.step(placed, photos, recipe, class_weights)
                 losses.add(update, loss, batch["photo"])
                 at_end = update == self.total
@@ -336,14 +342,12 @@ class _Losses:
         self._waiting: collections.deque[tuple[int, jax.Array, np.ndarray]] = collections.deque()
 
     def add(self, update: int, loss: jax.Array, photos: np.ndarray) -> None:
-        """Notes an update and waits for the one before the last."""
+        """Notes an update that was given to the device."""
         self._waiting.append((update, loss, photos))
-        if len(self._waiting) > IN_FLIGHT:
-            self._check(*self._waiting.popleft())
 
-    def settle(self) -> None:
-        """Waits for all."""
-        while self._waiting:
+    def settle(self, left: int = 0) -> None:
+        """Waits until no more than some are under way."""
+        while len(self._waiting) > left:
             self._check(*self._waiting.popleft())
 
     def _check(self, update: int, loss: jax.Array, photos: np.ndarray) -> None:

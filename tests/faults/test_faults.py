@@ -75,14 +75,14 @@ def test_where_no_checkpoint_can_be_read_nothing_is_deleted(place):
 
 
 def experiment(workdir: Path, cache: Path, *flags: str, processes: tuple[int, int, int] | None = None):
-    """Starts `experiments.train --smoke`; of several processes (port, count, index) one."""
+    """Starts `experiments.train --smoke` with a small network; of several processes (port, count, index) one."""
     shared = []
     if processes is not None:
         port, count, index = processes
         shared = [f"--coordinator=localhost:{port}", f"--processes={count}", f"--process_index={index}"]
     command = [
-        sys.executable, "-m", "experiments.train", "--smoke", f"--workdir={workdir}", f"--compilation_cache={cache}",
-        *shared, *flags,
+        sys.executable, "-m", "tests.faults.small_train", "--smoke", f"--workdir={workdir}",
+        f"--compilation_cache={cache}", *shared, *flags,
     ]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     return subprocess.Popen(
@@ -122,11 +122,24 @@ def test_sigterm_saves_and_ends_with_a_code_of_its_own_and_a_second_run_is_refus
     assert "Traceback" not in error
 
 
-def test_where_one_process_of_two_is_killed_the_other_ends_and_both_resume(tmp_path, cache):
-    flags = ["--epochs=12", "--checkpoint_seconds=0", "--evaluate_every=12"]
-    workdir = tmp_path / "pair"
+PAIR_FLAGS = ("--epochs=40", "--checkpoint_seconds=0", "--evaluate_every=40")
+
+
+def start_pair(workdir: Path, cache: Path) -> list[subprocess.Popen]:
     port = free_port()
-    pair = [experiment(workdir, cache, *flags, processes=(port, 2, index)) for index in range(2)]
+    return [experiment(workdir, cache, *PAIR_FLAGS, processes=(port, 2, index)) for index in range(2)]
+
+
+def end_pair(pair: list[subprocess.Popen], workdir: Path) -> None:
+    for process in pair:
+        output, error = process.communicate(timeout=300)
+        assert process.returncode == 0, output + error
+    assert (workdir / "report" / "index.html").exists()
+
+
+def test_where_one_process_of_two_is_killed_the_other_ends_and_both_resume(tmp_path, cache):
+    workdir = tmp_path / "pair"
+    pair = start_pair(workdir, cache)
     until_saved(workdir, pair[0])
     pair[1].kill()
     pair[1].communicate()
@@ -136,12 +149,21 @@ def test_where_one_process_of_two_is_killed_the_other_ends_and_both_resume(tmp_p
     assert pair[0].returncode == 75, error
     assert "another process of this run has ended; start all of them again" in error
     assert "Traceback" not in error
-    port = free_port()
-    again = [experiment(workdir, cache, *flags, processes=(port, 2, index)) for index in range(2)]
-    for process in again:
-        output, error = process.communicate(timeout=300)
-        assert process.returncode == 0, output + error
-    assert (workdir / "report" / "index.html").exists()
+    end_pair(start_pair(workdir, cache), workdir)
+
+
+def test_sigterm_to_one_process_of_two_saves_both(tmp_path, cache):
+    """As a cluster asks the tasks of a job to end, which need not be all at the same moment."""
+    workdir = tmp_path / "pair"
+    pair = start_pair(workdir, cache)
+    until_saved(workdir, pair[0])
+    pair[1].send_signal(signal.SIGTERM)
+    for process in pair:
+        _, error = process.communicate(timeout=90)
+        assert process.returncode == 75, error
+        assert "is saved; the same command again resumes" in error
+        assert "Traceback" not in error
+    end_pair(start_pair(workdir, cache), workdir)
 
 
 def free_port() -> int:
