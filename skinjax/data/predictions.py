@@ -35,7 +35,23 @@ import numpy as np
 import numpy.typing as npt
 
 from skinjax.data.manifest import skin_tones
-from skinjax.data.tables import TableError, faulty_rows, read_table, replacing, to_text
+from skinjax.data.prediction_columns import (
+    CLASS_COLUMN,
+    columns,
+    kind_of,
+    level_problems,
+    unknown_classes,
+    unmarked,
+)
+from skinjax.data.tables import (
+    Table,
+    TableError,
+    faulty_rows,
+    missing_columns,
+    read_table,
+    replacing,
+    to_text,
+)
 from skinjax.labels.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -44,13 +60,9 @@ if TYPE_CHECKING:
 VERSION = 1
 """Version of the schema that this module writes; it reads this one."""
 
-SUM_TOLERANCE = 1e-3
-"""How far a row's probabilities may sum from 1: a file of three decimals is read."""
-
 _REQUIRED = ("image", "case_id", "label")
 _VERSION_KEY = b"skinjax.predictions"
 _TAXONOMY_KEY = b"skinjax.taxonomy"
-_CLASS_COLUMN = re.compile(r"(?:(?P<level>[^:]+):)?(?P<kind>p|logit)_(?P<name>.*)", re.DOTALL)
 
 
 class PredictionsError(TableError):
@@ -58,20 +70,6 @@ class PredictionsError(TableError):
 
 
 _RESERVED = re.compile(r"(^|:)(p|logit)_")  # begins a column of probabilities
-
-
-def columns(taxonomy: Taxonomy, level: str | None = None, kind: str = "p") -> list[str]:
-    """Names of the columns that hold a level's probabilities (`kind="p"`) or logits, in taxonomy order.
-
-    Raises:
-      ValueError: If the level is unknown.
-
-    >>> from skinjax.labels.taxonomy import load_taxonomy
-    >>> columns(load_taxonomy("psoriasis9"), "relation")
-    ['relation:p_psoriasis', 'relation:p_near_relative', 'relation:p_distant_relative']
-    """
-    finest = level is None or taxonomy.depth(level) == len(taxonomy.levels) - 1
-    return [f"{'' if finest else f'{level}:'}{kind}_{name}" for name in taxonomy.classes(level)]
 
 
 def from_arrays(
@@ -151,9 +149,22 @@ def validate(frame: pd.DataFrame, taxonomy: Taxonomy) -> None:
       PredictionsError: With everything that is wrong: missing columns, columns for unknown classes, photos
         listed twice, empty cases, unknown labels, probabilities missing, outside [0, 1] or not summing to 1.
     """
-    rows = np.arange(1, len(frame) + 1)
+    if found := problems(frame, taxonomy):
+        raise PredictionsError("predictions", found)
+
+
+def problems(frame: pd.DataFrame, taxonomy: Taxonomy, rows: npt.NDArray[np.int64] | None = None) -> list[str]:
+    """What `validate` raises, as sentences; empty where nothing is wrong.
+
+    Args:
+      frame: As in `validate`.
+      taxonomy: As in `validate`.
+      rows: int64[N], the row of each record in its file; from 1 where missing.
+    """
+    if rows is None:
+        rows = np.arange(1, len(frame) + 1)
     problems = [] if len(frame) else ["no rows"]
-    problems += [f"no column {name!r}" for name in _REQUIRED if name not in frame]
+    problems += missing_columns(_REQUIRED, frame)
     text = to_text(frame[[name for name in _REQUIRED if name in frame]])
     for name in text:
         problems += faulty_rows(str(name), "empty", text[name].str.strip() == "", rows)
@@ -168,18 +179,18 @@ def validate(frame: pd.DataFrame, taxonomy: Taxonomy) -> None:
         problems += faulty_rows("label", fault, unknown, rows, text["label"].array, taxonomy.hint)
     if "fold" in frame and not _whole(frame["fold"]):
         problems.append(f"column 'fold' must hold integers, got type {frame['fold'].dtype}")
-    problems += _unknown_classes(frame, taxonomy)
+    problems += unknown_classes(frame, taxonomy)
     for level in reversed(taxonomy.levels):
-        kind = _kind(frame, taxonomy, level)
+        kind = kind_of(frame, taxonomy, level)
         if kind is not None:
-            problems += _level_problems(frame, taxonomy, level, kind, rows)
+            problems += level_problems(frame, taxonomy, level, kind, rows)
         elif level == taxonomy.finest:
             names = columns(taxonomy)
             problems.append(
                 f"no probabilities: wanted the {len(names)} columns {names[0]!r} to {names[-1]!r}"
+                + unmarked(frame, taxonomy)
             )
-    if problems:
-        raise PredictionsError("predictions", problems)
+    return problems
 
 
 def probabilities(
@@ -194,13 +205,13 @@ def probabilities(
         classes instead, use `skinjax.decide.hierarchy.marginalize`.
 
     Returns:
-      float64[N, K], as stored (rows sum to 1 within `SUM_TOLERANCE`), or the softmax of the stored logits.
+      float64[N, K], as stored (rows sum to 1 within 0.001), or the softmax of the stored logits.
 
     Raises:
       ValueError: If the level is unknown or the frame has no columns for it.
     """
     level = taxonomy.finest if level is None else level
-    kind = _kind(frame, taxonomy, level)
+    kind = kind_of(frame, taxonomy, level)
     names = columns(taxonomy, level, kind or "p")
     missing = [name for name in names if name not in frame]
     if missing:
@@ -227,6 +238,21 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
       PredictionsError: If the file cannot be read, is of a later version, lacks a required column, or has a
         cell that should be a number and is not.
     """
+    table, found = read_unchecked(path)
+    if found:
+        raise PredictionsError(str(path), found)
+    return table.frame
+
+
+def read_unchecked(path: str | Path) -> tuple[Table, list[str]]:
+    """`read_predictions` for a caller who has more to check before raising.
+
+    Returns:
+      The table as far as it could be read, with the row of each record, and what is wrong with it.
+
+    Raises:
+      PredictionsError: If there is no table to speak of: no such file, another version, a cell that is no number.
+    """
     path = Path(path)
     version = _metadata(path).get(_VERSION_KEY)
     if version is not None and version != str(VERSION).encode():
@@ -234,24 +260,23 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
             str(path), [f"schema version {version.decode()}; this skinjax reads {VERSION}"]
         )
     table = read_table(
-        path, PredictionsError, is_number=lambda n: n == "fold" or _CLASS_COLUMN.fullmatch(n) is not None
+        path, PredictionsError, is_number=lambda n: n == "fold" or CLASS_COLUMN.fullmatch(n) is not None
     )
     frame = table.frame
-    problems = [f"no column {name!r}" for name in _REQUIRED if name not in frame]
-    if problems and "case_id" not in frame:
+    problems = missing_columns(_REQUIRED, frame)
+    if "case_id" not in frame and "but one" not in " ".join(problems):
         problems.append("where every photo is of another person, give case_id the values of image")
     if "fold" not in frame:
         frame.insert(min(3, frame.shape[1]), "fold", np.int64(0))
     elif not _whole(frame["fold"]):
         wrong = ~np.equal(np.floor(frame["fold"]), frame["fold"])
         problems += faulty_rows("fold", "not an integer", wrong, table.rows, frame["fold"].array)
+        frame["fold"] = np.int64(0)
     else:
         frame["fold"] = frame["fold"].astype(np.int64)
     if "skin_tone" in frame:
         frame["skin_tone"] = skin_tones(frame["skin_tone"], table.rows, problems)
-    if problems:
-        raise PredictionsError(str(path), problems)
-    return frame
+    return table, problems
 
 
 def read_taxonomy(path: str | Path) -> Taxonomy | None:
@@ -308,72 +333,6 @@ def _metadata(path: Path) -> dict[bytes, bytes]:
         return dict(parquet.read_schema(path).metadata or {})
     except (pa.ArrowException, OSError):
         return {}
-
-
-def _kind(frame: pd.DataFrame, taxonomy: Taxonomy, level: str) -> str | None:
-    """Which of probabilities and logits a level has; probabilities where it has both."""
-    for kind in ("p", "logit"):
-        if any(name in frame for name in columns(taxonomy, level, kind)):
-            return kind
-    return None
-
-
-def _unknown_classes(frame: pd.DataFrame, taxonomy: Taxonomy) -> list[str]:
-    known = {
-        name
-        for level in taxonomy.levels
-        for kind in ("p", "logit")
-        for name in columns(taxonomy, level, kind)
-    }
-    problems = []
-    for column in map(str, frame.columns):
-        match = _CLASS_COLUMN.fullmatch(column)
-        if match is None or column in known:
-            continue
-        level = match["level"] or taxonomy.finest
-        if level not in taxonomy.levels:
-            problems.append(f"column {column!r} is for no level of {', '.join(taxonomy.levels)}")
-        else:
-            hint = taxonomy.hint(match["name"], level)
-            problems.append(
-                f"column {column!r} is for no class of level {level!r} of taxonomy {taxonomy.name!r}{hint}"
-            )
-    return problems
-
-
-def _level_problems(
-    frame: pd.DataFrame, taxonomy: Taxonomy, level: str, kind: str, rows: npt.NDArray[np.int64]
-) -> list[str]:
-    import pandas as pd
-
-    names = columns(taxonomy, level, kind)
-    problems = [
-        f"no column {name!r}, though there are others of level {level!r}"
-        for name in names
-        if name not in frame
-    ]
-    present = [name for name in names if name in frame]
-    numeric = [name for name in present if pd.api.types.is_numeric_dtype(frame[name])]
-    problems += [
-        f"column {n!r} must hold numbers, got type {frame[n].dtype}" for n in present if n not in numeric
-    ]
-    values = frame[numeric].to_numpy(np.float64, na_value=np.nan)
-    sound = np.isfinite(values)
-    if kind == "p":
-        sound &= (values >= 0) & (values <= 1)
-    wanted = "probabilities in [0, 1]" if kind == "p" else "finite logits"
-    for i in np.flatnonzero(~sound.all(0)):
-        problems += faulty_rows(
-            numeric[i], f"where {wanted} are wanted", ~sound[:, i], rows, values[:, i].tolist()
-        )
-    if kind == "p" and len(numeric) == len(names):
-        total = values.sum(1)
-        uneven = sound.all(1) & (np.abs(total - 1) > SUM_TOLERANCE)
-        span = f"{names[0]} to {names[-1]}"
-        problems += faulty_rows(
-            span, "whose probabilities do not sum to 1", uneven, rows, total.round(6).tolist()
-        )
-    return problems
 
 
 def _whole(values: pd.Series) -> bool:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import difflib
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +35,12 @@ class TableError(ValueError):
     """Everything that is wrong with one table.
 
     Attributes:
+      where: The file, or what else was read.
       problems: One sentence a fault, each naming its column and rows.
     """
 
     def __init__(self, where: str, problems: Sequence[str]):
+        self.where = where
         self.problems = tuple(problems)
         head = f"{where}: {len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
         super().__init__(
@@ -98,6 +101,26 @@ def faulty_rows(
     return [f"column {column!r}, {at.size:,} row{'s' if at.size != 1 else ''} {fault}: {', '.join(shown)}"]
 
 
+def missing_columns(wanted: Sequence[str], columns: Iterable[object]) -> list[str]:
+    """One sentence a wanted column that is missing, with the column that is spelled much like it.
+
+    >>> missing_columns(("image", "case_id", "label"), ["image", "Case ID", "diagnosis"])
+    ["no column 'case_id', but one 'Case ID'", "no column 'label'"]
+    """
+    there = [str(name) for name in columns]
+    spelled = {_letters(name): name for name in reversed(there) if name not in wanted}
+    problems = []
+    for name in wanted:
+        if name not in there:
+            near = difflib.get_close_matches(_letters(name), spelled, n=1, cutoff=0.75)
+            problems.append(f"no column {name!r}" + (f", but one {spelled[near[0]]!r}" if near else ""))
+    return problems
+
+
+def _letters(name: str) -> str:
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
 def read_table(
     path: str | Path,
     error: type[TableError] = TableError,
@@ -152,13 +175,14 @@ def to_text(frame: pd.DataFrame) -> pd.DataFrame:
     columns = {}
     for name, series in frame.items():
         try:
-            values = pa.chunked_array([pa.Array.from_pandas(series)])
+            values = pa.Array.from_pandas(series)
         except (pa.ArrowInvalid, pa.ArrowTypeError):  # an object column of several types
             cells = [
                 None if missing else str(cell) for cell, missing in zip(series, series.isna(), strict=True)
             ]
-            values = pa.chunked_array([pa.array(cells, pa.large_string())])
-        columns[str(name)] = _text(values, str(name), problems)
+            values = pa.array(cells, pa.large_string())
+        chunks = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])
+        columns[str(name)] = _text(chunks, str(name), problems)
     if problems:
         raise TableError("table", problems)
     return _to_pandas(columns)
