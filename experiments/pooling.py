@@ -11,6 +11,7 @@ from absl import flags
 
 from experiments import processes
 from experiments.inputs import Photos
+from experiments.stored_run import audit_table, training_table
 from skinjax.data.predictions import read_predictions, write_predictions
 from skinjax.report.page import write_report
 
@@ -44,7 +45,6 @@ def report(
     if not processes.is_first():
         return
     curves = pd.read_csv(workdir / "metrics.csv")
-    training = curves[curves["split"] == "train"].groupby(["stage", "fold"], as_index=False, sort=False)
     path = write_report(
         workdir / "report",
         title=title,
@@ -55,20 +55,8 @@ def report(
         config=config,
         photo_root=data.inputs.root,
         notes=(*data.inputs.notes, *notes),
-        audit=_audit(workdir),
-        training=training.agg(epochs=("epoch", "max"), **{"photos an epoch": ("photos", "max")}).rename(
-            columns={"stage": "network"}
-        ),
+        audit=audit_table(workdir),
+        training=training_table(curves),
         seed=flags.FLAGS.seed,
     )
     print(f"report: {path}")
-
-
-def _audit(workdir: Path) -> pd.DataFrame | None:
-    """The findings of the audit by kind: how many, and the first of them in words."""
-    path = workdir / "audit" / "audit.csv"
-    if not path.exists():
-        return None
-    findings = pd.read_csv(path, dtype=str, keep_default_na=False)
-    kinds = findings.groupby(["severity", "kind"], sort=False, as_index=False)
-    return kinds.agg(count=("message", "size"), photo=("image", "first"), first=("message", "first"))

@@ -10,15 +10,15 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
-from experiments.flags import GROUPS, PATHS
+from experiments.flags import GROUPS, PATHS, shrink
 
 
 def run_script(main: Callable[[], None], who: Callable[[], str] = lambda: "") -> None:
     """Runs a script.
 
     Args:
-      main: does the work once flags are parsed and their paths expanded; a ValueError or OSError of its is told
-        in one sentence, exit code 2.
+      main: does the work once flags are parsed, paths expanded and a --smoke run made tiny; a ValueError or OSError
+        of its is told in one sentence, exit code 2.
       who: what messages add to the script's name, such as the process where there are several.
     """
 
@@ -29,6 +29,8 @@ def run_script(main: Callable[[], None], who: Callable[[], str] = lambda: "") ->
             # Libraries log whole tracebacks of errors that are raised, and told, anyway.
             logging.set_verbosity(logging.WARNING if flags.FLAGS.traceback else logging.FATAL)
             _expand_paths()
+            if flags.FLAGS.smoke:
+                shrink()
             main()
         except (ValueError, OSError) as error:
             fail(str(error), error, who=who())

@@ -13,7 +13,6 @@ from typing import Any
 from absl import flags
 
 from experiments import processes, script
-from experiments.flags import shrink
 from experiments.inputs import Photos
 from experiments.provenance import provenance
 from experiments.script import script_flags
@@ -36,8 +35,6 @@ def run_script(main: Callable[[], None]) -> None:
             _use_compilation_cache()
             if "coordinator" in flags.FLAGS:
                 processes.join()
-            if flags.FLAGS.smoke:
-                shrink()
             main()
         except StoppedError as stopped:
             _fail(f"{stopped}; the same command again resumes", stopped, processes.STOPPED_CODE)
