@@ -290,7 +290,7 @@ def test_hostile_and_foreign_names_are_text(tmp_path):
         "<b>bold</b>",
     ):
         assert words in page.text
-    assert {path.name for path in tmp_path.iterdir()} == {"index.html", "figures", "tables"}
+    assert {path.name for path in tmp_path.iterdir()} == {"index.html", "model_card.md", "figures", "tables"}
 
 
 def test_photos_outside_the_folder_are_not_opened(tmp_path, taxonomy, predictions):

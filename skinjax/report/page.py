@@ -1,13 +1,13 @@
 """The report: one page that opens offline, written from stored predictions alone.
 
 `write_report` writes `index.html` with all pictures inside, and beside it the same figures as SVG with their
-data as CSV (`figures/`) and the tables as CSV (`tables/`).
+data as CSV (`figures/`), the tables as CSV (`tables/`) and a model card (`model_card.md`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,25 @@ from skinjax.data.predictions import validate
 from skinjax.data.tables import replacing
 from skinjax.labels.taxonomy import Taxonomy
 from skinjax.report import tables
+from skinjax.report.blocks import Block, Figure, Section, Table
+from skinjax.report.card import card_facts
 from skinjax.report.contact_sheet import contact_sheet
-from skinjax.report.pictures import Picture, draw_confusion, draw_curves, draw_methods
+from skinjax.report.formatting import cell, p_value, percent, points
+from skinjax.report.model_card import model_card
+from skinjax.report.pictures import Picture, draw_curves, draw_methods
+from skinjax.report.sections.calibration import calibrated, calibration_section, decision_section
+from skinjax.report.sections.classes import METHODS, class_areas, class_section, confusion_section
+from skinjax.report.sections.conformal import conformal_section
+from skinjax.report.sections.limits import checklist_tables, limits_section
+from skinjax.report.sections.malignancy import check_degrees, malignancy_section
+from skinjax.report.sections.models import models_blocks, other_studies
+from skinjax.report.sections.readers import check_readers, readers_section
+from skinjax.report.sections.roc import precision_recall_section, roc_section, target_facts
+from skinjax.report.sections.subgroups import check_subgroups, subgroups_section
+from skinjax.report.study import Study, study
+from skinjax.report.summary import summary
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_METHODS = {
-    "flat": "Flat",
-    "soft": "Soft fusion",
-    "hard": "Hard fusion",
-    "conditional": "Conditional fusion",
-    "marginalized": "Fine network, summed",
-    "network": "Coarse network",
-}
 
 
 def write_report(
@@ -49,11 +56,21 @@ def write_report(
     replicates: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
+    name: str = "model",
+    target: Sequence[str] = (),
+    readers: pd.DataFrame | None = None,
+    degrees: Mapping[str, int] | None = None,
+    subgroups: Sequence[str] = (),
+    others: Mapping[str, pd.DataFrame] | None = None,
 ) -> Path:
     """Writes the report on stored predictions.
 
     All text is escaped, so that names of classes, files and settings may hold anything. The page appears
-    whole or not at all: an older one stands until the new one is complete.
+    whole or not at all: an older one stands until the new one is complete. A section that cannot be computed
+    says why in a sentence.
+
+    What is fitted (thresholds, temperatures, cut-points, conformal sets) is fitted on other cases than those it is
+    used on: on the other folds, or on the other of five parts of the cases where there are no folds.
 
     Args:
         folder: where to write; made if it is not there.
@@ -69,75 +86,110 @@ def write_report(
         notes: sentences to be read beside the result.
         audit: findings of the data audit, one row a finding, shown as they are.
         training: one row a trained network, shown as it is (such as stage, fold, epochs, photos, seconds).
-        replicates: of the bootstrap by case.
+        replicates: of the bootstrap by case. Beyond 100,000 photos there are fewer, which the page says.
         confidence: of all intervals, in (0, 1).
         seed: of the bootstrap and of the draw of photos.
+        name: of the model.
+        target: names of classes of one level that together count as positive; empty for none.
+        readers: what people called the photos: `reader`, `image` and `call` (0 or 1, whether it is the target),
+            one row a reader and photo; photos that only some readers called are left out.
+        degrees: class of the finest level -> degree of malignancy, 0 to D - 1, 0 the most benign.
+        subgroups: names of columns of the predictions whose groups are looked at.
+        others: predictions of other models for the same photos, in any order, by name of the model. All are
+            compared pairwise.
 
     Returns:
         The path of `index.html`.
 
     Raises:
         PredictionsError: With everything that is wrong with the predictions (a ValueError).
-        ValueError: The taxonomy has no such coarse level, or the curves lack a column.
+        ValueError: The taxonomy has no such coarse level or target, the curves or readers lack a column, or
+            readers, degrees, subgroups or other models do not fit the predictions.
     """
     validate(predictions, taxonomy)
     _check_curves(curves)
-    predictions = predictions.reset_index(drop=True)
-    if "fold" not in predictions:
-        predictions = predictions.assign(fold=0)
-    if coarse_level == taxonomy.finest:
-        coarse_level = None
-    cases = predictions["case_id"].to_numpy()
-    fine = tables.fine_answers(predictions, taxonomy, coarse_level)
-    method = "soft" if "soft" in fine.scores else "flat"
-    methods = tables.compare_methods(fine, cases, replicates, confidence, seed)
-    found: dict[str, pd.DataFrame] = {"methods": methods}
-    coarse = groups = None
-    group_titles = [""] * len(fine.classes)
-    if coarse_level is not None:
-        coarse = tables.coarse_answers(predictions, taxonomy, coarse_level)
-        found["methods_coarse"] = tables.compare_methods(coarse, cases, replicates, confidence, seed)
-        groups = taxonomy.parents(taxonomy.finest, coarse_level)
-        group_titles = [coarse.titles[group] for group in groups]
-    found["classes"] = tables.describe_classes(fine, method, cases, group_titles)
-    found["folds"] = tables.count_folds(predictions)
-    found["folds_by_class"] = tables.count_classes(predictions, fine.classes)
-    found["confusions"] = tables.rank_confusions(fine, method, count=15)
+    check_subgroups(subgroups, predictions)
+    if readers is not None:
+        check_readers(readers, predictions)
+    degree_of_class = None if degrees is None else check_degrees(degrees, taxonomy)
+    model = study(name, predictions, taxonomy, coarse_level, target, confidence, replicates, seed)
+    rivals = other_studies(model, others or {})
+    warning = _warning(model)
+    draws = (model.cases, model.replicates, confidence, seed)
+
+    found: dict[str, pd.DataFrame] = {"methods": tables.compare_methods(model.fine, *draws)}
+    if model.coarse_level is not None:
+        found["methods_coarse"] = tables.compare_methods(model.answers[model.coarse_level], *draws)
+    found["folds"] = tables.count_folds(model.predictions)
+    found["folds_by_class"] = tables.count_classes(model.predictions, model.fine.classes)
     found["configuration"] = tables.flatten_config(config)
-    if training is not None:
-        found["training"] = training
-    if audit is not None:
-        found["audit"] = audit
-    pictures = _draw(fine, coarse, method, groups, found, curves, confidence)
-    strips = contact_sheet(
-        predictions, fine, method, Path(photo_root) if photo_root else None, count=14, seed=seed
+    found |= {key: frame for key, frame in (("training", training), ("audit", audit)) if frame is not None}
+    pictures = [draw_methods(found["methods"], METHODS, confidence)]
+    if curves is not None and len(curves):
+        pictures.append(draw_curves(curves, {"sub": "Fine network", "meta": "Coarse network"}))
+
+    areas, facts, scaled = class_areas(model), target_facts(model), calibrated(model)
+    clause, groups = "", None
+    results: list[Section | None] = [roc_section(model, facts, areas), precision_recall_section(model)]
+    if readers is not None:
+        section, clause = readers_section(model, readers)
+        results.append(section)
+    results += [
+        confusion_section(model),
+        class_section(model, areas),
+        calibration_section(model, scaled),
+        decision_section(model, scaled),
+    ]
+    if subgroups:
+        section, groups = subgroups_section(model, subgroups)
+        results.append(section)
+    results.append(conformal_section(model))
+    if degree_of_class is not None:
+        results.append(malignancy_section(model, degree_of_class))
+    sections = [section for section in results if section is not None]
+    limits = limits_section(model, config.get("synthetic") is True, warning, len(subgroups))
+    compared = models_blocks(model, rivals) if rivals else []
+    present = {section.id for section in sections if section.answered} | {
+        "summary",
+        "methods",
+        "data",
+        "limits",
+    }
+    present |= {"photos"} if photo_root else set()
+    present |= {key for key in ("training", "configuration") if len(found.get(key, ()))}
+    present |= {"curves"} if len(pictures) > 1 else set()
+    checklists = checklist_tables(present)
+
+    blocks = [*compared, *(block for section in sections for block in section.blocks), *checklists]
+    stages = (
+        [] if curves is None or "experiment" not in config else [str(s) for s in curves["stage"].unique()]
+    )
+    card = card_facts(
+        model, found["methods"], areas[taxonomy.finest], facts, scaled, groups, config, stages, notes
     )
     page = _render(
         title=title,
-        answer=_answer(methods, fine, cases, method, confidence, coarse_level),
+        answer=summary(model, found["methods"], facts, clause),
         synthetic=config.get("synthetic") is True,
         notes=list(notes),
-        warning=_warning(predictions),
+        warning=warning,
         found=found,
-        classes=list(found["classes"].groupby("group", sort=False)),
-        pictures=pictures,
-        strips=strips,
-        taxonomy=taxonomy,
-        fine=fine,
-        coarse=coarse,
-        coarse_level=coarse_level,
-        method=method,
-        method_titles=_METHODS,
-        no_fusion=_why_no_fusion(taxonomy, coarse_level, method),
-        commonest=float(np.bincount(fine.labels).max() / len(fine.labels)),
-        num_photos=len(predictions),
-        num_cases=int(predictions["case_id"].nunique()),
-        num_folds=int(predictions["fold"].nunique()),
-        seen_classes=int((found["classes"]["photos"] > 0).sum()),
-        replicates=replicates,
-        confidence=confidence,
+        pictures={picture.name: picture for picture in pictures},
+        compared=compared,
+        sections=sections,
+        limits=limits,
+        checklists=checklists,
+        strips=contact_sheet(
+            model.predictions, model.fine, model.method, Path(photo_root) if photo_root else None, 14, seed
+        ),
+        study=model,
+        method_titles=METHODS,
+        no_fusion=_why_no_fusion(taxonomy, model.coarse_level, model.method),
+        commonest=float(np.bincount(model.labels).max() / len(model.labels)),
+        num_folds=int(model.predictions["fold"].nunique()),
+        seen_classes=len(np.unique(model.labels)),
     )
-    return _write(Path(folder), page, found, pictures)
+    return _write(Path(folder), page, model_card(card), found, pictures, blocks)
 
 
 def _check_curves(curves: pd.DataFrame | None) -> None:
@@ -147,9 +199,9 @@ def _check_curves(curves: pd.DataFrame | None) -> None:
         raise ValueError(f"curves must have the columns {', '.join(absent)}, which are missing")
 
 
-def _warning(predictions: pd.DataFrame) -> str:
+def _warning(model: Study) -> str:
     """What makes the figures wrong, as far as the predictions alone show it."""
-    shared = int((predictions.groupby("case_id")["fold"].nunique() > 1).sum())
+    shared = int((model.predictions["fold"].groupby(model.cases).nunique() > 1).sum())
     if not shared:
         return ""
     return (
@@ -170,63 +222,6 @@ def _why_no_fusion(taxonomy: Taxonomy, coarse_level: str | None, method: str) ->
     )
 
 
-def _answer(
-    methods: pd.DataFrame,
-    fine: tables.Answers,
-    cases: np.ndarray,
-    method: str,
-    confidence: float,
-    coarse_level: str | None,
-) -> str:
-    """The result in one sentence: how often the method is right, and how it stands to the flat network."""
-    row = {str(record["method"]): record for record in methods.to_dict("records")}[method]
-    network = (
-        "The network" if method == "flat" else f"Soft fusion of the {coarse_level} and {fine.level} networks"
-    )
-    photos, people = len(fine.labels), len(set(cases))
-    sentence = (
-        f"{network} names the right one of {len(fine.classes)} classes for {percent(row['accuracy'])} of "
-    )
-    if np.isnan(row["accuracy_low"]):
-        return f"{sentence}{photos:,} photos; all are of {people} case, so no interval can be given."
-    sentence += (
-        f"{photos:,} photos ({100 * confidence:g}% interval over {people:,} cases "
-        f"{percent(row['accuracy_low'])} to {percent(row['accuracy_high'])})"
-    )
-    if method == "flat":
-        return sentence + "."
-    difference, low, high = (row[f"accuracy_difference{limit}"] for limit in ("", "_low", "_high"))
-    if low > 0 or high < 0:
-        verdict = (
-            f"{abs(100 * difference):.1f} points {'above' if difference > 0 else 'below'} the flat network"
-        )
-    else:
-        verdict = f"which these cases cannot tell from the flat network ({points(difference)} points"
-        return f"{sentence}, {verdict}, {points(low)} to {points(high)})."
-    return f"{sentence}, {verdict} ({points(low)} to {points(high)}, {p_value(row['accuracy_p_value'])})."
-
-
-def _draw(
-    fine: tables.Answers,
-    coarse: tables.Answers | None,
-    method: str,
-    groups: np.ndarray | None,
-    found: Mapping[str, pd.DataFrame],
-    curves: pd.DataFrame | None,
-    confidence: float,
-) -> dict[str, Picture]:
-    drawn = [draw_methods(found["methods"], _METHODS, confidence)]
-    if curves is not None and len(curves):
-        stages = {"sub": "Fine network", "meta": "Coarse network"}
-        drawn.append(draw_curves(curves, stages))
-    group_titles = coarse.titles if coarse else ()
-    drawn.append(draw_confusion("confusion_fine", fine, method, _METHODS[method], groups, group_titles))
-    if coarse:
-        shown = "network" if "network" in coarse.scores else "marginalized"
-        drawn.append(draw_confusion("confusion_coarse", coarse, shown, _METHODS[shown]))
-    return {picture.name: picture for picture in drawn}
-
-
 def _render(**context: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -240,59 +235,23 @@ def _render(**context: Any) -> str:
 
 
 def _write(
-    folder: Path, page: str, found: Mapping[str, pd.DataFrame], pictures: Mapping[str, Picture]
+    folder: Path,
+    page: str,
+    card: str,
+    found: Mapping[str, pd.DataFrame],
+    pictures: Iterable[Picture],
+    blocks: Sequence[Block],
 ) -> Path:
     for name in ("figures", "tables"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    for name, table in found.items():
+    frames = dict(found) | {block.name: block.data for block in blocks if isinstance(block, Table)}
+    for name, table in frames.items():
         table.to_csv(folder / "tables" / f"{name}.csv", index=False, encoding="utf-8")
-    for name, picture in pictures.items():
+    for picture in [*pictures, *(block.picture for block in blocks if isinstance(block, Figure))]:
         for panel in picture.panels:
             (folder / "figures" / f"{panel.name}.svg").write_text(panel.document, encoding="utf-8")
-        picture.data.to_csv(folder / "figures" / f"{name}.csv", index=False, encoding="utf-8")
-    target = folder / "index.html"
-    with replacing(target) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return target
-
-
-def percent(share: float) -> str:
-    """A share in [0, 1] for people: "61.2%", or a dash where it is missing.
-
-    >>> percent(0.6123), percent(float("nan"))
-    ('61.2%', '–')
-    """
-    return "–" if pd.isna(share) else f"{100 * share:.1f}%"
-
-
-def points(difference: float) -> str:
-    """A difference of shares in percentage points, signed: "+2.1", or a dash where it is missing.
-
-    >>> points(0.0213), points(-0.01)
-    ('+2.1', '−1.0')
-    """
-    return "–" if pd.isna(difference) else f"{100 * difference:+.1f}".replace("-", "−")
-
-
-def p_value(value: float) -> str:
-    """A p-value for people, in one piece (its spaces do not break).
-
-    >>> p_value(0.0123).split(), p_value(0.0004).split()
-    (['p', '=', '0.012'], ['p', '<', '0.001'])
-    """
-    if pd.isna(value):
-        return "–"
-    return "p\u00a0<\u00a00.001" if value < 0.001 else f"p\u00a0=\u00a0{value:.3f}"
-
-
-def cell(value: object) -> str:
-    """Any value of a table for people: few digits for a fraction, a dash where it is missing.
-
-    >>> cell(3), cell(0.25), cell(12345), cell(None), cell("jit")
-    ('3', '0.25', '12,345', '–', 'jit')
-    """
-    if isinstance(value, float | np.floating):
-        return "–" if np.isnan(value) else f"{value:.4g}"
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return f"{value:,}"
-    return "–" if value is None or value is pd.NA else str(value)
+        picture.data.to_csv(folder / "figures" / f"{picture.name}.csv", index=False, encoding="utf-8")
+    for name, text in (("model_card.md", card), ("index.html", page)):
+        with replacing(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return folder / "index.html"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from skinjax.evaluate.confusion import confusion_matrix
@@ -52,6 +54,37 @@ class Picture:
     panels: tuple[Panel, ...]
     caption: str
     data: pd.DataFrame
+
+
+def panel(
+    name: str,
+    size: tuple[float, float],
+    margins: tuple[float, float, float, float],
+    draw: Callable[[Axes], Any],
+    label: str,
+    title: str = "",
+    legend: str = "",
+) -> Panel:
+    """One drawing on axes of its own.
+
+    Args:
+        name: of its file; letters, digits and underscores.
+        size: width and height in points.
+        margins: left, bottom, right and top, in points.
+        draw: draws on the axes it is given.
+        label: what is shown, for those who cannot see it.
+        title: above the axes; empty for none.
+        legend: where the legend stands, such as "lower right"; empty for none.
+    """
+    with matplotlib.rc_context(figures.SETTINGS):
+        figure, place = figures.blank(*size, margins)
+        axes = figure.subplots(gridspec_kw=place)
+        draw(axes)
+        if title:
+            axes.set_title(title)
+        if legend:
+            axes.legend(frameon=False, loc=legend, fontsize=9, handlelength=1.8)
+        return Panel(name, figures.svg(figure, name), label)
 
 
 def draw_methods(methods: pd.DataFrame, titles: Mapping[str, str], confidence: float) -> Picture:

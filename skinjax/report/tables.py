@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -71,7 +72,8 @@ def fine_answers(predictions: pd.DataFrame, taxonomy: Taxonomy, coarse_level: st
         coarse = probabilities(predictions, taxonomy, str(coarse_level))
         parents = taxonomy.parents(taxonomy.finest, str(coarse_level))
         for rule in ("soft", "hard", "conditional"):
-            scores[rule] = np.asarray(fuse(coarse, fine, parents, rule, normalize=True))
+            with jax.enable_x64(True):
+                scores[rule] = np.asarray(fuse(coarse, fine, parents, rule, normalize=True))
     return _answers(predictions, taxonomy, taxonomy.finest, scores)
 
 
@@ -91,9 +93,9 @@ def coarse_answers(predictions: pd.DataFrame, taxonomy: Taxonomy, coarse_level: 
     """
     parents = taxonomy.parents(taxonomy.finest, coarse_level)
     fine = probabilities(predictions, taxonomy)
-    scores: dict[str, NDArray[np.floating]] = {
-        "marginalized": np.asarray(marginalize(fine, parents, len(taxonomy.classes(coarse_level))))
-    }
+    with jax.enable_x64(True):
+        summed = np.asarray(marginalize(fine, parents, len(taxonomy.classes(coarse_level))))
+    scores: dict[str, NDArray[np.floating]] = {"marginalized": summed}
     if has_network(predictions, taxonomy, coarse_level):
         scores["network"] = probabilities(predictions, taxonomy, coarse_level)
     return _answers(predictions, taxonomy, coarse_level, scores)

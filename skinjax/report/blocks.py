@@ -1,0 +1,117 @@
+"""What a section of the report is made of; `templates/sections.html.j2` shows it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import ClassVar
+
+import pandas as pd
+
+from skinjax.report.pictures import Picture
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """A paragraph.
+
+    Attributes:
+        words: plain text, which the page escapes.
+        small: whether it is a remark.
+    """
+
+    words: str
+    small: bool = False
+    kind: ClassVar[str] = "text"
+
+
+@dataclasses.dataclass(frozen=True)
+class Heading:
+    """A heading below the section's own."""
+
+    words: str
+    kind: ClassVar[str] = "heading"
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of a table, as it is shown.
+
+    Attributes:
+        heading: its heading.
+        cells: one text a row; what follows a line break is shown smaller below.
+        number: whether it is set flush right.
+        link: whether its cells are ids of sections.
+        shares: one in [0, 1] a row, drawn as a bar below the cell; empty for none.
+    """
+
+    heading: str
+    cells: Sequence[str]
+    number: bool = False
+    link: bool = False
+    shares: Sequence[float] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Table:
+    """A table, for the page and for its file.
+
+    Attributes:
+        name: of its CSV file.
+        data: its numbers in full.
+        columns: what the page shows of it; none where only the file is wanted.
+        caption: what is above it; may be empty.
+        folded: whether the page shows it only when asked to, under its caption.
+        group: for each row the heading above it, alike for rows that belong together; empty for none.
+    """
+
+    name: str
+    data: pd.DataFrame
+    columns: tuple[Column, ...]
+    caption: str = ""
+    folded: bool = False
+    group: Sequence[str] = ()
+    kind: ClassVar[str] = "table"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Figure:
+    """A picture in its place."""
+
+    picture: Picture
+    kind: ClassVar[str] = "figure"
+
+
+Block = Text | Heading | Table | Figure
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Section:
+    """A section of the report.
+
+    Attributes:
+        id: one of `skinjax.report.checklists.SECTIONS`.
+        title: its heading.
+        blocks: what is in it, from the top.
+        answered: whether it holds what it is for, and not only why that could not be had.
+    """
+
+    id: str
+    title: str
+    blocks: tuple[Block, ...]
+    answered: bool = True
+
+
+def unanswered(id: str, title: str, why: str) -> Section:
+    """A section that says why it is empty.
+
+    Args:
+        id: as of `Section`.
+        title: likewise.
+        why: a sentence.
+
+    Example:
+        >>> unanswered("roc", "ROC", "All photos are of one class.").answered
+        False
+    """
+    return Section(id, title, (Text(why),), answered=False)

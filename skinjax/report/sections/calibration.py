@@ -1,0 +1,247 @@
+"""Calibration before and after temperature scaling, and what acting on the probabilities is worth."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.stats import rankdata
+
+from skinjax.evaluate import bootstrap
+from skinjax.evaluate.calibration import calibration_error, calibration_line, reliability_curve
+from skinjax.evaluate.decision_curve import decision_curve, interventions_avoided
+from skinjax.evaluate.metrics import WeightedMetric, photo_table
+from skinjax.report import crossfit, figures_calibration
+from skinjax.report.blocks import Block, Column, Figure, Section, Table, Text, unanswered
+from skinjax.report.formatting import decimals, percent, ranged
+from skinjax.report.pictures import Picture, panel
+from skinjax.report.study import Study, target_scores
+
+BINS = 10
+"""Bins of equal mass of the reliability diagram and of the parts of the Brier score."""
+
+_TITLES = {"before": "As the network says", "after": "After temperature scaling"}
+_PARTS = ("score", "reliability", "resolution")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Calibrated:
+    """Probabilities before and after temperature scaling.
+
+    Attributes:
+        tempered: of all classes; None where nothing could be fitted on other cases.
+        event: what the binary probabilities are of, for people.
+        labels: bool[N], whether it came true, before and after ("before", "after").
+        probs: float64[N] in [0, 1], likewise.
+        table: one row before and one after, with the calibration errors and scores; see `calibrated`.
+    """
+
+    tempered: crossfit.Tempered | None
+    event: str
+    labels: dict[str, NDArray[np.bool_]]
+    probs: dict[str, NDArray[np.float64]]
+    table: pd.DataFrame
+
+
+def calibrated(study: Study) -> Calibrated | None:
+    """Temperature scaling by parts, and how far probabilities are kept before and after it.
+
+    Returns:
+        None with fewer than two classes. The table has a row `stage` "before" and, where something could be
+        fitted, "after": `ece` (of the target, or of the most probable class), `brier`, `log_loss` of all
+        classes, `score`, `reliability`, `resolution` (the Brier score of the binary probabilities and its parts),
+        each with `_low` and `_high`; `uncertainty`; `slope` and `intercept` with limits.
+    """
+    if study.probs.shape[1] < 2:
+        return None
+    probs = {"before": study.probs}
+    tempered = None
+    if study.parts is not None:
+        tempered = crossfit.tempered(study.probs, study.labels, study.cases, study.parts, study.seed)
+        probs["after"] = tempered.probs
+    truth, given = {}, {}
+    for stage, values in probs.items():
+        if study.target is not None:
+            truth[stage] = study.target.labels
+            given[stage] = target_scores(values, study.target, study.taxonomy)
+        else:
+            truth[stage] = values.argmax(axis=1) == study.labels
+            given[stage] = np.minimum(values.max(axis=1), 1.0)
+    rows = [
+        {"stage": stage, **_row(study, values, truth[stage], given[stage])} for stage, values in probs.items()
+    ]
+    event = study.target.title if study.target is not None else "The most probable class is the true one"
+    return Calibrated(tempered, event, truth, given, pd.DataFrame(rows))
+
+
+def _row(
+    study: Study, probs: NDArray[np.float64], truth: NDArray[np.bool_], given: NDArray[np.float64]
+) -> dict[str, float]:
+    draws = (study.cases, study.replicates, study.confidence, study.seed)
+    row: dict[str, float] = {}
+    binary = (truth.astype(np.int64), given)
+    for name, metric, arrays in (
+        ("ece", calibration_error("binary"), binary),
+        ("brier", bootstrap.brier, (study.labels, np.minimum(probs, 1.0))),
+        ("log_loss", bootstrap.log_loss, (study.labels, np.minimum(probs, 1.0))),
+    ):
+        found = bootstrap.by_case(metric, arrays, *draws)
+        row |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
+    band = bootstrap.curve_by_case(_brier_parts, binary, *draws)
+    for place, name in enumerate(_PARTS):
+        row |= {name: band.estimate[place], f"{name}_low": band.low[place], f"{name}_high": band.high[place]}
+    row["uncertainty"] = float(truth.mean() * (1 - truth.mean()))
+    line = calibration_line(*binary, study.cases, study.confidence)
+    for name in ("slope", "intercept"):
+        row |= {part: getattr(line, part) for part in (name, f"{name}_low", f"{name}_high")}
+    return row
+
+
+def _bin_sums(labels: NDArray, probs: NDArray) -> csr_array:
+    """Photos, probability and truth in each bin of equal mass, and the squared error, [N, 3 B + 1]."""
+    place = np.minimum(((rankdata(probs) - 0.5) / len(probs) * BINS).astype(np.int64), BINS - 1)
+    entries: list[tuple[NDArray[np.int64] | int, NDArray | float]] = [
+        (place, 1.0), (BINS + place, probs), (2 * BINS + place, labels), (3 * BINS, (probs - labels) ** 2),
+    ]  # fmt: skip
+    return photo_table(entries, len(probs), 3 * BINS + 1)
+
+
+@WeightedMetric.of_sums(_bin_sums)
+def _brier_parts(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Brier score, reliability and resolution, [R, 3], in the bins of the sample."""
+    photos, promised, came = np.split(totals[:, :-1], 3, axis=1)
+    number = photos.sum(axis=1, keepdims=True)
+    base = came.sum(axis=1, keepdims=True) / number
+
+    def spread(gap: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (np.divide(gap**2, photos, out=np.zeros_like(gap), where=photos > 0) / number).sum(axis=1)
+
+    return np.stack(
+        [totals[:, -1] / number[:, 0], spread(promised - came), spread(came - photos * base)], axis=1
+    )
+
+
+def calibration_section(study: Study, found: Calibrated | None) -> Section:
+    """Reliability before and after, errors and scores with intervals."""
+    if found is None:
+        return unanswered("calibration", "Calibration", "With a single class every probability is 1.")
+    stages = list(found.table["stage"])
+    curves = [
+        reliability_curve(found.labels[s], found.probs[s], study.cases, BINS, confidence=study.confidence)
+        for s in stages
+    ]
+    drawing = panel(
+        "reliability", (360, 330), (44, 40, 10, 10),
+        lambda axes: figures_calibration.reliability(axes, curves, [_TITLES[s].lower() for s in stages]),
+        f"Reliability diagram; calibration error {decimals(found.table['ece'].iloc[0])} "
+        f"{'before and ' + decimals(found.table['ece'].iloc[-1]) + ' after scaling' if len(stages) > 1 else ''}.",
+        legend="upper left",
+    )  # fmt: skip
+    data = pd.concat(
+        [
+            pd.DataFrame({"stage": stage, **dataclasses.asdict(curve)}).drop(columns="confidence")
+            for stage, curve in zip(stages, curves, strict=True)
+        ],
+        ignore_index=True,
+    )
+    caption = (
+        f"{found.event}: how often it came true against its probability, in {BINS} bins of equally many photos, "
+        f"with {study.level} intervals by case. On the diagonal the probabilities keep their word; below it they "
+        "promise too much."
+    )
+    blocks: list[Block] = [
+        Figure(Picture("reliability", (drawing,), caption, data)),
+        _scores(found),
+        Text(_words(study, found), small=True),
+    ]
+    return Section("calibration", "Calibration", tuple(blocks))
+
+
+def _scores(found: Calibrated) -> Table:
+    table = found.table
+
+    two, four = (functools.partial(decimals, digits=digits) for digits in (2, 4))
+    columns = (
+        Column("Probabilities", [_TITLES[stage] for stage in table["stage"]]),
+        Column("Calibration error", ranged(table, "ece")),
+        Column("Slope", ranged(table, "slope", two)),
+        Column("Intercept", ranged(table, "intercept", two)),
+        Column("Brier score", ranged(table, "score")),
+        Column("its reliability", ranged(table, "reliability", four)),
+        Column("its resolution", ranged(table, "resolution")),
+        Column("Brier score, all classes", ranged(table, "brier")),
+        Column("Log loss, all classes", ranged(table, "log_loss")),
+    )
+    return Table("calibration", table, columns)
+
+
+def _words(study: Study, found: Calibrated) -> str:
+    words = (
+        "The calibration error is the mean over 15 bins of equally many photos of how far probability and share "
+        "lie apart; it is never 0 in a finite sample. Slope and intercept are of log-odds: 1 and 0 are best, a "
+        "slope below 1 says that the probabilities are too extreme. Brier score = reliability − resolution + "
+        f"uncertainty ({decimals(found.table['uncertainty'].iloc[0])} here), but for what probabilities differ by "
+        "within a bin; of reliability less is better, of resolution more. "
+    )
+    if found.tempered is None:
+        return words + "All photos are of one case, so no temperature could be fitted on other cases."
+    lowest, highest = found.tempered.temperatures.min(), found.tempered.temperatures.max()
+    words += (
+        f"For every photo the temperature was fitted on {study.other_cases}: {decimals(lowest, 2)} to "
+        f"{decimals(highest, 2)} (above 1 the network is too sure of itself). For other photos take the one "
+        f"fitted on all of these, {decimals(found.tempered.overall, 3)}."
+    )
+    if found.tempered.fitted_on < len(study.labels) // 2:
+        words += f" Each was fitted on at most {found.tempered.fitted_on:,} photos of cases drawn at random."
+    return words
+
+
+def decision_section(study: Study, found: Calibrated | None) -> Section | None:
+    """Net benefit of acting on the target's probability; None without a target."""
+    target = study.target
+    if target is None:
+        return None
+    title = "Decision curve"
+    if target.why_not() or found is None:
+        return unanswered("decision_curve", title, target.why_not() or "There is a single class.")
+    stage = "after" if found.tempered is not None else "before"
+    curve = decision_curve(
+        target.labels, found.probs[stage], study.cases, None, None, study.replicates, study.confidence, study.seed
+    )  # fmt: skip
+    data = pd.DataFrame({"threshold": curve.thresholds})
+    for name in ("model", "treat_all", "gain"):
+        band = getattr(curve, name)
+        data = data.assign(**{name: band.estimate, f"{name}_low": band.low, f"{name}_high": band.high})
+    data["interventions_avoided"] = interventions_avoided(curve)
+    drawing = panel(
+        "decision_curve", (420, 290), (48, 40, 10, 10),
+        lambda axes: figures_calibration.decision(axes, curve),
+        f"Net benefit of acting on the probability of {target.title} against the threshold.",
+        legend="upper right",
+    )  # fmt: skip
+    better = curve.gain.low > 0
+    caption = (
+        f"Net benefit of acting on {target.title} from a threshold on, in needed interventions a photo, with "
+        f"{study.level} intervals by case at each threshold"
+        f"{', of the probabilities after temperature scaling' if stage == 'after' else ''}. What falls far below "
+        "0 is cut off."
+    )
+    words = (
+        "The threshold is a choice of the patient and the doctor and not to be fitted: at 10% nine interventions "
+        "in vain are held to be worth one that was needed. "
+    )
+    if better.any():
+        words += (
+            f"The model does better than treating all and treating none, its interval apart, at {int(better.sum())} "
+            f"of the {len(better)} thresholds, from {percent(curve.thresholds[better].min())} to "
+            f"{percent(curve.thresholds[better].max())}. "
+        )
+    else:
+        words += "At no threshold does its interval show the model to do better than treating all or none. "
+    words += f"It holds where {percent(curve.prevalence)} of photos are positive, as here."
+    figure = Figure(Picture("decision_curve", (drawing,), caption, data))
+    return Section("decision_curve", title, (figure, Text(words, small=True)))

@@ -1,0 +1,119 @@
+"""Sets of diagnoses that hold the true one as often as asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from skinjax.evaluate.proportions import proportion_by_case
+from skinjax.report import crossfit, figures_groups
+from skinjax.report.blocks import Block, Column, Figure, Section, Table, Text, unanswered
+from skinjax.report.formatting import decimals, percent, ranged
+from skinjax.report.pictures import Picture, panel
+from skinjax.report.study import Study
+
+WANTED = (0.8, 0.9, 0.95)
+"""Coverages that are shown; the middle one is drawn."""
+
+LIMIT = 3
+"""The largest set that names classes; a larger one backs off to coarser classes."""
+
+_TITLE = "Conformal sets"
+
+
+def conformal_section(study: Study) -> Section:
+    """Coverage with intervals, sizes of sets, and the share that backs off."""
+    if study.probs.shape[1] < 2:
+        return unanswered("conformal", _TITLE, "With a single class every set is that class.")
+    if study.parts is None:
+        return unanswered(
+            "conformal", _TITLE, "All photos are of one case, so no set could be fitted on other cases."
+        )
+    level = study.coarse_level
+    if level is None and len(study.taxonomy.levels) > 1:
+        level = study.taxonomy.levels[-2]
+    parents = None if level is None else study.taxonomy.parents(study.taxonomy.finest, level)
+    rows, shares = [], np.empty(0)
+    for wanted in WANTED:
+        sets = crossfit.conformal(study.probs, study.labels, study.cases, study.parts, wanted, LIMIT, parents)
+        rows.append(_row(study, sets))
+        if wanted == WANTED[1]:
+            shares = np.bincount(sets.size, minlength=study.probs.shape[1] + 1)[1:] / len(study.labels)
+    data = pd.DataFrame(rows)
+    sizes = pd.DataFrame({"size": np.arange(1, len(shares) + 1), "share": shares})
+    drawing = panel(
+        "set_sizes", (360, 220), (48, 38, 10, 10),
+        lambda axes: figures_groups.set_sizes(axes, shares),
+        f"Share of photos by the size of their set at a coverage of {percent(WANTED[1])}.",
+    )  # fmt: skip
+    blocks: list[Block] = [
+        Figure(
+            Picture(
+                "set_sizes",
+                (drawing,),
+                f"Sizes of the sets at a wanted coverage of {percent(WANTED[1])}.",
+                sizes,
+            )
+        ),
+        _shown(data, parents is not None),
+        Text(_words(study, data, level), small=True),
+    ]
+    return Section("conformal", _TITLE, tuple(blocks))
+
+
+def _row(study: Study, sets: crossfit.Sets) -> dict[str, float]:
+    share = proportion_by_case(sets.covered, study.cases, study.confidence)
+    case_mean = pd.Series(sets.covered).groupby(study.cases).mean().mean()
+    row = {
+        "wanted": sets.wanted,
+        "coverage": share.estimate,
+        "coverage_low": share.low,
+        "coverage_high": share.high,
+        "coverage_of_cases": float(case_mean),
+        "mean_size": float(sets.size.mean()),
+        "median_size": float(np.median(sets.size)),
+        "single": float((sets.size == 1).mean()),
+        "unfitted_parts": int(np.isinf(sets.thresholds).sum()),
+    }
+    if sets.backed_off is not None and sets.meta_covered is not None and sets.meta_size is not None:
+        row |= {
+            "backed_off": float(sets.backed_off.mean()),
+            "meta_coverage": float(sets.meta_covered.mean()),
+            "meta_mean_size": float(sets.meta_size.mean()),
+        }
+    return row
+
+
+def _shown(data: pd.DataFrame, with_meta: bool) -> Table:
+    columns = [
+        Column("Wanted", [percent(v) for v in data["wanted"]]),
+        Column("Photos covered", ranged(data, "coverage", percent)),
+        Column("Cases covered", [percent(v) for v in data["coverage_of_cases"]]),
+        Column("Mean size", [decimals(v, 2) for v in data["mean_size"]], number=True),
+        Column("Median", [decimals(v, 0) for v in data["median_size"]], number=True),
+        Column("One class", [percent(v) for v in data["single"]], number=True),
+    ]
+    if with_meta:
+        columns += [
+            Column("Backed off", [percent(v) for v in data["backed_off"]], number=True),
+            Column("Coarse class covered", [percent(v) for v in data["meta_coverage"]], number=True),
+            Column("Coarse classes", [decimals(v, 2) for v in data["meta_mean_size"]], number=True),
+        ]
+    return Table("conformal", data, tuple(columns))
+
+
+def _words(study: Study, data: pd.DataFrame, level: str | None) -> str:
+    words = (
+        f"A set holds every class that is at least as probable as a threshold, which for each photo was fitted on "
+        f"{study.other_cases}. What is promised is that a photo drawn from a new case is covered so often, on "
+        "average over cases (“cases covered”); not for each class, nor for each skin tone. "
+    )
+    if level is not None:
+        words += f"A set of more than {LIMIT} classes backs off to the classes of the level “{level}” that it touches. "
+    if data["unfitted_parts"].any():
+        words += (
+            "Where there are too few cases for the coverage, the set is that of all classes: "
+            + ", ".join(percent(v) for v in data.loc[data["unfitted_parts"] > 0, "wanted"])
+            + "."
+        )
+    return words.strip()

@@ -1,0 +1,93 @@
+"""What the numbers may not be used for, and what the reporting guidelines ask beyond them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from skinjax.evaluate.subgroups import MIN_CASES
+from skinjax.report.blocks import Block, Column, Section, Table, Text
+from skinjax.report.checklists import CLAIM, GUIDELINES, TRIPOD_AI, checklist
+from skinjax.report.formatting import listed
+from skinjax.report.study import Study
+
+_SLUGS = {TRIPOD_AI: "tripod_ai", CLAIM: "claim_2024"}
+
+
+def limits_section(study: Study, synthetic: bool, warning: str, num_groups: int) -> Section:
+    """What the numbers may not be used for, as far as the predictions show it.
+
+    Args:
+        study: the model.
+        synthetic: whether the photos were rendered.
+        warning: what makes the figures wrong; empty for nothing.
+        num_groups: how many columns of groups were looked at.
+    """
+    told = []
+    if synthetic:
+        told.append("The photos were drawn by a program: no figure says anything about people.")
+    if warning:
+        told.append(warning)
+    told += [
+        "Not for deciding on a diagnosis or a treatment: no figure here comes of a trial in which doctors or "
+        "patients used the model.",
+        f"The figures are of {len(study.labels):,} photos of {study.num_cases:,} cases, and of others like them. "
+        "Another clinic, camera, skin tone, or mix of diseases may give other figures, which only photos from "
+        "there can tell.",
+        "Intervals and p-values say how the figures would move with other cases of the same kind; not with another "
+        "training run, another labeller, or another clinic.",
+        "Every photo is given to one of the classes that there are. A disease that is none of them is named "
+        "wrongly, and mostly with confidence.",
+        "Accuracy, precision, predictive values, Brier score and net benefit depend on how common each class is "
+        "among these photos, which need not be how common it is anywhere else.",
+    ]
+    by_class = np.array(
+        [len(np.unique(study.cases[study.labels == k])) for k in range(len(study.fine.classes))]
+    )
+    few = [study.fine.titles[k] for k in np.flatnonzero((by_class > 0) & (by_class < MIN_CASES))]
+    none = [study.fine.titles[k] for k in np.flatnonzero(by_class == 0)]
+    if few:
+        told.append(
+            f"{len(few)} class{'es rest' if len(few) > 1 else ' rests'} on fewer than {MIN_CASES} cases "
+            f"({listed(few)}): their own figures are not to be compared."
+        )
+    if none:
+        told.append(f"No photo is of {listed(none)}: nothing is known about these.")
+    if num_groups == 0:
+        told.append("No subgroups were looked at: whether the model is as good for everyone is not known.")
+    if study.by_fold:
+        told.append(
+            f"The {int(study.predictions['fold'].nunique())} folds were answered by as many networks: the figures "
+            "describe the method, and no single network of it."
+        )
+    elif study.parts is not None:
+        told.append(
+            "Temperatures, thresholds and sets were fitted on other cases than those they are shown on, but of the "
+            "same source: on photos from elsewhere they may hold less well."
+        )
+    blocks: list[Block] = [Text(sentence) for sentence in told]
+    return Section("limits", "What these numbers may not be used for", tuple(blocks))
+
+
+def checklist_tables(present: Collection[str]) -> list[Table]:
+    """Each guideline's items, with the section that answers them and what is left to the authors.
+
+    Args:
+        present: the ids of the sections that hold what they are for.
+    """
+    tables = []
+    for guideline in GUIDELINES:
+        items = checklist(guideline, present)
+        open_items = int((items["left"] != "").sum())
+        columns = [
+            Column("Item", list(items["item"])),
+            Column("What it asks for", list(items["topic"])),
+            Column("Here", list(items["answered"]), link=True),
+            Column("Left", list(items["left"])),
+        ]
+        caption = (
+            f"{guideline}: {len(items)} items, {open_items} of them wholly or partly left to the authors"
+        )
+        tables.append(Table(f"checklist_{_SLUGS[guideline]}", items, tuple(columns), caption, folded=True))
+    return tables
