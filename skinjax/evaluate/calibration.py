@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
-from scipy.special import expit, logit, ndtri
+from scipy.special import expit, logit, stdtrit
 from scipy.stats import rankdata
 
 from skinjax.evaluate.metrics import WeightedMetric, photo_table
@@ -230,7 +230,8 @@ def calibration_line(
     """Calibration slope and intercept (Cox 1958, doi:10.1093/biomet/45.3-4.562), by maximum likelihood.
 
     The intervals rest on variances by case (the sandwich of Liang and Zeger 1986, doi:10.1093/biomet/73.1.13,
-    times C / (C - 1)). See Van Calster and others 2019, doi:10.1186/s12916-019-1466-7, on how to read them.
+    times C / (C - 1)) and Student's quantile with one degree of freedom less than the smaller class
+    has cases. See Van Calster and others 2019, doi:10.1186/s12916-019-1466-7, on how to read them.
 
     Args:
         labels: 0 or 1, [N].
@@ -261,7 +262,8 @@ def calibration_line(
     ones = np.ones((len(odds), 1))
     slope, slope_error = _fit_logistic(np.column_stack([odds, ones]), np.zeros(len(odds)), truth, codes)
     intercept, intercept_error = _fit_logistic(ones, odds, truth, codes)
-    quantile = float(-ndtri((1 - confidence) / 2))
+    fewest = min(len(np.unique(codes[truth == side])) for side in (0, 1))
+    quantile = float(-stdtrit(max(fewest - 1, 1), (1 - confidence) / 2))
     return CalibrationLine(
         slope=slope,
         slope_low=slope - quantile * slope_error,
