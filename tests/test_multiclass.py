@@ -35,9 +35,10 @@ def test_for_two_classes_it_is_delongs_interval():
     assert both.per_class[1] == one
     pairs = [np.column_stack([-scores, scores]) for scores in (first, second)]
     found, expected = compare_macro_auc(labels, *pairs), compare(labels, first, second)
-    assert (found.difference, found.z, found.p_value) == pytest.approx(
-        (expected.difference, expected.z, expected.p_value)
-    )
+    assert (found.difference, found.z) == pytest.approx((expected.difference, expected.z))
+    assert found.p_value == pytest.approx(
+        expected.p_value, rel=0.1
+    )  # Student's, of about 80 degrees of freedom
 
 
 def test_the_standard_error_is_near_the_jackknife_over_cases():

@@ -35,7 +35,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit, ndtr, ndtri, stdtrit
+from scipy.special import expit, logit, ndtr, ndtri, stdtr, stdtrit
 from scipy.stats import rankdata
 
 from skinjax.evaluate.samples import binary_sample, case_codes, check_confidence
@@ -78,7 +78,7 @@ class AucComparison:
         low: lower limit, symmetric about the difference and within [-1, 1].
         high: upper limit, likewise.
         z: difference / std_error.
-        p_value: two-sided, from the normal distribution.
+        p_value: two-sided, from the normal distribution; of macro AUC from Student's.
         std_error: of the difference.
         confidence: the interval's nominal coverage in (0, 1).
         num_photos: N.
@@ -335,9 +335,14 @@ def auc_limits(
 
 
 def difference_test(
-    difference: float, variance: float, confidence: float, num_photos: int, num_cases: int
+    difference: float,
+    variance: float,
+    confidence: float,
+    num_photos: int,
+    num_cases: int,
+    degrees: float = np.inf,
 ) -> AucComparison:
-    """Interval and two-sided normal test of a difference of areas; see `compare`.
+    """Interval and two-sided test of a difference of areas; see `compare`.
 
     Args:
         difference: in [-1, 1], or NaN.
@@ -345,6 +350,7 @@ def difference_test(
         confidence: nominal coverage in (0, 1).
         num_photos: N.
         num_cases: how many cases the photos are of.
+        degrees: of freedom of Student's t; infinite for the normal distribution.
 
     Returns:
         The comparison.
@@ -361,8 +367,12 @@ def difference_test(
     else:
         std_error = float(np.sqrt(variance))
         z = difference / std_error
-        p_value = float(2 * ndtr(-abs(z)))
-        half = float(ndtri((1 + confidence) / 2)) * std_error
+        normal = np.isinf(degrees)
+        p_value = float(2 * (ndtr(-abs(z)) if normal else stdtr(degrees, -abs(z))))
+        half = (
+            float(ndtri((1 + confidence) / 2) if normal else stdtrit(degrees, (1 + confidence) / 2))
+            * std_error
+        )
         low, high = max(-1.0, difference - half), min(1.0, difference + half)
     return AucComparison(
         difference, low, high, z, p_value, std_error, confidence, num_photos=num_photos, num_cases=num_cases

