@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import norm, ttest_1samp
 
 from skinjax.evaluate.delong import compare
+from skinjax.evaluate.mrmc import mean_over_readers
 from skinjax.evaluate.readers import compare_ratings, compare_with_readers, mean_reader, reader_points
 from skinjax.evaluate.roc import roc_curve, sensitivity_at
 
@@ -159,3 +160,20 @@ def test_a_class_of_one_case_gives_no_test():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_mean_readers_interval_is_symmetric_in_log_odds_and_stays_within_bounds():
+    rng = np.random.default_rng(4)
+    labels = np.tile([0, 1], 20)
+    calls = rng.random((5, 40)) < np.where(labels, np.linspace(0.8, 1, 5)[:, None], 0.1)
+    found = mean_reader(labels, calls).sensitivity
+    sums = mean_over_readers(calls[:, labels == 1].mean(axis=1), np.cov(calls[:, labels == 1]) / 20)
+    assert (found.estimate, found.std_error) == pytest.approx((sums.estimate, sums.std_error))
+    odds = [np.log(share / (1 - share)) for share in (found.low, found.estimate, found.high)]
+    assert odds[2] - odds[1] == pytest.approx(odds[1] - odds[0])
+    assert 0 < found.low < found.estimate < found.high < 1
+    assert odds[2] - odds[1] == pytest.approx(
+        (sums.high - sums.estimate) / (found.estimate * (1 - found.estimate))
+    )
+    certain = mean_reader(labels, np.tile(labels, (3, 1))).sensitivity
+    assert (certain.low, certain.estimate, certain.high) == (1, 1, 1)
