@@ -19,6 +19,7 @@ from skinjax.evaluate.bootstrap import (
     mean,
     paired_by_case,
 )
+from skinjax.evaluate.proportions import proportion_by_case
 
 
 def draw_photos(rng, cases, photos_a_case=5, classes=4, right=0.6):
@@ -220,6 +221,17 @@ def test_one_case_has_an_estimate_and_no_interval():
     paired = paired_by_case(accuracy, [0, 1], [0, 1], [0, 0], ["a", "a"])
     assert paired.difference == 0.5
     assert np.isnan([paired.low, paired.high, paired.p_value]).all()
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_accuracy_of_all_or_nothing_has_the_width_of_a_share(right):
+    labels, cases = np.repeat([0, 1, 2], 8), np.repeat(np.arange(12), 2)
+    found = by_case(accuracy, (labels, labels if right else labels + 1), cases, replicates=99)
+    share = proportion_by_case(np.full(24, right), cases)
+    assert (found.low, found.high) == (share.low, share.high)
+    assert found.high - found.low > 0.15
+    alone = by_case(accuracy, (labels, labels), np.zeros(24, int))
+    assert np.isnan([alone.low, alone.high]).all()
 
 
 def test_ten_thousand_photos_take_about_a_second_and_little_memory():
