@@ -33,7 +33,8 @@ def card_facts(
 ) -> CardFacts:
     """What the model card is written from.
 
-    Numbers, switches and our own words of `config["flags"]` are told, and no path or other text.
+    Numbers, switches and our own words of `config["flags"]` are told, and no path or other text; groups by source,
+    which may name clinics, are left out.
 
     Args:
         study: the model.
@@ -87,7 +88,7 @@ def card_facts(
         method="soft fusion" if study.method == "soft" else "",
         licence="",
         stages=tuple(stages) if backbone and size else (),
-        subgroups=subgroups,
+        subgroups=None if subgroups is None else subgroups[subgroups["column"] != "source"],
         calibration=scaled,
         config={k: v for k, v in flags.items() if _may_be_told(k, v)},
         versions={str(k): str(v) for k, v in versions.items()} if isinstance(versions, Mapping) else {},

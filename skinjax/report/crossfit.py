@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from skinjax.decide.calibrate import fit_temperature
-from skinjax.decide.conformal import back_off, fit_conformal, prediction_sets
+from skinjax.decide.conformal import ConformalRule, back_off, case_quantile, prediction_sets
 from skinjax.decide.probabilities import SMALLEST
 from skinjax.decide.two_stage import fit_threshold
 
@@ -204,15 +204,12 @@ def conformal(
     Returns:
         The sets before backing off, and what it does to them.
     """
-    found = np.zeros(probs.shape, bool)
-    levels = []
+    own = -probs[np.arange(len(labels)), labels]
+    levels = np.array(over_parts(parts, lambda rest: case_quantile(own[rest], cases[rest], coverage)))
     with jax.enable_x64(True):
-        rules = over_parts(
-            parts, lambda rest: fit_conformal(probs[rest], labels[rest], cases[rest], coverage)
-        )
-        for part, rule in enumerate(rules):
-            found[parts == part] = np.asarray(prediction_sets(rule, probs[parts == part]))
-            levels.append(rule.threshold)
+        # One rule for all parts: its threshold is a column, each photo's own.
+        rule = ConformalRule(levels[parts][:, None], "lac", False, coverage, int(cases.max()) + 1)  # type: ignore[arg-type]
+        found = np.asarray(prediction_sets(rule, probs))
     backed_off = meta_covered = meta_size = None
     if parents is not None:
         count = int(parents.max()) + 1
@@ -221,4 +218,4 @@ def conformal(
         meta_covered = touched[np.arange(len(labels)), parents[labels]]
         meta_size = touched.sum(axis=1)
     covered = found[np.arange(len(labels)), labels]
-    return Sets(coverage, np.array(levels), covered, found.sum(axis=1), backed_off, meta_covered, meta_size)
+    return Sets(coverage, levels, covered, found.sum(axis=1), backed_off, meta_covered, meta_size)

@@ -24,6 +24,7 @@ def forest(
     values: ArrayLike,
     small: ArrayLike | None = None,
     overall: float | None = None,
+    in_percent: bool = False,
 ) -> Axes:
     """Draws groups below each other, each as a point with its interval.
 
@@ -33,6 +34,7 @@ def forest(
         values: float[G, 3], estimate, lower and upper limit; where limits are missing the point stands alone.
         small: bool[G], groups too small to be compared, drawn hollow; None for none.
         overall: of all photos, as a line; None for none.
+        in_percent: whether the scale is in percent.
 
     Returns:
         The axes.
@@ -50,6 +52,8 @@ def forest(
     axes.tick_params(axis="y", length=0, colors=INK)
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.12)
+    if in_percent:
+        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
     axes.grid(axis="x")
     axes.set_axisbelow(True)
     return axes
@@ -60,13 +64,14 @@ def set_sizes(axes: Axes, shares: ArrayLike) -> Axes:
 
     Args:
         axes: to draw on.
-        shares: float[K], of sets of 1, 2, ..., K classes.
+        shares: float[S], of sets of 1, 2, ..., S classes.
 
     Returns:
         The axes.
     """
     heights = np.asarray(shares, np.float64)
     axes.bar(np.arange(1, len(heights) + 1), heights, color=BLUE, width=0.82)
+    axes.set_xlim(0.4, len(heights) + 0.6)
     axes.set_xlabel("classes in the set")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")

@@ -35,6 +35,15 @@ def decimals(value: float, digits: int = 3) -> str:
     return "–" if pd.isna(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
+def signed(difference: float) -> str:
+    """A difference with three decimals and its sign, or a dash where it is missing.
+
+    >>> signed(0.0213), signed(-0.01)
+    ('+0.021', '−0.010')
+    """
+    return "–" if pd.isna(difference) else f"{difference:+.3f}".replace("-", "−")
+
+
 def with_range(shown: str, low: float, high: float, write: Callable[[float], str] = decimals) -> str:
     r"""A figure, and on a second line its interval, if it has one.
 

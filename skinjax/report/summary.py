@@ -10,7 +10,7 @@ from skinjax.report.sections.roc import TargetFacts
 from skinjax.report.study import Study
 
 
-def summary(study: Study, methods: pd.DataFrame, target: TargetFacts | None, readers: str = "") -> str:
+def summary(study: Study, methods: pd.DataFrame, target: TargetFacts | None, readers: str = "") -> list[str]:
     """The result in words: how well the target is told from the rest, and how often the diagnosis is right.
 
     Args:
@@ -18,9 +18,12 @@ def summary(study: Study, methods: pd.DataFrame, target: TargetFacts | None, rea
         methods: of `skinjax.report.tables.compare_methods`, at the finest level.
         target: None without one.
         readers: a clause on the comparison with readers; empty for none.
+
+    Returns:
+        One sentence, or two where there is a target: its own first.
     """
     parts = [] if target is None else [_of_target(study, target, readers)]
-    return " ".join([*parts, _of_classes(study, methods)])
+    return [*parts, _of_classes(study, methods)]
 
 
 def _of_target(study: Study, facts: TargetFacts, readers: str) -> str:

@@ -163,20 +163,20 @@ def calibration_section(study: Study, found: Calibrated | None) -> Section:
 
 def _scores(found: Calibrated) -> Table:
     table = found.table
-
-    two, four = (functools.partial(decimals, digits=digits) for digits in (2, 4))
-    columns = (
-        Column("Probabilities", [_TITLES[stage] for stage in table["stage"]]),
-        Column("Calibration error", ranged(table, "ece")),
-        Column("Slope", ranged(table, "slope", two)),
-        Column("Intercept", ranged(table, "intercept", two)),
-        Column("Brier score", ranged(table, "score")),
-        Column("its reliability", ranged(table, "reliability", four)),
-        Column("its resolution", ranged(table, "resolution")),
-        Column("Brier score, all classes", ranged(table, "brier")),
-        Column("Log loss, all classes", ranged(table, "log_loss")),
-    )
-    return Table("calibration", table, columns)
+    shown = {
+        "Calibration error": ranged(table, "ece"),
+        "Calibration slope": ranged(table, "slope", functools.partial(decimals, digits=2)),
+        "Calibration intercept": ranged(table, "intercept", functools.partial(decimals, digits=2)),
+        "Brier score": ranged(table, "score"),
+        "Brier score: reliability": ranged(table, "reliability", functools.partial(decimals, digits=4)),
+        "Brier score: resolution": ranged(table, "resolution"),
+        "Brier score of all classes": ranged(table, "brier"),
+        "Log loss of all classes": ranged(table, "log_loss"),
+    }
+    columns = [Column("Figure", list(shown))]
+    for place, stage in enumerate(table["stage"]):
+        columns.append(Column(_TITLES[stage], [values[place] for values in shown.values()]))
+    return Table("calibration", table, tuple(columns))
 
 
 def _words(study: Study, found: Calibrated) -> str:
@@ -218,7 +218,7 @@ def decision_section(study: Study, found: Calibrated | None) -> Section | None:
         data = data.assign(**{name: band.estimate, f"{name}_low": band.low, f"{name}_high": band.high})
     data["interventions_avoided"] = interventions_avoided(curve)
     drawing = panel(
-        "decision_curve", (420, 290), (48, 40, 10, 10),
+        "decision_curve", (430, 290), (58, 40, 10, 10),
         lambda axes: figures_calibration.decision(axes, curve),
         f"Net benefit of acting on the probability of {target.title} against the threshold.",
         legend="upper right",

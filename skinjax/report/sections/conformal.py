@@ -38,24 +38,24 @@ def conformal_section(study: Study) -> Section:
         sets = crossfit.conformal(study.probs, study.labels, study.cases, study.parts, wanted, LIMIT, parents)
         rows.append(_row(study, sets))
         if wanted == WANTED[1]:
-            shares = np.bincount(sets.size, minlength=study.probs.shape[1] + 1)[1:] / len(study.labels)
+            shares = np.bincount(sets.size, minlength=2)[1:] / len(study.labels)
     data = pd.DataFrame(rows)
     sizes = pd.DataFrame({"size": np.arange(1, len(shares) + 1), "share": shares})
     drawing = panel(
         "set_sizes", (360, 220), (48, 38, 10, 10),
         lambda axes: figures_groups.set_sizes(axes, shares),
-        f"Share of photos by the size of their set at a coverage of {percent(WANTED[1])}.",
+        f"Share of photos by the size of their set at a coverage of {100 * WANTED[1]:g}%.",
     )  # fmt: skip
     blocks: list[Block] = [
         Figure(
             Picture(
                 "set_sizes",
                 (drawing,),
-                f"Sizes of the sets at a wanted coverage of {percent(WANTED[1])}.",
+                f"Sizes of the sets at a wanted coverage of {100 * WANTED[1]:g}%.",
                 sizes,
             )
         ),
-        _shown(data, parents is not None),
+        _shown(data, level),
         Text(_words(study, data, level), small=True),
     ]
     return Section("conformal", _TITLE, tuple(blocks))
@@ -84,21 +84,23 @@ def _row(study: Study, sets: crossfit.Sets) -> dict[str, float]:
     return row
 
 
-def _shown(data: pd.DataFrame, with_meta: bool) -> Table:
-    columns = [
-        Column("Wanted", [percent(v) for v in data["wanted"]]),
-        Column("Photos covered", ranged(data, "coverage", percent)),
-        Column("Cases covered", [percent(v) for v in data["coverage_of_cases"]]),
-        Column("Mean size", [decimals(v, 2) for v in data["mean_size"]], number=True),
-        Column("Median", [decimals(v, 0) for v in data["median_size"]], number=True),
-        Column("One class", [percent(v) for v in data["single"]], number=True),
-    ]
-    if with_meta:
-        columns += [
-            Column("Backed off", [percent(v) for v in data["backed_off"]], number=True),
-            Column("Coarse class covered", [percent(v) for v in data["meta_coverage"]], number=True),
-            Column("Coarse classes", [decimals(v, 2) for v in data["meta_mean_size"]], number=True),
-        ]
+def _shown(data: pd.DataFrame, level: str | None) -> Table:
+    shown = {
+        "Photos covered": ranged(data, "coverage", percent),
+        "Cases covered": [percent(v) for v in data["coverage_of_cases"]],
+        "Classes in the set, mean": [decimals(v, 2) for v in data["mean_size"]],
+        "Classes in the set, median": [f"{v:g}" for v in data["median_size"]],
+        "Sets of one class": [percent(v) for v in data["single"]],
+    }
+    if level is not None:
+        shown |= {
+            f"Sets of more than {LIMIT}, which back off": [percent(v) for v in data["backed_off"]],
+            f"Photos whose “{level}” class is touched": [percent(v) for v in data["meta_coverage"]],
+            f"“{level}” classes touched, mean": [decimals(v, 2) for v in data["meta_mean_size"]],
+        }
+    columns = [Column("Wanted coverage", list(shown))]
+    for place, wanted in enumerate(data["wanted"]):
+        columns.append(Column(f"{100 * wanted:g}%", [values[place] for values in shown.values()]))
     return Table("conformal", data, tuple(columns))
 
 
@@ -113,7 +115,7 @@ def _words(study: Study, data: pd.DataFrame, level: str | None) -> str:
     if data["unfitted_parts"].any():
         words += (
             "Where there are too few cases for the coverage, the set is that of all classes: "
-            + ", ".join(percent(v) for v in data.loc[data["unfitted_parts"] > 0, "wanted"])
+            + ", ".join(f"{100 * v:g}%" for v in data.loc[data["unfitted_parts"] > 0, "wanted"])
             + "."
         )
     return words.strip()

@@ -17,7 +17,7 @@ from skinjax.evaluate.multiclass import compare_macro_auc, macro_auc_interval
 from skinjax.evaluate.subgroups import holm
 from skinjax.report import figures, figures_groups
 from skinjax.report.blocks import Block, Column, Figure, Heading, Table, Text
-from skinjax.report.formatting import decimals, p_value, percent, points, ranged, with_range
+from skinjax.report.formatting import decimals, p_value, percent, points, ranged, signed, with_range
 from skinjax.report.pictures import Picture, panel
 from skinjax.report.study import Study, study
 
@@ -168,7 +168,11 @@ def _figure(main: Study, table: pd.DataFrame, metrics: Mapping[str, str]) -> Fig
                 (left + 220, height),
                 (left, 28, 14, 26),
                 functools.partial(
-                    figures_groups.forest, names=names, values=values, overall=float(values[0, 0])
+                    figures_groups.forest,
+                    names=names,
+                    values=values,
+                    overall=float(values[0, 0]),
+                    in_percent=metric != "auc",
                 ),
                 f"{title}: {told}.",
                 title,
@@ -199,7 +203,7 @@ def _shown_pairs(pairs: pd.DataFrame, metrics: Mapping[str, str]) -> Table:
             [
                 with_range(write(row["difference"]), row["low"], row["high"], write)
                 for row in rows
-                for write in [decimals if row["metric"] == "auc" else points]
+                for write in [signed if row["metric"] == "auc" else points]
             ],
         ),
         Column("p", [p_value(row["p_value"]) for row in rows]),

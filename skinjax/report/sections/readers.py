@@ -19,6 +19,7 @@ from skinjax.report.pictures import Picture, panel
 from skinjax.report.study import Study, Target
 
 _TITLE = "Readers"
+_FEWEST = 100  # replicates that a covariance is drawn with
 
 
 def check_readers(readers: pd.DataFrame, predictions: pd.DataFrame) -> None:
@@ -79,8 +80,16 @@ def readers_section(study: Study, readers: pd.DataFrame) -> tuple[Section, str]:
         ), ""
     threshold = _threshold(target, study.cases, cases)
     found = compare_with_readers(
-        truth, scores, answers, cases, threshold, study.confidence, len(answers) > 1, study.replicates, study.seed
-    )  # fmt: skip
+        truth,
+        scores,
+        answers,
+        cases,
+        threshold,
+        study.confidence,
+        random_readers=len(answers) > 1,
+        replicates=max(study.replicates, _FEWEST),
+        seed=study.seed,
+    )
     sensitivity, specificity = reader_points(truth, answers)
     table = pd.DataFrame(
         {"reader": calls.index.astype(str), "sensitivity": sensitivity, "specificity": specificity}
@@ -93,9 +102,10 @@ def readers_section(study: Study, readers: pd.DataFrame) -> tuple[Section, str]:
     ]
     difference = found.sensitivity
     clause = (
-        f"at the readers’ own specificities it is {points(difference.estimate)} points as sensitive as "
-        f"{found.num_readers} reader{'s' * (found.num_readers > 1)} on {len(photos):,} photos "
-        f"({points(difference.low)} to {points(difference.high)})"
+        f"at the readers’ own specificities its sensitivity is {abs(100 * difference.estimate):.1f} points "
+        f"{'above' if difference.estimate >= 0 else 'below'} that of {found.num_readers} "
+        f"reader{'s' * (found.num_readers > 1)}, on {len(photos):,} photos ({points(difference.low)} to "
+        f"{points(difference.high)})"
     )
     if np.isnan(difference.low):
         clause = ""

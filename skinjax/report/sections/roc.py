@@ -135,7 +135,7 @@ def roc_section(study: Study, facts: TargetFacts | None, areas: dict[str, MacroA
         legend="lower right",
     )  # fmt: skip
     caption = (
-        f"{target.title} against the rest. Area under the curve {area} (DeLong's {study.level} interval, "
+        f"{target.title} against the rest. Area under the curve {area} (DeLong’s {study.level} interval, "
         f"clustered by case, in log odds). The band holds the sensitivity at each specificity over resampled "
         f"cases, point by point."
     )
@@ -194,7 +194,7 @@ def _of_classes(study: Study, area: MacroAucInterval) -> Section:
             "roc", "ROC curves", "All photos are of one class, so there is nothing to tell apart."
         )
     curves = [roc_curve(answers.labels == k, probs[:, k]) for k in present]
-    points = max(20, min(figures_roc.MOST_POINTS, _POINTS_OF_ALL // len(present)))
+    points = _points(len(present))
     means: list[NDArray] = []
     drawing = panel(
         "roc", _SIZE, _MARGINS,
@@ -242,7 +242,7 @@ def precision_recall_section(study: Study) -> Section:
     if study.target is not None and not study.target.labels.any():
         return unanswered("precision_recall", title, study.target.why_not())
     curves = {name: precision_recall_curve(*event) for name, event in events.items()}
-    points = max(20, min(figures_roc.MOST_POINTS, _POINTS_OF_ALL // len(curves)))
+    points = _points(len(curves))
     table = _average_precision(study, events)
     prevalence = float(study.target.labels.mean()) if study.target is not None else None
     drawing = panel(
@@ -304,3 +304,8 @@ def _curve_data(curves: dict[str, PrecisionRecallCurve], points: int) -> pd.Data
             pd.DataFrame({"class": name, "recall": curve.recall[kept], "precision": curve.precision[kept]})
         )
     return pd.concat(parts, ignore_index=True)
+
+
+def _points(curves: int) -> int:
+    """Points that each of several curves is drawn with."""
+    return max(20, min(figures_roc.MOST_POINTS, 2 * (_POINTS_OF_ALL // curves // 2)))

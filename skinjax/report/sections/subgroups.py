@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,7 +14,17 @@ from skinjax.evaluate.roc import weighted_auc
 from skinjax.evaluate.subgroups import MIN_CASES, Subgroups, age_bands, compare
 from skinjax.report import figures, figures_groups
 from skinjax.report.blocks import Block, Column, Figure, Section, Table, Text, unanswered
-from skinjax.report.formatting import cell, decimals, listed, p_value, percent, points, ranged, with_range
+from skinjax.report.formatting import (
+    cell,
+    decimals,
+    listed,
+    p_value,
+    percent,
+    points,
+    ranged,
+    signed,
+    with_range,
+)
 from skinjax.report.pictures import Picture, panel
 from skinjax.report.study import Study
 
@@ -121,7 +132,8 @@ def subgroups_section(study: Study, columns: Sequence[str]) -> tuple[Section, pd
 def _table(found: dict[str, dict[str, Subgroups]]) -> pd.DataFrame:
     rows = []
     for column, part in found["accuracy"].items():
-        for place, group in enumerate(part.groups):
+        ordered = sorted(enumerate(part.groups), key=lambda item: _rank(item[1].name))
+        for place, group in ordered:
             row = {
                 "column": column,
                 "group": group.name,
@@ -138,6 +150,15 @@ def _table(found: dict[str, dict[str, Subgroups]]) -> pd.DataFrame:
                 }
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _rank(name: str) -> tuple[float, str]:
+    """Orders groups: bands and numbers by their size, then texts."""
+    words = name.split()
+    try:
+        return (-1.0 if words[0] == "under" else float(words[0])), name
+    except (ValueError, IndexError):
+        return np.inf, name
 
 
 def _gaps(found: dict[str, dict[str, Subgroups]]) -> pd.DataFrame:
@@ -171,12 +192,14 @@ def _figure(study: Study, table: pd.DataFrame, overall: dict[str, float]) -> Fig
             continue
         values = table[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy(np.float64)
 
-        def draw(axes: figures_groups.Axes, metric: str = metric, values: NDArray = values) -> None:
-            figures_groups.forest(axes, names, values, table["small"], overall[metric])
-            axes.xaxis.set_major_formatter(
-                lambda v, _: f"{100 * v:.3g}%" if metric == "accuracy" else f"{v:.3g}"
-            )
-
+        draw = functools.partial(
+            figures_groups.forest,
+            names=names,
+            values=values,
+            small=table["small"],
+            overall=overall[metric],
+            in_percent=metric == "accuracy",
+        )
         label = f"{title} of {len(names)} groups as a forest plot."
         panels.append(
             panel(f"subgroups_{metric}", (left + 230, height), (left, 28, 14, 26), draw, label, title)
@@ -201,7 +224,7 @@ def _shown(table: pd.DataFrame) -> Table:
 
 def _shown_gaps(gaps: pd.DataFrame) -> Table:
     rows = gaps.to_dict("records")
-    write: dict[str, Callable[[float], str]] = {"accuracy": points, "auc": decimals}
+    write: dict[str, Callable[[float], str]] = {"accuracy": points, "auc": signed}
     pairs = [
         f"{row['best']} over {row['worst']}" if isinstance(row["best"], str) else "too few groups"
         for row in rows
