@@ -15,6 +15,9 @@ from experiments.stored_run import audit_table, training_table
 from skinjax.data.predictions import read_predictions, write_predictions
 from skinjax.report.page import write_report
 
+GROUPS = ("skin_tone", "sex", "age", "body_site", "source")
+"""Columns of the manifest whose groups the report looks at, where a photo has them."""
+
 
 def pool(workdir: Path, folds: int, data: Photos) -> pd.DataFrame | None:
     """Pools the folds' predictions into `predictions/out_of_fold.parquet`; None while a fold is missing.
@@ -58,5 +61,7 @@ def report(
         audit=audit_table(workdir),
         training=training_table(curves),
         seed=flags.FLAGS.seed,
+        name=str(config["experiment"]),
+        subgroups=[name for name in GROUPS if name in predictions and predictions[name].notna().any()],
     )
     print(f"report: {path}")
