@@ -489,28 +489,36 @@ def ones_and_zeros(frame):
     )
 
 
+def every_row(values):
+    """Makes all photos be answered alike."""
+    return lambda frame: frame.assign(**{n: values.get(n, 0.0) for n in frame if n.startswith("p_")})
+
+
+ODD = {
+    "plain": lambda frame: frame,
+    "one case": lambda frame: frame.assign(case_id="the one"),
+    "one class": lambda frame: frame[frame["label"] == frame["label"].iloc[0]],
+    "no target": lambda frame: frame[frame["label"] != frame["label"].iloc[0]],
+    "one photo": lambda frame: frame.iloc[:1],
+    "five photos": lambda frame: frame.iloc[:5],
+    "zeros and ones": ones_and_zeros,
+    "always a": every_row({"p_a": 1.0}),
+    "always script": every_row({"p_<script>": 1.0}),
+    "uniform": every_row(dict.fromkeys(("p_a", "p_<script>", "p_银屑病", "p_$x_1$ {{ 7 }}"), 0.25)),
+    "folds of one photo": lambda frame: frame.assign(fold=np.arange(len(frame))),
+    "no groups": lambda frame: frame.assign(sex=None),
+    "many groups": lambda frame: frame.assign(sex=np.arange(len(frame)) / 7),
+}
+SLOW = ("always script", "five photos", "folds of one photo", "many groups", "no groups", "no target")
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        lambda frame: frame,
-        lambda frame: frame.assign(case_id="the one"),
-        lambda frame: frame[frame["label"] == frame["label"].iloc[0]],
-        lambda frame: frame[frame["label"] != frame["label"].iloc[0]],
-        lambda frame: frame.iloc[:1],
-        lambda frame: frame.iloc[:5],
-        ones_and_zeros,
-        lambda frame: frame.assign(**{n: 1.0 * (n == "p_a") for n in frame if n.startswith("p_")}),
-        lambda frame: frame.assign(**{n: 1.0 * (n == "p_<script>") for n in frame if n.startswith("p_")}),
-        lambda frame: frame.assign(**{n: 1 / 4 for n in frame if n.startswith("p_")}),
-        lambda frame: frame.assign(fold=np.arange(len(frame))),
-        lambda frame: frame.assign(sex=None),
-        lambda frame: frame.assign(sex=np.arange(len(frame)) / 7),
+        pytest.param(change, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
+        for name, change in ODD.items()
     ],
-    ids=[
-        "plain", "one case", "one class", "no target", "one photo", "five photos", "zeros and ones", "always a",
-        "always script", "uniform", "folds of one photo", "no groups", "many groups",
-    ],
-)  # fmt: skip
+)
 def test_odd_samples_are_reported_and_not_refused(tmp_path, change):
     pairs = [("上", "<script>"), ("上", "a"), ("下", "银屑病"), ("下", "$x_1$ {{ 7 }}")]
     taxonomy = Taxonomy.from_pairs(pairs, name="odd")
