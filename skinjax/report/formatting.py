@@ -48,7 +48,7 @@ def with_range(shown: str, low: float, high: float, write: Callable[[float], str
     r"""A figure, and on a second line its interval, if it has one.
 
     >>> with_range("0.91", 0.88, 0.94)
-    '0.91\\n0.880 to 0.940'
+    '0.91\n0.880 to 0.940'
     """
     if pd.isna(low) or pd.isna(high):
         return shown
@@ -59,7 +59,7 @@ def ranged(table: pd.DataFrame, name: str, write: Callable[[float], str] = decim
     r"""A column of figures, each with its interval from the columns `<name>_low` and `<name>_high`.
 
     >>> ranged(pd.DataFrame({"auc": [0.9], "auc_low": [0.8], "auc_high": [0.95]}), "auc")
-    ['0.900\\n0.800 to 0.950']
+    ['0.900\n0.800 to 0.950']
     """
     rows = table[[name, f"{name}_low", f"{name}_high"]].to_numpy(np.float64)
     return [with_range(write(value), low, high, write) for value, low, high in rows]
