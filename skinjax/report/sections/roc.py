@@ -243,7 +243,7 @@ def precision_recall_section(study: Study) -> Section:
         return unanswered("precision_recall", title, study.target.why_not())
     curves = {name: precision_recall_curve(*event) for name, event in events.items()}
     points = _points(len(curves))
-    table = _average_precision(study, events)
+    table = _average_precision(study, events, curves)
     prevalence = float(study.target.labels.mean()) if study.target is not None else None
     drawing = panel(
         "precision_recall", _SIZE, _MARGINS,
@@ -273,12 +273,15 @@ def precision_recall_section(study: Study) -> Section:
     return Section("precision_recall", title, (figure, block))
 
 
-def _average_precision(study: Study, events: dict[str, tuple[NDArray, NDArray]]) -> pd.DataFrame:
+def _average_precision(
+    study: Study, events: dict[str, tuple[NDArray, NDArray]], curves: dict[str, PrecisionRecallCurve]
+) -> pd.DataFrame:
     rows = []
     draws = study.replicates * len(study.labels) * len(events)
     with_interval = len(study.labels) <= MOST_AVERAGED and draws <= 4e8
     for name, event in events.items():
-        row = {"class": name, "average_precision": float(weighted_average_precision(*event))}
+        area = float(np.diff(curves[name].recall, prepend=0) @ curves[name].precision)
+        row = {"class": name, "average_precision": area}
         low, high = np.nan, np.nan
         if with_interval:
             found = bootstrap.by_case(
