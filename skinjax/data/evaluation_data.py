@@ -36,7 +36,12 @@ MOST_GROUPS = 40
 
 
 class EvaluationDataError(TableError):
-    """Everything that is wrong with files and names; `.problems` has one sentence a fault."""
+    """Everything that is wrong with files and names; `.problems` has one sentence a fault, with its file."""
+
+    def __init__(self, problems: Sequence[str]):
+        super().__init__("the files of the evaluation", problems)
+        if len(self.problems) == 1:
+            self.args = (self.problems[0],)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -125,7 +130,7 @@ def read_evaluation_data(
         problems += [f"{next(iter(paths.values()))}: {problem}" for problem in wrong]
     problems += _differences(frames)
     if problems:
-        raise EvaluationDataError("the files", list(dict.fromkeys(problems)))
+        raise EvaluationDataError(list(dict.fromkeys(problems)))
     assert tree is not None
     if "age" in chosen:
         frames[next(iter(paths))] = _with_numeric_age(frames[next(iter(paths))])
