@@ -115,9 +115,8 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
     if not ones or not zeros:
         return float("nan")
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    midranks = (
-        np.cumsum(counts) - (counts - 1) / 2
-    )  # not scipy.stats.rankdata, whose import takes half a second
+    # Not scipy.stats.rankdata, whose import takes half a second.
+    midranks = np.cumsum(counts) - (counts - 1) / 2
     return float((midranks[place][positive].sum() - ones * (ones + 1) / 2) / (ones * zeros))
 
 
