@@ -48,6 +48,8 @@ def report(
     if not processes.is_first():
         return
     curves = pd.read_csv(workdir / "metrics.csv")
+    if "age" in predictions:  # text in files, where the report would take each age for a group
+        predictions = predictions.assign(age=pd.to_numeric(predictions["age"], errors="coerce"))
     path = write_report(
         workdir / "report",
         title=title,
@@ -62,6 +64,6 @@ def report(
         training=training_table(curves),
         seed=flags.FLAGS.seed,
         name=str(config["experiment"]),
-        subgroups=[name for name in GROUPS if name in predictions and predictions[name].notna().any()],
+        subgroups=[name for name in GROUPS if name in predictions and predictions[name].nunique() > 1],
     )
     print(f"report: {path}")
