@@ -101,12 +101,18 @@ def readers_section(study: Study, readers: pd.DataFrame) -> tuple[Section, str]:
         Text(_words(study, found, threshold, left_out, len(photos)), small=True),
     ]
     difference = found.sensitivity
-    clause = (
-        f"at the readers’ own specificities its sensitivity is {abs(100 * difference.estimate):.1f} points "
-        f"{'above' if difference.estimate >= 0 else 'below'} that of {found.num_readers} "
-        f"reader{'s' * (found.num_readers > 1)}, on {len(photos):,} photos ({points(difference.low)} to "
-        f"{points(difference.high)})"
-    )
+    people = f"{found.num_readers} reader{'s' * (found.num_readers > 1)}, on {len(photos):,} photos"
+    limits = f"{points(difference.low)} to {points(difference.high)}"
+    if difference.low > 0 or difference.high < 0:
+        clause = (
+            f"at the readers’ own specificities its sensitivity is {abs(100 * difference.estimate):.1f} points "
+            f"{'above' if difference.estimate > 0 else 'below'} that of {people} ({limits})"
+        )
+    else:
+        clause = (
+            "at the readers’ own specificities its sensitivity cannot be told from that of "
+            f"{people} ({points(difference.estimate)} points, {limits})"
+        )
     if np.isnan(difference.low):
         clause = ""
     return Section("readers", _TITLE, tuple(blocks)), clause
