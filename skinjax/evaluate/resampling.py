@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from skinjax.evaluate.metrics import WeightedMetric, photo_table
+from skinjax.evaluate.samples import case_codes, check_confidence
 
 Metric = Callable[..., float]
 """Any function of arrays that share their first axis of N photos, giving one number (NaN where undefined)."""
@@ -52,27 +53,7 @@ def check_photos(
     for (name, _), value in zip(arrays, values, strict=True):
         if value.ndim == 0 or len(value) != len(names):
             raise ValueError(f"{name} must have one row a photo, {len(names)}, got shape {value.shape}")
-    missing = np.flatnonzero(is_missing(names))
-    if missing.size:
-        told = ", ".join(map(str, missing[:10]))
-        raise ValueError(f"cases must name every photo's case, got {missing.size} missing, at photo {told}")
-    try:
-        codes = np.unique(names, return_inverse=True)[1]
-    except TypeError as error:
-        raise ValueError("cases must be all integers or all strings, got a mixture") from error
-    return values, codes.astype(np.int64)
-
-
-def is_missing(names: NDArray) -> NDArray[np.bool_]:
-    """Where an array of names or numbers holds None or NaN, bool[N].
-
-    Example:
-        >>> is_missing(np.array(["a", None, float("nan")], dtype=object)).tolist()
-        [False, True, True]
-    """
-    if names.dtype.kind in "iubUS":
-        return np.zeros(names.shape, bool)
-    return np.array([name is None or name != name for name in names.tolist()], bool)
+    return values, case_codes(names, len(names))
 
 
 def check_replicates(replicates: int, confidence: float) -> None:
@@ -84,8 +65,7 @@ def check_replicates(replicates: int, confidence: float) -> None:
     Example:
         >>> check_replicates(39, 0.95)
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+    check_confidence(confidence)
     needed = int(np.ceil(2 / (1 - confidence) - 1e-9)) - 1
     if replicates < needed:
         raise ValueError(

@@ -89,7 +89,7 @@ def case_codes(cases: ArrayLike | None, num_photos: int) -> NDArray[np.int64]:
     names = np.asarray(cases)
     if names.shape != (num_photos,):
         raise ValueError(f"cases must name the case of each of {num_photos} photos, got shape {names.shape}")
-    missing = np.flatnonzero([name is None or name != name for name in names.tolist()])
+    missing = np.flatnonzero(is_missing(names))
     if missing.size:
         told = ", ".join(map(str, missing[:10]))
         raise ValueError(f"cases must name every photo's case, got {missing.size} missing, at photo {told}")
@@ -97,6 +97,18 @@ def case_codes(cases: ArrayLike | None, num_photos: int) -> NDArray[np.int64]:
         return np.unique(names, return_inverse=True)[1].astype(np.int64)
     except TypeError as error:
         raise ValueError("cases must be all integers or all strings, got a mixture") from error
+
+
+def is_missing(names: NDArray) -> NDArray[np.bool_]:
+    """Where an array of names or numbers holds None or NaN, bool[N].
+
+    Example:
+        >>> is_missing(np.array(["a", None, float("nan")], dtype=object)).tolist()
+        [False, True, True]
+    """
+    if names.dtype.kind in "iubUS":
+        return np.zeros(names.shape, bool)
+    return np.array([name is None or name != name for name in names.tolist()], bool)
 
 
 def case_weights(codes: NDArray[np.int64], replicates: int, seed: int) -> Iterator[NDArray[np.float64]]:

@@ -28,7 +28,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skinjax.evaluate.bootstrap import Interval, by_case
-from skinjax.evaluate.resampling import Call, Metric, check_photos, check_replicates, is_missing, over_draws
+from skinjax.evaluate.resampling import Call, Metric, check_photos, check_replicates, over_draws
+from skinjax.evaluate.samples import is_missing
 
 MIN_CASES = 20
 """Cases under which a group is marked as small, where the caller says nothing else."""
