@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from skinjax.evaluate import resampling
+from skinjax.evaluate import resampling, samples
 from skinjax.evaluate.bootstrap import (
     WeightedMetric,
     accuracy,
@@ -74,7 +74,7 @@ def test_replicates_are_whole_cases_and_do_not_depend_on_the_chunks(monkeypatch)
     assert weights.shape == (99, 6)
     np.testing.assert_array_equal(weights[:, cases == 0], weights[:, :1].repeat(3, axis=1))
     np.testing.assert_array_equal(weights[:, [0, 3, 5]].sum(axis=1), 3)
-    monkeypatch.setattr(resampling, "_CHUNK_VALUES", 60)
+    monkeypatch.setattr(samples, "_BLOCK_VALUES", 60)
     assert by_case(spy, (np.arange(6.0),), cases, replicates=99) == whole
 
 

@@ -6,14 +6,14 @@ same draws of cases, so that differences between calls are paired by case.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from skinjax.evaluate.metrics import WeightedMetric, photo_table
-from skinjax.evaluate.samples import case_codes, check_confidence
+from skinjax.evaluate.samples import blocks, case_codes, case_draws, check_confidence
 
 Metric = Callable[..., float]
 """Any function of arrays that share their first axis of N photos, giving one number (NaN where undefined)."""
@@ -21,7 +21,6 @@ Metric = Callable[..., float]
 Call = tuple[Metric, Sequence[NDArray], NDArray[np.int64] | None]
 """A metric, its arrays of N photos each, and the indices of the photos that it looks at, None for all."""
 
-_CHUNK_VALUES = 4_000_000  # weights held at once: 32 MB however many photos and replicates there are
 _BLOCKS = 1000  # that the jackknife leaves out at most
 
 
@@ -94,14 +93,9 @@ def over_draws(
         return [np.empty(0) for _ in calls], 0
     evaluators = [_evaluator(call, codes) for call in calls]
     present = _presence(calls[0][1][0], codes)
-    generator = np.random.default_rng(seed)
     values: list[list[NDArray[np.float64]]] = [[] for _ in calls]
     missing = 0
-    for size in _chunks(replicates, len(codes)):
-        draws = generator.integers(num_cases, size=(size, num_cases))
-        cells = draws + num_cases * np.arange(size)[:, None]
-        counts = np.bincount(cells.ravel(), minlength=size * num_cases)
-        times = counts.reshape(size, num_cases).astype(np.float64)
+    for times in case_draws(codes, replicates, seed):
         missing += int((_totals(present, times) == 0).any(axis=1).sum())
         for kept, evaluate in zip(values, evaluators, strict=True):
             kept.append(evaluate(times))
@@ -124,17 +118,11 @@ def leaving_out(call: Call, codes: NDArray[np.int64], seed: int) -> NDArray[np.f
     block = np.random.default_rng(seed).permutation(num_cases) % num_blocks
     evaluate = _evaluator(call, codes)
     values, first = [], 0
-    for size in _chunks(num_blocks, len(codes)):
+    for size in blocks(num_blocks, len(codes)):
         out = np.arange(first, first + size)[:, None]
         values.append(evaluate((block != out).astype(np.float64)))
         first += size
     return np.concatenate(values)
-
-
-def _chunks(rows: int, num_photos: int) -> Iterator[int]:
-    size = max(1, _CHUNK_VALUES // num_photos)
-    for start in range(0, rows, size):
-        yield min(size, rows - start)
 
 
 def _evaluator(call: Call, codes: NDArray[np.int64]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_CHUNK_VALUES = 4_000_000  # weights held at once: 32 MB however many photos and replicates there are
+_BLOCK_VALUES = 4_000_000  # weights held at once: 32 MB however many photos and replicates there are
 
 
 def binary_labels(labels: ArrayLike) -> NDArray[np.bool_]:
@@ -111,8 +111,44 @@ def is_missing(names: NDArray) -> NDArray[np.bool_]:
     return np.array([name is None or name != name for name in names.tolist()], bool)
 
 
-def case_weights(codes: NDArray[np.int64], replicates: int, seed: int) -> Iterator[NDArray[np.float64]]:
+def blocks(rows: int, num_photos: int) -> Iterator[int]:
+    """Parts rows of one value a photo into blocks of at most 32 MB; yields their sizes.
+
+    Example:
+        >>> list(blocks(5, num_photos=2_000_000))
+        [2, 2, 1]
+    """
+    size = max(1, _BLOCK_VALUES // num_photos)
+    for start in range(0, rows, size):
+        yield min(size, rows - start)
+
+
+def case_draws(codes: NDArray[np.int64], replicates: int, seed: int) -> Iterator[NDArray[np.float64]]:
     """Draws as many cases as there are, with replacement, over and over (the cluster bootstrap).
+
+    Args:
+        codes: int64[N], the case of each photo, from `case_codes`.
+        replicates: R.
+        seed: of the draws.
+
+    Yields:
+        Blocks float64[r, cases] of R rows altogether: how often each case stands in each replicate.
+
+    Example:
+        >>> next(case_draws(np.array([0, 0, 1]), replicates=2, seed=0)).sum(axis=1).tolist()
+        [2.0, 2.0]
+    """
+    num_cases = int(codes.max()) + 1
+    generator = np.random.default_rng(seed)
+    for size in blocks(replicates, len(codes)):
+        draws = generator.integers(num_cases, size=(size, num_cases))
+        cells = draws + num_cases * np.arange(size)[:, None]
+        counts = np.bincount(cells.ravel(), minlength=size * num_cases)
+        yield counts.reshape(size, num_cases).astype(np.float64)
+
+
+def case_weights(codes: NDArray[np.int64], replicates: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """`case_draws` by photo.
 
     Args:
         codes: int64[N], the case of each photo, from `case_codes`.
@@ -127,15 +163,8 @@ def case_weights(codes: NDArray[np.int64], replicates: int, seed: int) -> Iterat
         >>> weights.shape, bool((weights[:, 0] == weights[:, 1]).all())
         ((2, 3), True)
     """
-    num_cases = int(codes.max()) + 1
-    generator = np.random.default_rng(seed)
-    block = max(1, _CHUNK_VALUES // len(codes))
-    for start in range(0, replicates, block):
-        size = min(block, replicates - start)
-        draws = generator.integers(num_cases, size=(size, num_cases))
-        cells = draws + num_cases * np.arange(size)[:, None]
-        times = np.bincount(cells.ravel(), minlength=size * num_cases).reshape(size, num_cases)
-        yield np.take(times.astype(np.float64), codes, axis=1)
+    for times in case_draws(codes, replicates, seed):
+        yield np.take(times, codes, axis=1)
 
 
 def check_confidence(confidence: float) -> None:
