@@ -38,7 +38,7 @@ flags.DEFINE_list("target", [], "Class, or classes of one level, that count as p
 flags.DEFINE_string(
     "degrees", "", "CSV (class, degree) or JSON: degrees of malignancy, 0 the most benign.", **OWN
 )
-flags.DEFINE_string("readers", "", "CSV (reader, image, call): what readers called, 1 for --target.", **OWN)
+shared.define_readers_flag()
 flags.DEFINE_list(
     "subgroups", None, "Columns. Default: those there are of skin_tone, sex, age, body_site, source.", **OWN
 )

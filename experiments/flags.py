@@ -17,7 +17,7 @@ RUN = "running"
 GROUPS = (SCRIPT, PHOTOS, NETWORK, METHODS, RECIPE, PARALLEL, RUN)  # the headings of --help
 PATHS = (
     "manifest", "source", "taxonomy", "workdir", "prepared", "pretrained", "compilation_cache",
-    "degrees", "readers", "out",
+    "degrees", "readers", "out", "foreign", "other_manifest", "other_source", "other_taxonomy", "shared_taxonomy",
 )  # fmt: skip
 
 
@@ -75,6 +75,16 @@ def define_data_flags() -> None:
     )
     flags.DEFINE_integer(
         "threads", 2, "Threads for reading and decoding photos.", lower_bound=1, module_name=PHOTOS
+    )
+
+
+def define_readers_flag() -> None:
+    """What people said of the photos."""
+    flags.DEFINE_string(
+        "readers",
+        "",
+        "CSV (reader, image, call): what readers called, 1 for --target.",
+        module_name=SCRIPT,
     )
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import pandas as pd
 from absl import flags
 
 from experiments import processes, training_flags
 from experiments.inputs import Photos
-from skinjax.data import split
+from skinjax.data import predictions, split
 from skinjax.data.loader import Subset, steps_per_epoch
 from skinjax.models import registry
 from skinjax.models.pretrained import load_pretrained
@@ -26,9 +27,9 @@ from skinjax.train.network import Network
 from skinjax.train.progress import Progress
 
 
-def image_size() -> int:
-    """Returns the side of the photos in pixels, from the flags or the backbone."""
-    return flags.FLAGS.image_size or registry.spec(flags.FLAGS.backbone).image_size
+def image_size(backbone: str = "") -> int:
+    """Returns the side of the photos in pixels, from the flags or the backbone; --backbone's where none is named."""
+    return flags.FLAGS.image_size or registry.spec(backbone or flags.FLAGS.backbone).image_size
 
 
 def seed_of(stage: str, fold: int) -> int:
@@ -44,7 +45,7 @@ def check_flags() -> None:
       ValueError: an unknown backbone, a rate out of range, weights that do not fit, a fold that there is not.
     """
     values = flags.FLAGS
-    if values.fold >= values.folds:
+    if "fold" in values and values.fold >= values.folds:
         raise ValueError(f"--fold={values.fold} is not below --folds={values.folds}")
     if values.final_learning_rate <= 0 and "exponential" in values.learning_rate_decay:
         raise ValueError(
@@ -66,16 +67,16 @@ def check_flags() -> None:
         start_variables(described)
 
 
-def network(stage: str, fold: int, level: str, classes: tuple[str, ...]) -> Network:
-    """Returns the description of a network, from the flags."""
+def network(stage: str, fold: int, level: str, classes: tuple[str, ...], backbone: str = "") -> Network:
+    """Returns the description of a network, from the flags; of --backbone where none is named."""
     values = flags.FLAGS
     return Network(
         stage=stage,
         fold=fold,
-        backbone=values.backbone,
+        backbone=backbone or values.backbone,
         level=level,
         classes=classes,
-        image_size=image_size(),
+        image_size=image_size(backbone),
         precision=values.precision,
         bn_momentum=values.batch_norm_momentum,
         drop_path_rate=values.drop_path_rate,
@@ -141,8 +142,12 @@ def train_network(
     log: MetricsLog,
     title: str,
     epochs: int,
+    *,
+    validation: np.ndarray | None = None,
 ) -> Fitted:
     """Trains a network, showing and recording its progress.
+
+    A network whose training is finished is read, and predicts anew.
 
     Args:
       described: the network.
@@ -155,12 +160,15 @@ def train_network(
       log: of the run.
       title: for the progress line.
       epochs: passes over the training photos.
+      validation: bool[N], photos that neither are trained on nor held out, by which --choose_by chooses the epoch;
+        None sets --validation_fraction of the training cases apart.
 
     Returns:
       The trained network, with logits of the held-out photos.
     """
     seed = seed_of(described.stage, described.fold)
-    train, validation = _set_apart(train, data, seed)
+    if validation is None:
+        train, validation = _set_apart(train, data, seed)
     train_photos, held_out_photos, validation_photos = (
         Subset(data.prepared.source, np.flatnonzero(chosen), labels[chosen]) if chosen.any() else None
         for chosen in (train, held_out, validation)
@@ -200,11 +208,48 @@ def train_network(
         except TrainingError as error:
             names = ", ".join(data.frame["image"].iloc[error.photos])
             raise ValueError(f"{title}: {error}; its photos: {names}") from error
-    transforms = {"none": (), "flips": FLIPS, "dihedral": DIHEDRAL}[flags.FLAGS.test_time_augmentation]
-    if not transforms:
+    if flags.FLAGS.test_time_augmentation == "none":
         return fitted
-    return dataclasses.replace(
-        fitted, logits=_mean_logits(described, fitted, held_out_photos, settings, transforms)
+    return dataclasses.replace(fitted, logits=predict(described, fitted, held_out_photos))
+
+
+def predict(described: Network, fitted: Fitted, photos: Subset) -> np.ndarray:
+    """Returns what a network says of photos, with --test_time_augmentation: logits float32[n, K]."""
+    settings = training_flags.settings(0, 1, flags.FLAGS.batch_size)
+    transforms = {"none": (), "flips": FLIPS, "dihedral": DIHEDRAL}[flags.FLAGS.test_time_augmentation]
+    if transforms:
+        return _mean_logits(described, fitted, photos, settings, transforms)
+    return predict_logits(
+        described.model(), described.spec, fitted.variables, photos, settings.batch_size, settings.threads
+    )
+
+
+def predictions_of(
+    data: Photos,
+    chosen: np.ndarray,
+    logits: np.ndarray,
+    fold: int = 0,
+    coarser: Mapping[str, np.ndarray] | None = None,
+) -> pd.DataFrame:
+    """Returns the predictions file's rows of photos.
+
+    Args:
+      data: all photos.
+      chosen: bool[N], those that were predicted.
+      logits: float32[n, K] of the taxonomy's finest level, one row a chosen photo.
+      fold: whose test part they are.
+      coarser: likewise of coarser levels' own networks, by level.
+    """
+    frame = data.frame[chosen]
+    return predictions.from_arrays(
+        frame["image"],
+        frame["case_id"],
+        frame["label"],
+        fold,
+        jax.nn.softmax(logits),
+        data.taxonomy,
+        coarser={level: jax.nn.softmax(values) for level, values in (coarser or {}).items()},
+        extra=frame,
     )
 
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import jax
 import numpy as np
 import pandas as pd
 from absl import flags
@@ -37,6 +36,7 @@ FLAGS = flags.FLAGS
 
 shared.define_data_flags()
 training_flags.define_training_flags()
+training_flags.define_fold_flags()
 training_flags.define_method_flags()
 training_flags.define_recipe_flags()
 training_flags.define_parallel_flags()
@@ -68,16 +68,7 @@ def run_fold(
     coarse = folds.train_network(
         meta, variables, data, meta_labels, ~held_out, held_out, folder, log, f"{title}, meta", epochs
     )
-    return predictions.from_arrays(
-        data.frame.loc[held_out, "image"],
-        data.frame.loc[held_out, "case_id"],
-        data.frame.loc[held_out, "label"],
-        fold,
-        jax.nn.softmax(fine.logits),
-        taxonomy,
-        coarser={meta_level: jax.nn.softmax(coarse.logits)},
-        extra=data.frame[held_out],
-    )
+    return folds.predictions_of(data, held_out, fine.logits, fold, {meta_level: coarse.logits})
 
 
 def coarse_level(taxonomy: Taxonomy) -> str:

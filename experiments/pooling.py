@@ -43,8 +43,12 @@ def report(
     data: Photos,
     config: dict[str, Any],
     notes: Sequence[str],
+    **more: Any,
 ) -> None:
-    """Writes `report/index.html` and prints where it is; of several processes the first does."""
+    """Writes `report/index.html` and prints where it is; of several processes the first does.
+
+    `more` goes to `skinjax.report.page.write_report` as it is, such as its `target`, `others` and `extra`.
+    """
     if not processes.is_first():
         return
     curves = pd.read_csv(workdir / "metrics.csv")
@@ -63,7 +67,7 @@ def report(
         audit=audit_table(workdir),
         training=training_table(curves),
         seed=flags.FLAGS.seed,
-        name=str(config["experiment"]),
         subgroups=[name for name in GROUPS if name in predictions and predictions[name].nunique() > 1],
+        **{"name": str(config["experiment"])} | more,
     )
     print(f"report: {path}")

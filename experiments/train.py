@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import sys
 
-import jax
 import numpy as np
 from absl import flags
 
@@ -28,6 +27,7 @@ FLAGS = flags.FLAGS
 
 shared.define_data_flags()
 training_flags.define_training_flags()
+training_flags.define_fold_flags()
 training_flags.define_method_flags()
 training_flags.define_recipe_flags()
 training_flags.define_parallel_flags()
@@ -69,15 +69,7 @@ def main() -> None:
         fitted = folds.train_network(
             network, variables, data, data.labels, train, test, folder, log, network.backbone, FLAGS.epochs
         )
-    frame = predictions.from_arrays(
-        data.frame.loc[test, "image"],
-        data.frame.loc[test, "case_id"],
-        data.frame.loc[test, "label"],
-        fold,
-        jax.nn.softmax(fitted.logits),
-        data.taxonomy,
-        extra=data.frame[test],
-    )
+    frame = folds.predictions_of(data, test, fitted.logits, fold)
     if processes.is_first():
         predictions.write_predictions(frame, folder / "predictions" / "held_out.parquet", data.taxonomy)
     used = train | test

@@ -46,14 +46,6 @@ def define_training_flags() -> None:
     flags.DEFINE_integer(
         "epochs", Settings.epochs, "Passes over the training photos.", lower_bound=1, module_name=NETWORK
     )
-    flags.DEFINE_integer("folds", 5, "Case-grouped folds.", lower_bound=2, module_name=NETWORK)
-    flags.DEFINE_integer(
-        "fold",
-        -1,
-        "The fold to train; -1: all folds, or the first where one is trained.",
-        lower_bound=-1,
-        module_name=NETWORK,
-    )
     flags.DEFINE_enum(
         "class_balance",
         "none",
@@ -99,6 +91,18 @@ def define_training_flags() -> None:
     )
     flags.DEFINE_float(
         "checkpoint_seconds", 60, "Shortest time between checkpoints.", lower_bound=0, module_name=NETWORK
+    )
+
+
+def define_fold_flags() -> None:
+    """Cross-validation, for experiments that hold out one fold of whole cases after another."""
+    flags.DEFINE_integer("folds", 5, "Case-grouped folds.", lower_bound=2, module_name=NETWORK)
+    flags.DEFINE_integer(
+        "fold",
+        -1,
+        "The fold to train; -1: all folds, or the first where one is trained.",
+        lower_bound=-1,
+        module_name=NETWORK,
     )
 
 

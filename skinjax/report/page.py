@@ -7,24 +7,22 @@ data as CSV (`figures/`), the tables as CSV (`tables/`) and a model card (`model
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 
 from skinjax.data.predictions import validate
-from skinjax.data.tables import replacing
 from skinjax.labels.taxonomy import Taxonomy
 from skinjax.report import tables
-from skinjax.report.blocks import Block, Figure, Section, Table
+from skinjax.report.blocks import Section
 from skinjax.report.card import card_facts
 from skinjax.report.contact_sheet import contact_sheet
-from skinjax.report.formatting import cell, p_value, percent, points
 from skinjax.report.model_card import model_card
-from skinjax.report.pictures import Picture, draw_curves, draw_methods
+from skinjax.report.pictures import draw_curves, draw_methods
+from skinjax.report.rendering import render, write_folder
 from skinjax.report.sections.calibration import calibrated, calibration_section, decision_section
 from skinjax.report.sections.classes import METHODS, class_areas, class_section, confusion_section
 from skinjax.report.sections.conformal import conformal_section
@@ -36,8 +34,6 @@ from skinjax.report.sections.roc import precision_recall_section, roc_section, t
 from skinjax.report.sections.subgroups import check_subgroups, subgroups_section
 from skinjax.report.study import Study, study
 from skinjax.report.summary import summary
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(
@@ -62,6 +58,7 @@ def write_report(
     degrees: Mapping[str, int] | None = None,
     subgroups: Sequence[str] = (),
     others: Mapping[str, pd.DataFrame] | None = None,
+    extra: Sequence[Section] = (),
 ) -> Path:
     """Writes the report on stored predictions.
 
@@ -97,6 +94,7 @@ def write_report(
         subgroups: names of columns of the predictions whose groups are looked at.
         others: predictions of other models for the same photos, in any order, by name of the model. All are
             compared pairwise.
+        extra: sections of the experiment's own, shown before all others.
 
     Returns:
         The path of `index.html`.
@@ -146,7 +144,7 @@ def write_report(
     results.append(conformal_section(model))
     if degree_of_class is not None:
         results.append(malignancy_section(model, degree_of_class))
-    sections = [section for section in results if section is not None]
+    sections = [*extra, *(section for section in results if section is not None)]
     limits = limits_section(model, config.get("synthetic") is True, warning, len(subgroups))
     compared = models_blocks(model, rivals) if rivals else []
     present = {section.id for section in sections if section.answered} | {
@@ -167,7 +165,8 @@ def write_report(
     card = card_facts(
         model, found["methods"], areas[taxonomy.finest], facts, scaled, groups, config, stages, notes
     )
-    page = _render(
+    page = render(
+        "report.html.j2",
         title=title,
         answer=summary(model, found["methods"], facts, clause),
         synthetic=config.get("synthetic") is True,
@@ -189,7 +188,9 @@ def write_report(
         num_folds=int(model.predictions["fold"].nunique()),
         seen_classes=len(np.unique(model.labels)),
     )
-    return _write(Path(folder), page, model_card(card), found, pictures, blocks)
+    return write_folder(
+        Path(folder), {"model_card.md": model_card(card), "index.html": page}, found, pictures, blocks
+    )
 
 
 def _check_curves(curves: pd.DataFrame | None) -> None:
@@ -220,38 +221,3 @@ def _why_no_fusion(taxonomy: Taxonomy, coarse_level: str | None, method: str) ->
         f"The predictions hold no columns “{coarse_level}:p_…”, that is, no answers of a network for the "
         f"level “{coarse_level}”, so nothing could be fused."
     )
-
-
-def _render(**context: Any) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "points": points, "p_value": p_value, "cell": cell}
-    return environment.get_template("report.html.j2").render(**context)
-
-
-def _write(
-    folder: Path,
-    page: str,
-    card: str,
-    found: Mapping[str, pd.DataFrame],
-    pictures: Iterable[Picture],
-    blocks: Sequence[Block],
-) -> Path:
-    for name in ("figures", "tables"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    frames = dict(found) | {block.name: block.data for block in blocks if isinstance(block, Table)}
-    for name, table in frames.items():
-        table.to_csv(folder / "tables" / f"{name}.csv", index=False, encoding="utf-8")
-    for picture in [*pictures, *(block.picture for block in blocks if isinstance(block, Figure))]:
-        for panel in picture.panels:
-            (folder / "figures" / f"{panel.name}.svg").write_text(panel.document, encoding="utf-8")
-        picture.data.to_csv(folder / "figures" / f"{picture.name}.csv", index=False, encoding="utf-8")
-    for name, text in (("model_card.md", card), ("index.html", page)):
-        with replacing(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    return folder / "index.html"

@@ -1,0 +1,69 @@
+"""Templates to pages, and pages to a folder with figures and tables beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from skinjax.data.tables import replacing
+from skinjax.report.blocks import Block, Figure, Table
+from skinjax.report.formatting import cell, p_value, percent, points
+from skinjax.report.pictures import Picture
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(template: str, **context: Any) -> str:
+    """Fills a template of this package; text is escaped.
+
+    Args:
+        template: its file's name.
+        context: what it shows.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "points": points, "p_value": p_value, "cell": cell}
+    return environment.get_template(template).render(**context)
+
+
+def write_folder(
+    folder: Path,
+    pages: Mapping[str, str],
+    tables: Mapping[str, pd.DataFrame],
+    pictures: Iterable[Picture],
+    blocks: Sequence[Block],
+) -> Path:
+    """Writes tables and figures, then the pages, each whole or not at all.
+
+    Args:
+        folder: made if it is not there.
+        pages: file name -> text; the last is the one that tells that all is there.
+        tables: file name, without its ending -> table.
+        pictures: figures.
+        blocks: whose tables and figures are written too.
+
+    Returns:
+        The path of the last page.
+    """
+    for name in ("figures", "tables"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    frames = dict(tables) | {block.name: block.data for block in blocks if isinstance(block, Table)}
+    for name, table in frames.items():
+        table.to_csv(folder / "tables" / f"{name}.csv", index=False, encoding="utf-8")
+    for picture in [*pictures, *(block.picture for block in blocks if isinstance(block, Figure))]:
+        for panel in picture.panels:
+            (folder / "figures" / f"{panel.name}.svg").write_text(panel.document, encoding="utf-8")
+        picture.data.to_csv(folder / "figures" / f"{picture.name}.csv", index=False, encoding="utf-8")
+    for name, text in pages.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return folder / list(pages)[-1]
