@@ -120,6 +120,9 @@ def shrink() -> None:
         "burn_in": 4.0,
         "batch_norm_momentum": 0.9,
         "replicates": 200,
+        "parts": ["2", "1", "1"],
+        "draws": 3,
+        "backbones": ["efficientnet_nano", "densenet121"],
     }
     for name, value in tiny.items():
         if name in flags.FLAGS and flags.FLAGS[name].using_default_value:

@@ -22,7 +22,7 @@ from skinjax.models.pretrained import load_pretrained
 from skinjax.models.transfer import transfer
 from skinjax.predict.augmented import DIHEDRAL, FLIPS, Symmetry
 from skinjax.train.log import MetricsLog
-from skinjax.train.loop import Fitted, Settings, TrainingError, fit, predict_logits
+from skinjax.train.loop import ClassBalance, Fitted, Settings, TrainingError, fit, predict_logits
 from skinjax.train.network import Network
 from skinjax.train.progress import Progress
 
@@ -38,8 +38,11 @@ def seed_of(stage: str, fold: int) -> int:
     return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)
 
 
-def check_flags() -> None:
+def check_flags(backbones: Sequence[str] = ()) -> None:
     """Finds what is wrong with the network's flags before any photo is read.
+
+    Args:
+      backbones: those that are trained; --backbone's where none is named.
 
     Raises:
       ValueError: an unknown backbone, a rate out of range, weights that do not fit, a fold that there is not.
@@ -51,20 +54,23 @@ def check_flags() -> None:
         raise ValueError(
             f"--learning_rate_decay={values.learning_rate_decay} wants --final_learning_rate above 0"
         )
-    described = network("check", 0, "level", ("one", "other"))
-    described.model()
     training_flags.settings(0, 1, values.batch_size)
-    blocks = len(described.spec.block_names)
-    if values.frozen_blocks > blocks:
-        raise ValueError(
-            f"--frozen_blocks={values.frozen_blocks} is more than the {blocks} blocks of {values.backbone}"
-        )
-    if bool(values.choose_by) != bool(values.validation_fraction):
+    if "parts" in values and values.validation_fraction:
+        raise ValueError("--validation_fraction is not used here: --parts sets validation cases apart")
+    if "parts" not in values and bool(values.choose_by) != bool(values.validation_fraction):
         raise ValueError("--choose_by and --validation_fraction want each other")
     if values.patience and not values.choose_by:
         raise ValueError(f"--patience={values.patience} wants --choose_by, the metric to wait for")
-    if values.pretrained:
-        start_variables(described)
+    for backbone in backbones or [values.backbone]:
+        described = network("check", 0, "level", ("one", "other"), backbone)
+        described.model()
+        blocks = len(described.spec.block_names)
+        if values.frozen_blocks > blocks:
+            raise ValueError(
+                f"--frozen_blocks={values.frozen_blocks} is more than the {blocks} blocks of {backbone}"
+            )
+        if values.pretrained:
+            start_variables(described)
 
 
 def network(stage: str, fold: int, level: str, classes: tuple[str, ...], backbone: str = "") -> Network:
@@ -83,13 +89,19 @@ def network(stage: str, fold: int, level: str, classes: tuple[str, ...], backbon
     )
 
 
-def start_variables(described: Network) -> dict[str, Any]:
-    """Returns what a network starts from: random weights, or those of --pretrained; the head is always new."""
+def start_variables(described: Network, *, pretrained: bool = True) -> dict[str, Any]:
+    """Returns what a network starts from: random weights, or those of --pretrained; the head is always new.
+
+    Args:
+      described: the network.
+      pretrained: whether --pretrained counts, where it is given.
+    """
     key = jax.random.key(seed_of(described.stage, described.fold))
     fresh = registry.init_variables(described.model(), key)
-    if not flags.FLAGS.pretrained:
+    if not (pretrained and flags.FLAGS.pretrained):
         return fresh
-    loaded = load_pretrained(described.backbone, flags.FLAGS.pretrained, len(described.classes))
+    weights = flags.FLAGS.pretrained.replace("{backbone}", described.backbone)
+    loaded = load_pretrained(described.backbone, weights, len(described.classes))
     return transfer(loaded, fresh, "all", described.spec)[0]
 
 
@@ -144,6 +156,8 @@ def train_network(
     epochs: int,
     *,
     validation: np.ndarray | None = None,
+    seed: int | None = None,
+    class_balance: ClassBalance | None = None,
 ) -> Fitted:
     """Trains a network, showing and recording its progress.
 
@@ -162,11 +176,14 @@ def train_network(
       epochs: passes over the training photos.
       validation: bool[N], photos that neither are trained on nor held out, by which --choose_by chooses the epoch;
         None sets --validation_fraction of the training cases apart.
+      seed: of the data order and of all that is drawn; None takes the network's own. Networks of one seed see the
+        same photos in the same order.
+      class_balance: of this network; None takes --class_balance.
 
     Returns:
       The trained network, with logits of the held-out photos.
     """
-    seed = seed_of(described.stage, described.fold)
+    seed = seed_of(described.stage, described.fold) if seed is None else seed
     if validation is None:
         train, validation = _set_apart(train, data, seed)
     train_photos, held_out_photos, validation_photos = (
@@ -176,6 +193,8 @@ def train_network(
     assert train_photos is not None
     assert held_out_photos is not None
     settings = training_flags.settings(seed, epochs, len(train_photos))
+    if class_balance is not None:
+        settings = dataclasses.replace(settings, class_balance=class_balance)
     steps = epochs * steps_per_epoch(len(train_photos), settings.batch_size)
     described = dataclasses.replace(described, steps=steps)
     recipe = training_flags.recipe(steps)

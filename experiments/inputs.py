@@ -44,10 +44,14 @@ class Inputs:
     notes: tuple[str, ...]
     audit: str | None = None
 
-    def prepare(self, workdir: Path, image_size: int) -> Photos:
-        """Decodes the photos once, or opens them where that was done; those that cannot be read are left out."""
+    def prepare(self, workdir: Path, image_size: int, suffix: str = "") -> Photos:
+        """Decodes the photos once, or opens them where that was done; those that cannot be read are left out.
+
+        A suffix of the folder's name tells several preparations of a run apart.
+        """
         values = flags.FLAGS
         folder = Path(values.prepared) if values.prepared else workdir / "prepared"
+        folder = folder.with_name(folder.name + suffix)
 
         def prepare_photos() -> Prepared:
             with Progress("preparing", len(self.frame), stream=processes.progress_stream()) as progress:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
 
-POOLED = ("out_of_fold.parquet", "held_out.parquet")
+POOLED = ("out_of_fold.parquet", "held_out.parquet", "two_stage_test.parquet")
 """The predictions that a report is written on, by the experiment that made them."""
 
 

@@ -27,7 +27,7 @@ def define_training_flags() -> None:
     flags.DEFINE_string(
         "pretrained",
         "",
-        "Weights to start from; see skinjax.models.pretrained. Empty: from scratch.",
+        "Weights to start from, {backbone} standing for its name; see skinjax.models.pretrained. Empty: from scratch.",
         module_name=NETWORK,
     )
     flags.DEFINE_enum(

@@ -28,7 +28,7 @@ import functools
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,21 @@ class Taxonomy:
         # One path a line: a changed class is then one changed line.
         text = json.dumps(head, ensure_ascii=False, indent=2).removesuffix("\n}")
         return f'{text},\n  "paths": [\n    {paths}\n  ]\n}}\n'
+
+    def without(self, classes: Collection[str]) -> Taxonomy:
+        """The taxonomy that is left when classes of the finest level are taken out, and what then holds none.
+
+        Raises:
+          ValueError: If one of them is no class of the finest level, or none would be left.
+
+        >>> load_taxonomy("psoriasis9").without(["pemphigus", "psoriasis"]).classes("relation")
+        ('near_relative', 'distant_relative')
+        """
+        self.encode(classes)
+        paths = tuple(path for path in self.paths if path[-1] not in classes)
+        left = {name for path in paths for name in path}
+        titles = tuple((name, title) for name, title in self.titles if name in left)
+        return dataclasses.replace(self, paths=paths, titles=titles)
 
     @property
     def finest(self) -> str:
@@ -269,7 +284,7 @@ def catalogue() -> tuple[str, ...]:
     """Names of the taxonomies that come with the library, in alphabetical order.
 
     >>> catalogue()
-    ('fitzpatrick17k', 'ham10000', 'isic2019', 'pad_ufes_20', 'psoriasis9', 'synthetic19')
+    ('fitzpatrick17k', 'ham10000', 'isic2019', 'pad_ufes_20', 'psoriasis9', 'synthetic19', 'tumours10')
     """
     return tuple(sorted(path.stem for path in _CATALOGUE.glob("*.json")))
 

@@ -19,6 +19,7 @@ from skinjax.labels.taxonomy import Taxonomy
 from skinjax.report import tables
 from skinjax.report.blocks import Section
 from skinjax.report.card import card_facts
+from skinjax.report.checklists import SECTIONS
 from skinjax.report.contact_sheet import contact_sheet
 from skinjax.report.model_card import model_card
 from skinjax.report.pictures import draw_curves, draw_methods
@@ -59,6 +60,7 @@ def write_report(
     subgroups: Sequence[str] = (),
     others: Mapping[str, pd.DataFrame] | None = None,
     extra: Sequence[Section] = (),
+    verdict: Sequence[str] = (),
 ) -> Path:
     """Writes the report on stored predictions.
 
@@ -94,7 +96,8 @@ def write_report(
         subgroups: names of columns of the predictions whose groups are looked at.
         others: predictions of other models for the same photos, in any order, by name of the model. All are
             compared pairwise.
-        extra: sections of the experiment's own, shown before all others.
+        extra: sections of the experiment's own, with ids of their own, shown before all others.
+        verdict: sentences of the experiment's own, before the answer at the top.
 
     Returns:
         The path of `index.html`.
@@ -147,7 +150,7 @@ def write_report(
     sections = [*extra, *(section for section in results if section is not None)]
     limits = limits_section(model, config.get("synthetic") is True, warning, len(subgroups))
     compared = models_blocks(model, rivals) if rivals else []
-    present = {section.id for section in sections if section.answered} | {
+    present = {section.id for section in sections if section.answered and section.id in SECTIONS} | {
         "summary",
         "methods",
         "data",
@@ -168,7 +171,7 @@ def write_report(
     page = render(
         "report.html.j2",
         title=title,
-        answer=summary(model, found["methods"], facts, clause),
+        answer=[*verdict, *summary(model, found["methods"], facts, clause)],
         synthetic=config.get("synthetic") is True,
         notes=list(notes),
         warning=warning,

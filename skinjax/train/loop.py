@@ -31,6 +31,8 @@ from skinjax.train.step import compiled_predict, compiled_train_step, make_optim
 
 Row = dict[str, Any]
 Variables = dict[str, Any]
+ClassBalance = Literal["none", "weights", "effective", "sampling"]
+"""How classes of unequal size are evened out; see `Settings`."""
 
 
 class TrainingError(ValueError):
@@ -72,7 +74,7 @@ class Settings:
     epochs: int = 20
     batch_size: int = 32
     seed: int = 0
-    class_balance: Literal["none", "weights", "effective", "sampling"] = "none"
+    class_balance: ClassBalance = "none"
     method: Method = dataclasses.field(default_factory=Method)
     parallel: Parallel = dataclasses.field(default_factory=Parallel)
     evaluate_every: int = 1
