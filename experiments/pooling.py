@@ -47,7 +47,8 @@ def report(
 ) -> None:
     """Writes `report/index.html` and prints where it is; of several processes the first does.
 
-    `more` goes to `skinjax.report.page.write_report` as it is, such as its `target`, `others` and `extra`.
+    `more` goes to `skinjax.report.page.write_report` as it is, such as its `target`, `others` and `extra`, or `curves`
+    where those of some networks only are wanted.
     """
     if not processes.is_first():
         return
@@ -60,7 +61,6 @@ def report(
         predictions=predictions,
         taxonomy=data.taxonomy,
         coarse_level=coarse_level,
-        curves=curves,
         config=config,
         photo_root=data.inputs.root,
         notes=(*data.inputs.notes, *notes),
@@ -68,6 +68,6 @@ def report(
         training=training_table(curves),
         seed=flags.FLAGS.seed,
         subgroups=[name for name in GROUPS if name in predictions and predictions[name].nunique() > 1],
-        **{"name": str(config["experiment"])} | more,
+        **{"name": str(config["experiment"]), "curves": curves} | more,
     )
     print(f"report: {path}")

@@ -114,7 +114,10 @@ def open_workdir(experiment: str, free: tuple[str, ...] = ()) -> Path:
     differences = [
         f"--{name} was {before['flags'].get(name)!r}, is {value!r}"
         for name, value in script_flags().items()
-        if name not in FREE_FLAGS and name not in free and before["flags"].get(name) != value
+        # A flag that the run's version did not have yet has its default there.
+        if name not in FREE_FLAGS
+        and name not in free
+        and before["flags"].get(name, flags.FLAGS[name].default) != value
     ]
     if before["experiment"] != experiment:
         differences.insert(0, f"it holds a run of {before['experiment']}")

@@ -90,7 +90,7 @@ class Section:
     """A section of the report.
 
     Attributes:
-        id: one of `skinjax.report.checklists.SECTIONS`.
+        id: one of `skinjax.report.checklists.SECTIONS`, or that of an experiment's own section.
         title: its heading.
         blocks: what is in it, from the top.
         answered: whether it holds what it is for, and not only why that could not be had.

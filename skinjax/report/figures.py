@@ -138,7 +138,7 @@ def confusion(
     if len(names) != count:
         middles = [np.flatnonzero(members == group).mean() for group in np.unique(members)]
         inches = axes.get_window_extent().height / axes.figure.dpi
-        places = _apart(middles[: len(names)], gap=13 / 72 * count / inches)
+        places = apart(middles[: len(names)], gap=13 / 72 * count / inches)
     # Anchored at their ends: the browser's font may be wider or narrower than the one measured here.
     axes.set_xticks(places, names, rotation=90, rotation_mode="anchor", ha="right", va="center")
     axes.set_yticks(places, names)
@@ -149,8 +149,20 @@ def confusion(
     return axes
 
 
-def _apart(places: Sequence[float], gap: float) -> NDArray:
-    """Ascending places moved as little as keeps them a gap apart, so that their names do not overlap."""
+def apart(places: Sequence[float], gap: float) -> NDArray:
+    """Ascending places moved as little as keeps them a gap apart, so that their names do not overlap.
+
+    Args:
+        places: P numbers, ascending.
+        gap: at least between neighbours.
+
+    Returns:
+        float64[P].
+
+    Example:
+        >>> apart([0.0, 1.0, 9.0], gap=3.0).tolist()
+        [-1.0, 2.0, 9.0]
+    """
     steps = gap * np.arange(len(places))
     return isotonic_regression(np.asarray(places) - steps).x + steps if len(places) else steps
 
