@@ -4,15 +4,15 @@
     variables = init_variables(model, jax.random.key(0))
     logits = model.apply(variables, normalize(photos, spec("efficientnet_b0")))
 
-A family is a module with `SPECS`, its specs by name, and `build`, which makes the network of a spec.
+A family is its specs by name and `build`, which makes the network of a spec. `register` adds one of your own.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import zlib
-from collections.abc import Mapping
-from types import ModuleType
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -23,7 +23,43 @@ from skinjax.models import densenet, efficientnet, inception_resnet_v2, inceptio
 from skinjax.models.layers import fan_in_limit, fan_out_deviation
 from skinjax.models.spec import ModelSpec
 
-_FAMILIES: tuple[ModuleType, ...] = (efficientnet, inception_v3, inception_resnet_v2, xception, densenet)
+Build = Callable[..., Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Family:
+    specs: Mapping[str, ModelSpec]
+    build: Build
+
+
+_FAMILIES: tuple[_Family, ...] = tuple(
+    _Family(module.SPECS, module.build)
+    for module in (efficientnet, inception_v3, inception_resnet_v2, xception, densenet)
+)
+
+
+def register(specs: Mapping[str, ModelSpec], build: Build) -> None:
+    """Adds a family of backbones, which every function and experiment of this process then takes by name.
+
+    The network's top-level layers bear the names that its spec lists, which is what `skinjax.models.transfer` carries
+    over, and its kernels, scales and biases those that Flax's and `skinjax.models.layers`' layers give them, which is
+    what `init_variables` draws.
+
+    Args:
+      specs: the family's specs by their names, which no other backbone has.
+      build: called as `build(spec, num_classes, dtype=, axis_name=, dropout_rate=, drop_path_rate=, bn_momentum=)`;
+        gives a Flax Linen module with an attribute `num_classes`, called as `create` says.
+
+    Raises:
+      ValueError: a name that is taken, or that is not its spec's own.
+    """
+    global _FAMILIES
+    for name, row in specs.items():
+        if row.name != name:
+            raise ValueError(f"specs wants each spec under its own name, not {row.name} under {name}")
+        if name in list_models():
+            raise ValueError(f"specs wants names of its own, but there is a backbone {name} already")
+    _FAMILIES = (*_FAMILIES, _Family(dict(specs), build))
 
 
 def list_models() -> tuple[str, ...]:
@@ -33,7 +69,7 @@ def list_models() -> tuple[str, ...]:
       >>> list_models()[:2]
       ('efficientnet_b0', 'efficientnet_b1')
     """
-    return tuple(name for family in _FAMILIES for name in family.SPECS)
+    return tuple(name for family in _FAMILIES for name in family.specs)
 
 
 def spec(name: str) -> ModelSpec:
@@ -49,8 +85,7 @@ def spec(name: str) -> ModelSpec:
       >>> spec("efficientnet_b6").image_size, len(spec("efficientnet_b6").block_names)
       (528, 45)
     """
-    found: ModelSpec = _family(name).SPECS[name]
-    return found
+    return _family(name).specs[name]
 
 
 def create(
@@ -94,7 +129,7 @@ def create(
         if value is not None and not 0 <= value < 1:
             raise ValueError(f"{argument} wants a number in [0, 1), not {value}")
     row = spec(name)
-    if drop_path_rate and row.family != "efficientnet":
+    if drop_path_rate and row.family != "efficientnet" and not row.drop_path_rate:
         raise ValueError(
             f"drop_path_rate wants 0 for {name}, which has no stochastic depth, not {drop_path_rate}"
         )
@@ -165,10 +200,10 @@ def _draw(name: str, shape: tuple[int, ...], generator: np.random.Generator) -> 
     raise ValueError(f"init_variables knows no rule for {name} of shape {shape}")
 
 
-def _family(name: str) -> ModuleType:
-    """The module whose SPECS hold the name."""
+def _family(name: str) -> _Family:
+    """The family whose specs hold the name."""
     for family in _FAMILIES:
-        if name in family.SPECS:
+        if name in family.specs:
             return family
     nearest = difflib.get_close_matches(str(name), list_models(), n=3, cutoff=0.3) or list_models()
     raise ValueError(f'there is no backbone "{name}"; the nearest names are {", ".join(nearest)}')
