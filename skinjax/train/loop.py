@@ -214,7 +214,7 @@ class _Training:
         self.epoch_steps = steps_per_epoch(len(train), settings.batch_size)
         self.total = self.epoch_steps * settings.epochs
         self.recipe = jax.tree.map(jnp.float32, recipe._replace(total_steps=self.total))
-        self.class_weights = jnp.asarray(_class_weights(train.labels, model.num_classes, settings))
+        self.class_weights = jnp.asarray(class_weights(train.labels, model.num_classes, settings))
         self.step = compiled_train_step(model, spec, settings.method, settings.parallel)
 
     def run(
@@ -380,7 +380,8 @@ def _check(settings: Settings, validation: Subset | None) -> None:
         raise ValueError(f"patience is {settings.patience}, but choose_by names no metric to wait for")
 
 
-def _class_weights(labels: np.ndarray, num_classes: int, settings: Settings) -> np.ndarray:
+def class_weights(labels: np.ndarray, num_classes: int, settings: Settings) -> np.ndarray:
+    """Returns float32[K], the weight of a photo of each class that the settings ask for; ones for none."""
     if settings.class_balance == "weights":
         return balanced_class_weights(labels, num_classes)
     if settings.class_balance == "effective":
