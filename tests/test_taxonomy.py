@@ -179,6 +179,7 @@ def test_catalogue_shapes():
         "pad_ufes_20": [3, 6],
         "psoriasis9": [3, 9],
         "synthetic19": [6, 19],
+        "tumours10": [3, 10],
     }
     for name in catalogue():
         assert load_taxonomy(name).name == name

@@ -2,6 +2,7 @@
 
 - **CSV** (or Parquet): the columns `class` and `degree`, a row a class of the taxonomy's finest level.
 - **JSON**: an object, class -> degree.
+- A **name of the catalogue** (`skinjax.labels.degrees`), such as `pad_ufes_20`.
 
 Degrees are the integers 0 (the most benign) to D - 1, each that of a class at least, and two or more.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from skinjax.data.tables import TableError, faulty_rows, missing_columns, read_table
+from skinjax.labels.degrees import degree_catalogue, load_degrees
 from skinjax.labels.taxonomy import Taxonomy
 
 
@@ -22,12 +24,13 @@ class DegreesError(TableError):
     """Everything that is wrong with a file of degrees; `.problems` has one sentence a fault."""
 
 
-def read_degrees(path: str | Path, taxonomy: Taxonomy) -> dict[str, int]:
+def read_degrees(path: str | Path, taxonomy: Taxonomy, complete: bool = True) -> dict[str, int]:
     r"""Reads the degree of each class.
 
     Args:
-      path: A `.json`, CSV or Parquet file.
+      path: A `.json`, CSV or Parquet file, or a name of the catalogue where there is no such file.
       taxonomy: Whose finest classes the file must name, each once.
+      complete: Whether all of them must have a degree; else those that are no tumours may be left out.
 
     Returns:
       Class of the finest level -> degree in 0..D-1, in taxonomy order.
@@ -46,9 +49,14 @@ def read_degrees(path: str | Path, taxonomy: Taxonomy) -> dict[str, int]:
     {'nevus': 0, 'melanoma': 1}
     """
     path = Path(path)
-    pairs, problems = _from_json(path) if path.suffix.lower() == ".json" else _from_table(path)
+    pairs: list[tuple[str, int | None]]
+    problems: list[str]
+    if str(path) in degree_catalogue() and not path.exists():
+        pairs, problems = [*load_degrees(str(path)).degrees], []
+    else:
+        pairs, problems = _from_json(path) if path.suffix.lower() == ".json" else _from_table(path)
     names = [name for name, _ in pairs]
-    problems += _class_problems(names, taxonomy)
+    problems += _class_problems(names, taxonomy, complete)
     degrees = {name: degree for name, degree in pairs if degree is not None}
     given = set(degrees.values())
     if not problems and given != set(range(len(given))):
@@ -58,10 +66,10 @@ def read_degrees(path: str | Path, taxonomy: Taxonomy) -> dict[str, int]:
         problems.append("all classes have one degree; at least two are wanted")
     if problems:
         raise DegreesError(str(path), problems)
-    return {name: degrees[name] for name in taxonomy.classes()}
+    return {name: degrees[name] for name in taxonomy.classes() if name in degrees}
 
 
-def _class_problems(names: Sequence[str], taxonomy: Taxonomy) -> list[str]:
+def _class_problems(names: Sequence[str], taxonomy: Taxonomy, complete: bool) -> list[str]:
     known = taxonomy.classes()
     problems = [
         f"class {name!r} is no {taxonomy.finest} of taxonomy {taxonomy.name!r}{taxonomy.hint(name)}"
@@ -71,7 +79,7 @@ def _class_problems(names: Sequence[str], taxonomy: Taxonomy) -> list[str]:
     problems += [
         f"class {name!r} is listed {count} times" for name, count in Counter(names).items() if count > 1
     ]
-    if missing := [name for name in known if name not in names]:
+    if complete and (missing := [name for name in known if name not in names]):
         problems.append(f"no degree for {', '.join(map(repr, missing))}")
     return problems
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 
 from skinjax.decide.malignancy import (
     degree_probabilities,
@@ -17,23 +19,23 @@ from skinjax.decide.malignancy import (
     grading_cost,
     reference_score,
 )
-from skinjax.evaluate import bootstrap
-from skinjax.evaluate.agreement import quadratic_kappa
 from skinjax.evaluate.confusion import confusion_matrix
+from skinjax.evaluate.grading import grading_figures
 from skinjax.evaluate.proportions import proportion_by_case
 from skinjax.labels.taxonomy import Taxonomy
 from skinjax.report import figures, figures_groups
 from skinjax.report.blocks import Block, Column, Figure, Heading, Section, Table, Text
-from skinjax.report.crossfit import over_parts
+from skinjax.report.crossfit import Tempered, log_scores
 from skinjax.report.formatting import cell, decimals, percent, ranged
 from skinjax.report.pictures import Picture, panel
 from skinjax.report.study import Study
 
-_RULES = {
+RULES: Mapping[str, str] = {
     "argmax": "Most probable degree",
     "least_cost": "Least expected cost",
     "cutpoints": "Cut-points on the score",
 }
+"""The rules for people."""
 
 
 def check_degrees(degrees: Mapping[str, int], taxonomy: Taxonomy) -> NDArray[np.int64]:
@@ -69,32 +71,108 @@ def check_degrees(degrees: Mapping[str, int], taxonomy: Taxonomy) -> NDArray[np.
     return np.array(values, np.int64)
 
 
-def malignancy_section(study: Study, degree_of_class: NDArray[np.int64]) -> Section:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Grades:
+    """What a model gives its photos.
+
+    Attributes:
+        names: the D degrees for people, the most benign first.
+        true: int64[N], the true degrees.
+        probs: float64[N, D], the probabilities of the degrees.
+        scores: float64[N] in 0..100, the reference scores.
+        given: int64[N] by rule: the most probable degree, the least expected cost and, where cut-points could be
+            fitted on other cases, these.
+        cuts: float64[P, D - 1], each part's cut-points, fitted on the others; None where there are no parts.
+        cost: float64[D, D], true degree by given degree.
+        own_cost: whether the cost is the caller's and not `grading_cost`.
+    """
+
+    names: tuple[str, ...]
+    true: NDArray[np.int64]
+    probs: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    given: Mapping[str, NDArray[np.int64]]
+    cuts: NDArray[np.float64] | None
+    cost: NDArray[np.float64]
+    own_cost: bool
+
+
+def graded(
+    study: Study,
+    degree_of_class: NDArray[np.int64],
+    cost: ArrayLike | None = None,
+    names: Sequence[str] = (),
+    tempered: Tempered | None = None,
+) -> Grades:
+    """Scores and degrees by three rules.
+
+    Args:
+        study: the model.
+        degree_of_class: int64[K], of `check_degrees`.
+        cost: float[D, D], true degree by given degree; `grading_cost` where it is None.
+        names: of the D degrees; numbered where there are none.
+        tempered: the model's probabilities after temperature scaling, to grade by; None for them as they are. The
+            cut-points of a part are then fitted at the part's own temperature, which has not seen its photos.
+    """
+    count = int(degree_of_class.max()) + 1
+    true = degree_of_class[study.labels]
+    costs = grading_cost(count) if cost is None else np.asarray(cost, np.float64)
+
+    def degrees_and_scores(probs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        with jax.enable_x64(True):
+            degrees = degree_probabilities(probs, degree_of_class, count)
+            return np.asarray(degrees), np.asarray(reference_score(degrees, np.linspace(0, 1, count)))
+
+    probs, scores = degrees_and_scores(study.probs if tempered is None else tempered.probs)
+    with jax.enable_x64(True):
+        given = {
+            "argmax": np.asarray(grade(probs, "argmax"), np.int64),
+            "least_cost": np.asarray(grade(probs, "least_cost", cost=costs), np.int64),
+        }
+    cuts: NDArray[np.float64] | None = None
+    if study.parts is not None:
+        fitted = []
+        for part in range(int(study.parts.max()) + 1):
+            rest, seen = study.parts != part, scores
+            if tempered is not None:
+                logits = log_scores(study.probs[rest]) / tempered.temperatures[part]
+                seen = np.empty_like(scores)
+                seen[rest] = degrees_and_scores(softmax(logits, axis=1))[1]
+            fitted.append(fit_cutpoints(seen[rest], true[rest], costs))
+        cuts = np.array(fitted)
+        given["cutpoints"] = (scores[:, None] >= cuts[study.parts]).sum(axis=1)
+    shown = tuple(names) or tuple(f"degree {degree}" for degree in range(count))
+    return Grades(shown, true, probs, scores, given, cuts, costs, own_cost=cost is not None)
+
+
+def malignancy_section(
+    study: Study, degree_of_class: NDArray[np.int64], cost: ArrayLike | None = None
+) -> Section:
     """The score's distribution by true degree, and the degrees given.
 
     Args:
         study: the model.
         degree_of_class: int64[K], of `check_degrees`.
+        cost: float[D, D], true degree by given degree; `grading_cost` where it is None.
     """
-    count = int(degree_of_class.max()) + 1
-    true = degree_of_class[study.labels]
-    cost = grading_cost(count)
-    with jax.enable_x64(True):
-        probs = degree_probabilities(study.probs, degree_of_class, count)
-        scores = np.asarray(reference_score(probs, np.linspace(0, 1, count)))
-        given = {rule: np.asarray(grade(probs, rule)) for rule in ("argmax", "least_cost")}
-        cuts: NDArray | None = None
-        if study.parts is not None:
-            cuts = np.array(
-                over_parts(study.parts, lambda rest: fit_cutpoints(scores[rest], true[rest], cost))
-            )
-            given["cutpoints"] = (scores[:, None] >= cuts[study.parts]).sum(axis=1)
-    names = [f"degree {d}" for d in range(count)]
-    blocks: list[Block] = [_scores_figure(scores, true, names), _rules(study, true, given)]
-    blocks.append(Text(_words(study, cuts, count), small=True))
-    blocks.append(Heading("Degrees given"))
-    blocks.append(_confusions(true, given, names))
-    return Section("malignancy", "Malignancy", tuple(blocks))
+    grades = graded(study, degree_of_class, cost)
+    return Section("malignancy", "Malignancy", tuple(degree_blocks(study, grades)))
+
+
+def degree_blocks(study: Study, grades: Grades) -> list[Block]:
+    """The score's distribution, the rules compared, and what degrees they give.
+
+    Args:
+        study: the model.
+        grades: its.
+    """
+    return [
+        _scores_figure(grades.scores, grades.true, list(grades.names)),
+        _rules(study, grades),
+        Text(_words(study, grades), small=True),
+        Heading("Degrees given"),
+        _confusions(grades.true, grades.given, list(grades.names)),
+    ]
 
 
 def _scores_figure(scores: NDArray[np.float64], true: NDArray[np.int64], names: list[str]) -> Figure:
@@ -120,18 +198,14 @@ def _scores_figure(scores: NDArray[np.float64], true: NDArray[np.int64], names: 
     return Figure(Picture("malignancy_scores", (drawing,), caption, data))
 
 
-def _rules(study: Study, true: NDArray[np.int64], given: Mapping[str, NDArray]) -> Table:
-    rows = []
-    for rule, answers in given.items():
-        kappa = bootstrap.by_case(
-            quadratic_kappa, (true, answers), study.cases, study.replicates, study.confidence, study.seed
-        )
-        row: dict[str, object] = {
-            "rule": rule,
-            "kappa": kappa.estimate,
-            "kappa_low": kappa.low,
-            "kappa_high": kappa.high,
-        }
+def _rules(study: Study, grades: Grades) -> Table:
+    rows, true = [], grades.true
+    draws = (study.replicates, study.confidence, study.seed)
+    for rule, answers in grades.given.items():
+        row: dict[str, object] = {"rule": rule}
+        found = grading_figures(true, answers, study.cases, grades.cost, *draws)
+        for name, figure in found.items():
+            row |= {name: figure.estimate, f"{name}_low": figure.low, f"{name}_high": figure.high}
         for name, hits in (
             ("right", answers == true),
             ("too_low", answers < true),
@@ -143,8 +217,10 @@ def _rules(study: Study, true: NDArray[np.int64], given: Mapping[str, NDArray]) 
     data = pd.DataFrame(rows)
 
     columns = (
-        Column("Rule", [_RULES[rule] for rule in data["rule"]]),
+        Column("Rule", [RULES[rule] for rule in data["rule"]]),
         Column("Quadratic kappa", ranged(data, "kappa", decimals)),
+        Column("Mean cost", ranged(data, "cost", decimals)),
+        Column("Cancers too low", ranged(data, "under_graded", percent)),
         Column("Right", ranged(data, "right", percent)),
         Column("Too low", ranged(data, "too_low", percent)),
         Column("Too high", ranged(data, "too_high", percent)),
@@ -152,14 +228,18 @@ def _rules(study: Study, true: NDArray[np.int64], given: Mapping[str, NDArray]) 
     return Table("malignancy", data, columns)
 
 
-def _words(study: Study, cuts: NDArray | None, count: int) -> str:
-    words = (
-        "Too low a degree costs most, as the patient sees a doctor too late: the second and the third rule count "
-        "a degree too low as four too high. "
+def _words(study: Study, grades: Grades) -> str:
+    count = len(grades.names)
+    words = "Too low a degree costs most, as the patient sees a doctor too late: the second and the third rule count "
+    words += (
+        "what the cost matrix says. "
+        if grades.own_cost
+        else "a degree too low as four too high, and so does the mean cost. "
     )
-    if cuts is None:
+    words += "Cancers are the photos of a true degree above the lowest. "
+    if grades.cuts is None:
         return words + "All photos are of one case, so no cut-points could be fitted on other cases."
-    lowest, highest = cuts.min(axis=0), cuts.max(axis=0)
+    lowest, highest = grades.cuts.min(axis=0), grades.cuts.max(axis=0)
     told = ", ".join(
         cell(a) if a == b else f"{cell(a)} to {cell(b)}" for a, b in zip(lowest, highest, strict=True)
     )
@@ -181,8 +261,8 @@ def _confusions(true: NDArray[np.int64], given: Mapping[str, NDArray], names: li
                 (margin + max(side, 150), side + margin + 22),
                 (margin, margin, 8, 22),
                 functools.partial(figures.confusion, matrix=matrix, names=names),
-                f"{_RULES[rule]}: share of each true degree given each degree.",
-                _RULES[rule],
+                f"{RULES[rule]}: share of each true degree given each degree.",
+                RULES[rule],
             )
         )
         for d, counts in enumerate(matrix):
