@@ -6,30 +6,34 @@ outputs fused (section 4.4: soft, hard and conditional), against the finest netw
 whose case the network has not seen; `predictions/out_of_fold.parquet` pools them and `report/index.html` says what
 they show, by case.
 
+And does the coarser network gain by the start? --transfer_variants trains it again, in each fold with the same head,
+photos and order, from other starts: at random, from --pretrained, from some of the finest network's blocks, from all
+its layers. The report then has figure 4-6, and `predictions/meta_<start>.parquet` what each said.
+
     python -m experiments.hierarchy --flagfile=experiments/flagfiles/demo.flags             # built-in photos
     python -m experiments.hierarchy --manifest=photos/manifest.csv --taxonomy=classes.csv --workdir=runs/mine
     python -m experiments.hierarchy --dataset=pad_ufes_20 --source=PAD-UFES-20 --workdir=runs/pad
     python -m experiments.hierarchy --flagfile=experiments/flagfiles/hierarchy.flags --manifest=...     # as the thesis
     python -m experiments.hierarchy --smoke                                                 # all of it, tiny
+    python -m experiments.hierarchy --smoke --transfer_variants=random,0,10/45,23/45,30/45,all     # and figure 4-6
+    python -m experiments.hierarchy --fold=2 ...   # one fold; others may run in other processes, the last one reports
 
 The same command again resumes a run that was stopped. Times and figures: benchmarks/results/ground.md.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from absl import flags
 
 from experiments import flags as shared
-from experiments import folds, inputs, pooling, processes, training_flags, workdir
+from experiments import folds, inputs, pooling, processes, training_flags, transfer_variants, workdir
 from skinjax.data import predictions, split
 from skinjax.labels.taxonomy import Taxonomy
-from skinjax.models import registry
-from skinjax.models.transfer import transfer
 from skinjax.train.log import MetricsLog
 
 FLAGS = flags.FLAGS
@@ -42,18 +46,17 @@ training_flags.define_recipe_flags()
 training_flags.define_parallel_flags()
 shared.define_run_flags()
 OWN = {"module_name": shared.SCRIPT}
-BLOCKS = ["all", "0", "10", "23", "30"]
 flags.DEFINE_string(
     "meta_level", "", "Coarser level, fused with the finest. Default: the one above it.", **OWN
 )
-flags.DEFINE_enum("transfer_blocks", "all", BLOCKS, "How many blocks the coarser network takes over.", **OWN)
+transfer_variants.define_transfer_flags()
 flags.DEFINE_integer("meta_epochs", 0, "Epochs of the coarser network. 0: as many as --epochs.", 0, **OWN)
 
 
 def run_fold(
     fold: int, data: inputs.Photos, held_out: np.ndarray, folder: Path, log: MetricsLog
 ) -> pd.DataFrame:
-    """Trains both networks of a fold and returns their predictions of the photos held out."""
+    """Trains the networks of a fold and returns the predictions, of the photos held out, of the two that are fused."""
     taxonomy, sub_level, meta_level = data.taxonomy, data.taxonomy.finest, coarse_level(data.taxonomy)
     sub = folds.network("sub", fold, sub_level, taxonomy.classes(sub_level))
     meta = folds.network("meta", fold, meta_level, taxonomy.classes(meta_level))
@@ -63,12 +66,21 @@ def run_fold(
     fine = folds.train_network(
         sub, variables, data, data.labels, ~held_out, held_out, folder, log, f"{title}, sub", FLAGS.epochs
     )
-    variables, _ = transfer(fine.variables, folds.start_variables(meta), blocks(), sub.spec)
-    epochs = FLAGS.meta_epochs or FLAGS.epochs
-    coarse = folds.train_network(
-        meta, variables, data, meta_labels, ~held_out, held_out, folder, log, f"{title}, meta", epochs
+    ways, epochs, seed = (
+        transfer_variants.plan(),
+        FLAGS.meta_epochs or FLAGS.epochs,
+        folds.seed_of("meta", fold),
     )
-    return folds.predictions_of(data, held_out, fine.logits, fold, {meta_level: coarse.logits})
+    logits = {}
+    for start in ways.starts:
+        network = dataclasses.replace(meta, stage=ways.stage(start))
+        logits[start] = folds.train_network(
+            network, transfer_variants.variables(start, meta, fine.variables), data, meta_labels, ~held_out, held_out,
+            folder, log, f"{title}, {network.stage}", epochs, seed=seed,
+        ).logits  # fmt: skip
+        if FLAGS.transfer_variants and processes.is_first():
+            transfer_variants.write_fold(folder, start, fold, data, held_out, logits[start], meta_level)
+    return folds.predictions_of(data, held_out, fine.logits, fold, {meta_level: logits[ways.fused]})
 
 
 def coarse_level(taxonomy: Taxonomy) -> str:
@@ -85,19 +97,10 @@ def coarse_level(taxonomy: Taxonomy) -> str:
     return FLAGS.meta_level or levels[-2]
 
 
-def blocks() -> int | Literal["all"]:
-    """Returns how many blocks are carried over."""
-    count = len(registry.spec(FLAGS.backbone).block_names)
-    chosen = FLAGS.transfer_blocks
-    if chosen != "all" and int(chosen) > count:
-        raise ValueError(f"--transfer_blocks={chosen} is more than the {count} blocks of {FLAGS.backbone}")
-    return "all" if chosen == "all" else int(chosen)
-
-
 def main() -> None:
     """Runs the experiment that the flags describe."""
     folds.check_flags()
-    blocks()
+    ways = transfer_variants.plan()
     folder = workdir.open_workdir("hierarchy", free=("fold",))
     if (folder / "report" / "index.html").exists():
         print(f"finished already: {folder / 'report' / 'index.html'}")
@@ -116,7 +119,21 @@ def main() -> None:
     pooled = pooling.pool(folder, FLAGS.folds, data)
     if pooled is not None:
         notes = split.split_warnings(data.labels_by_name, data.cases, fold_of)
-        pooling.report(folder, "Hierarchical diagnosis", pooled, meta_level, data, config, notes)
+        curves, extra = transfer_variants.own_curves(folder), []
+        if FLAGS.transfer_variants:
+            variants = transfer_variants.pool(folder, ways, FLAGS.folds, data, meta_level)
+            extra = [transfer_variants.section(folder, ways, variants, data, meta_level)]
+        pooling.report(
+            folder,
+            "Hierarchical diagnosis",
+            pooled,
+            meta_level,
+            data,
+            config,
+            notes,
+            curves=curves,
+            extra=extra,
+        )
 
 
 if __name__ == "__main__":
