@@ -99,7 +99,7 @@ def transfer_section(
     pairs = _pairs(variants, truth, draws, references)
     blocks: list[Block] = [Text(_answer(variants, table, pairs, test, references, chosen))]
     if len(variants) > 1:
-        blocks.append(Text(_highest(table)))
+        blocks.append(Text(_highest(variants, table)))
     blocks += [_figure(variants, test, level), _shown(table, chosen, references, confidence)]
     if len(pairs):
         blocks.append(_shown_pairs(variants, pairs))
@@ -135,29 +135,32 @@ def _figures(
 ) -> pd.DataFrame:
     """A row a way: after the first epoch, at the best one, in the end; and when it reaches the reference's end."""
     cases, _, confidence, _ = draws
-    goal = np.nan
-    if references:
-        stage = {one.name: one.stage for one in variants}[references[-1]]
-        goal = float(_means(test, stage, "accuracy").iloc[-1])
+    base = {one.name: one.stage for one in variants}[references[-1]] if references else None
     rows = []
     for one in variants:
-        row: dict[str, float | str] = {"variant": one.name, "start": one.title}
+        row: dict[str, float | str] = {"variant": one.name, "label": one.label, "start": one.title}
         for name in METRICS:
             means = _means(test, one.stage, name)
             row |= {
                 f"{name}_first": float(means.iloc[0]) if len(means) else np.nan,
                 f"{name}_best": float(means.max()) if len(means) else np.nan,
                 f"{name}_best_epoch": int(means.idxmax()) if len(means) else np.nan,
+                f"{name}_epochs_to_reference": _reaches(
+                    means, _means(test, base, name) if base else means[:0]
+                ),
             }
         found = bootstrap.by_case(bootstrap.accuracy, (truth, one.probs.argmax(axis=1)), *draws)
         area = macro_auc_interval(truth, one.probs, confidence, cases)
         row |= {"accuracy": found.estimate, "accuracy_low": found.low, "accuracy_high": found.high}
         row |= {"auc": area.auc, "auc_low": area.low, "auc_high": area.high}
-        means = _means(test, one.stage, "accuracy")
-        reached = means.index[means >= goal]
-        row["epochs_to_reference"] = int(reached[0]) if len(reached) else np.nan
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _reaches(means: pd.Series, reference: pd.Series) -> float:
+    """The first epoch at which a curve is as high as another one's end; NaN where it never is."""
+    reached = means.index[means >= reference.iloc[-1]] if len(reference) else []
+    return float(reached[0]) if len(reached) else np.nan
 
 
 def _pairs(
@@ -186,7 +189,7 @@ def _pairs(
                     }
                 )  # fmt: skip
     columns = ["metric", "variant", "reference", "difference", "low", "high", "p_value"]
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=columns).sort_values("metric", kind="stable", ignore_index=True)
     table["holm_p_value"] = np.nan
     for metric in METRICS:
         own = table["metric"] == metric
@@ -217,27 +220,30 @@ def _answer(
     ].iloc[0]
     change = f"{points(pair['difference'])} points, {points(pair['low'])} to {points(pair['high'])}"
     verdict = (
-        "these cases cannot tell the two apart"
+        "which these cases cannot tell apart"
         if pd.isna(pair["low"]) or pair["low"] <= 0 <= pair["high"]
-        else f"it ends {'higher' if pair['difference'] > 0 else 'lower'}"
+        else f"so transfer ends {'higher' if pair['difference'] > 0 else 'lower'}"
     )
-    beginning = "higher" if row["accuracy_first"] > other["accuracy_first"] else "no higher"
+    ahead = row["accuracy_first"] - other["accuracy_first"]
+    beginning = "starts higher" if ahead > 0 else "starts lower" if ahead < 0 else "starts no higher"
     return (
-        f"Transfer ({one.title}) starts {beginning}: after epoch {first} it names the right one of "
-        f"{one.probs.shape[1]} classes for {percent(row['accuracy_first'])} of the held-out photos, a "
-        f"{base.title.split(':')[0]} for {percent(other['accuracy_first'])} (means over folds; it is ahead in "
-        f"{more} of {len(by_fold)}). In the end it stands at {percent(row['accuracy'])} and "
-        f"{percent(other['accuracy'])}: {verdict} ({change})."
+        f"Transfer {beginning}: after epoch {first}, “{one.label}” names the right one of {one.probs.shape[1]} classes "
+        f"for {percent(row['accuracy_first'])} of the held-out photos, “{base.label}” for "
+        f"{percent(other['accuracy_first'])} (means over folds; the former is ahead in {more} of {len(by_fold)}). In "
+        f"the end they stand at {percent(row['accuracy'])} and {percent(other['accuracy'])}, {verdict} ({change})."
     )
 
 
-def _highest(table: pd.DataFrame) -> str:
+def _highest(variants: Sequence[Variant], table: pd.DataFrame) -> str:
     """Which way is highest after the first epoch, and in the end."""
     told = []
-    for column, when in (("accuracy_first", "after the first epoch"), ("accuracy", "in the end")):
-        top = table.loc[np.isclose(table[column], table[column].max(), rtol=0, atol=1e-12)]
-        told.append(f"{when} {listed([name.split(':')[0] for name in top['start']])}")
-    return f"The highest accuracy has {', and '.join(told)}."
+    for column, when in (("accuracy_first", "After the first epoch"), ("accuracy", "in the end")):
+        values = table[column].to_numpy(np.float64)
+        top = np.isclose(values, np.nanmax(values), rtol=0, atol=1e-12)
+        told.append(
+            f"{when}, {listed([f'“{one.label}”' for one, is_top in zip(variants, top, strict=True) if is_top])}"
+        )
+    return f"{told[0]} stands highest of all; {told[1]}."
 
 
 def _figure(variants: Sequence[Variant], test: pd.DataFrame, level: str) -> Figure:
@@ -269,28 +275,31 @@ def _figure(variants: Sequence[Variant], test: pd.DataFrame, level: str) -> Figu
 
 def _shown(table: pd.DataFrame, chosen: str, references: Sequence[str], confidence: float) -> Table:
     titles = [
-        f"{row.start}\nfused" if row.variant == chosen else str(row.start)
+        f"{str(row.start)[:1].upper()}{str(row.start)[1:]}" + ("\nfused" if row.variant == chosen else "")
         for row in table.itertuples(index=False)
     ]
-    columns = [Column("Start", [title[:1].upper() + title[1:] for title in titles])]
-    for name, short in _SHORT.items():
+    cells: dict[str, list[str]] = {name: [] for name in ("first", "best", "end", "epochs")}
+    for name in METRICS:
         write = percent if name == "accuracy" else decimals
-        columns += [
-            Column(f"{short}, first epoch", [write(value) for value in table[f"{name}_first"]]),
-            Column(
-                f"{short}, best epoch (optimistic)",
-                [
-                    write(value) if pd.isna(epoch) else f"{write(value)}\nepoch {epoch:.0f}"
-                    for value, epoch in zip(table[f"{name}_best"], table[f"{name}_best_epoch"], strict=True)
-                ],
-            ),
-            Column(f"{short}, in the end", ranged(table, name, write)),
+        cells["first"] += [write(value) for value in table[f"{name}_first"]]
+        cells["best"] += [
+            write(value) if pd.isna(epoch) else f"{write(value)}\nepoch {epoch:.0f}"
+            for value, epoch in zip(table[f"{name}_best"], table[f"{name}_best_epoch"], strict=True)
         ]
+        cells["end"] += ranged(table, name, write)
+        cells["epochs"] += [
+            "–" if pd.isna(value) else f"{value:.0f}" for value in table[f"{name}_epochs_to_reference"]
+        ]
+    columns = [
+        Column("Start", titles * len(METRICS)),
+        Column("First epoch", cells["first"]),
+        Column("Best epoch (optimistic)", cells["best"]),
+        Column(f"In the end, {100 * confidence:g}% interval", cells["end"]),
+    ]
     if references:
-        epochs = ["–" if pd.isna(value) else f"{value:.0f}" for value in table["epochs_to_reference"]]
-        columns.append(Column("Epochs to the reference", epochs))
-    caption = f"The last column of each figure has its {100 * confidence:g}% interval by case."
-    return Table("transfer", table, tuple(columns), caption)
+        columns.append(Column("Epochs to the reference", cells["epochs"]))
+    group = [title for title in METRICS.values() for _ in titles]
+    return Table("transfer", table, tuple(columns), group=group)
 
 
 def _shown_pairs(variants: Sequence[Variant], pairs: pd.DataFrame) -> Table:
@@ -303,12 +312,11 @@ def _shown_pairs(variants: Sequence[Variant], pairs: pd.DataFrame) -> Table:
     ]
     columns = (
         Column("Start", [f"{label[row['variant']]} less {label[row['reference']]}" for row in rows]),
-        Column("Figure", [METRICS[row["metric"]] for row in rows]),
         Column("Difference", shown),
         Column("p", [p_value(row["p_value"]) for row in rows]),
         Column("Holm’s p", [p_value(row["holm_p_value"]) for row in rows]),
     )
-    return Table("transfer_pairs", pairs, columns)
+    return Table("transfer_pairs", pairs, columns, group=[METRICS[row["metric"]] for row in rows])
 
 
 def _remarks(table: pd.DataFrame, pairs: pd.DataFrame, references: Sequence[str]) -> str:
@@ -318,10 +326,10 @@ def _remarks(table: pd.DataFrame, pairs: pd.DataFrame, references: Sequence[str]
         "network that takes layers over rests on the finest network’s training too, which is not counted as its epochs."
     )
     if references:
-        start = table.set_index("variant").loc[references[-1], "start"]
+        start = table.set_index("variant").loc[references[-1], "label"]
         words += (
-            f" Epochs to the reference are those until the mean over folds reaches the last accuracy of the "
-            f"{str(start).split(':')[0]}; a dash means never."
+            f" Epochs to the reference are those until the mean over folds reaches the last one of “{start}”; a dash "
+            "means never."
         )
     if len(pairs):
         count = int((pairs["metric"] == "accuracy").sum())
