@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from skinjax.models.layers import Dropout, fan_in_uniform
+from skinjax.models.spec import ModelSpec
 
 
 class FeatureMaps:
@@ -83,3 +84,18 @@ class FeatureMaps:
         head = nn.Dense(num_classes, kernel_init=fan_in_uniform, dtype=dtype, name="head")
         logits = head(kept).astype(jnp.float32)
         return self._named | {"pooled": pooled, "logits": logits} if features else logits
+
+
+def map_names(spec: ModelSpec) -> tuple[str, ...]:
+    """Names of a backbone's feature maps in order; the last is the one that is averaged for the head.
+
+    Args:
+      spec: its row in the registry.
+
+    Example:
+      >>> from skinjax.models.registry import spec
+      >>> map_names(spec("efficientnet_nano"))[-2:], map_names(spec("inception_v3"))[-1]
+      (('block_06', 'top'), 'mixed_10')
+    """
+    stem, top = ("stem",) if spec.stem else (), ("top",) if spec.top else ()
+    return (*stem, *spec.block_names, *top)

@@ -60,14 +60,7 @@ def load_run(workdir: str | os.PathLike[str], stage: str = "sub", fold: int = 0)
     """
     workdir = Path(workdir)
     network = Network.read(workdir / "checkpoints" / f"fold_{fold}" / f"{stage}.json")
-    folder = network.folder(workdir)
-    if not is_finished(folder):
-        reached = max((int(path.name) for path in folder.glob("*") if path.name.isdigit()), default=0)
-        raise ValueError(
-            f"{folder} holds a network in training, after {reached} of {network.steps} updates; "
-            "run its experiment to the end first"
-        )
-    variables = load_pretrained(network.backbone, folder / FINAL, len(network.classes))
+    variables = load_variables(workdir, network)
     model = network.model()
     logits = compiled_predict(model, network.spec)
 
@@ -82,3 +75,26 @@ def load_run(workdir: str | os.PathLike[str], stage: str = "sub", fold: int = 0)
         predict_fn=predict,
         network=network,
     )
+
+
+def load_variables(workdir: Path, network: Network) -> dict[str, Any]:
+    """Reads the variables of a network of a run.
+
+    Args:
+      workdir: folder of the run.
+      network: which of its networks.
+
+    Returns:
+      {"params": ..., "batch_stats": ...}.
+
+    Raises:
+      ValueError: its training has not come to its end.
+    """
+    folder = network.folder(workdir)
+    if not is_finished(folder):
+        reached = max((int(path.name) for path in folder.glob("*") if path.name.isdigit()), default=0)
+        raise ValueError(
+            f"{folder} holds a network in training, after {reached} of {network.steps} updates; "
+            "run its experiment to the end first"
+        )
+    return load_pretrained(network.backbone, folder / FINAL, len(network.classes))

@@ -1,0 +1,150 @@
+"""Grad-CAM: where in a photo a network finds what speaks for a class (Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74).
+
+With A_k the channels of a feature map [h, w] and y the score that is explained,
+
+    map = relu(sum_k a_k A_k),    a_k = mean over places of dy / dA_k
+
+Which maps a backbone has, and which of them its head averages, is known from its spec (`skinjax.models.features`):
+nothing is searched for or guessed. In every family the head is a dense layer on the mean of the last map, so there
+a_k is the head's weight over h w, exactly, and no gradient has to be computed: `class_activation`, the class activation
+map of Zhou et al. 2016. `grad_cam` differentiates, and takes any map.
+
+**What is explained** is one class, or several as one (a meta-class by a network of its sub-classes): y is
+log sum exp of their logits, which for one class is its logit.
+
+Maps say where the network looked, not that it was right, nor why a doctor would look there. `randomization` checks that
+they depend on what was learned.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from numpy.typing import NDArray
+
+from skinjax.models.compilation import compiler_options
+from skinjax.models.features import map_names
+from skinjax.models.pixels import normalize
+from skinjax.models.spec import ModelSpec
+
+
+def grad_cam(
+    model: nn.Module,
+    variables: Any,
+    spec: ModelSpec,
+    images: NDArray[np.uint8],
+    members: NDArray[np.bool_],
+    layer: str | None = None,
+) -> jax.Array:
+    """Grad-CAM by differentiation, at any feature map of any backbone.
+
+    Args:
+      model: a network of `skinjax.models`.
+      variables: of the network.
+      spec: its specification.
+      images: uint8[N, H, W, 3].
+      members: bool[N, K], which classes are explained, at least one a photo.
+      layer: name of the feature map, one of `map_names(spec)`; the last by default.
+
+    Returns:
+      float32[N, h, w], at least 0, of the map's size and in the score's units.
+
+    Raises:
+      ValueError: no such map, or members that do not fit.
+
+    References:
+      Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017.
+    """
+    layer = _layer(spec, layer)
+    members = _members(members, len(images))
+    result: jax.Array = compiled_grad_cam(model, spec, layer)(variables, jnp.asarray(images), members)
+    return result
+
+
+@functools.lru_cache(maxsize=16)
+def compiled_grad_cam(model: nn.Module, spec: ModelSpec, layer: str) -> Callable[..., jax.Array]:
+    """The jitted function (variables, images, members) -> maps of `grad_cam`, its arguments already checked."""
+
+    def compute(variables: Any, images: jax.Array, members: jax.Array) -> jax.Array:
+        pixels = normalize(images, spec)
+        shapes = jax.eval_shape(functools.partial(model.apply, features=True), variables, pixels)
+
+        def score(offset: jax.Array) -> tuple[jax.Array, jax.Array]:
+            named = model.apply(variables, pixels, features=True, offsets={layer: offset})
+            chosen = jnp.where(members, named["logits"], -jnp.inf)
+            # Photos do not touch each other in evaluation, so one sum gives the gradient of each.
+            return jax.nn.logsumexp(chosen, axis=-1).sum(), named[layer]
+
+        zeros = jnp.zeros(shapes[layer].shape, jnp.float32)
+        gradient, activations = jax.grad(score, has_aux=True)(zeros)
+        weights = gradient.mean(axis=(1, 2))
+        return _weighted(activations, weights)
+
+    return jax.jit(compute, compiler_options=compiler_options())
+
+
+def class_activation(
+    last_map: NDArray[np.floating],
+    kernel: NDArray[np.floating],
+    bias: NDArray[np.floating],
+    members: NDArray[np.bool_],
+) -> NDArray[np.float32]:
+    """`grad_cam` at the last map, from the map and the head alone.
+
+    Args:
+      last_map: float[N, h, w, C].
+      kernel: float[C, K], the head's weights.
+      bias: float[K].
+      members: bool[N, K], which classes are explained, at least one a photo.
+
+    Returns:
+      float32[N, h, w], at least 0.
+
+    Raises:
+      ValueError: members that do not fit.
+
+    Example:
+      >>> last_map = np.array([[[[1.0, 0.0]], [[0.0, 1.0]]]])  # two places, two channels
+      >>> class_activation(last_map, np.array([[2.0, 0.0], [-4.0, 0.0]]), np.zeros(2), np.array([[True, False]]))
+      array([[[1.],
+              [0.]]], dtype=float32)
+    """
+    activations = np.asarray(last_map, np.float32)
+    chosen = _members(members, len(activations))
+    kernel = np.asarray(kernel, np.float32)
+    logits = np.where(chosen, activations.mean(axis=(1, 2)) @ kernel + bias, -np.inf)
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))  # d logsumexp / d logit
+    shares /= shares.sum(axis=1, keepdims=True)
+    places = activations.shape[1] * activations.shape[2]
+    weights = (shares @ kernel.T / places).astype(np.float32)
+    maps = np.einsum("nhwc,nc->nhw", activations, weights)
+    return np.maximum(maps, 0).astype(np.float32)
+
+
+def _weighted(activations: jax.Array, weights: jax.Array) -> jax.Array:
+    maps = jnp.einsum(
+        "nhwc,nc->nhw", activations.astype(jnp.float32), weights, precision=jax.lax.Precision.HIGHEST
+    )
+    return jax.nn.relu(maps)
+
+
+def _layer(spec: ModelSpec, layer: str | None) -> str:
+    names = map_names(spec)
+    if layer is not None and layer not in names:
+        raise ValueError(f"layer must be a feature map of {spec.name}, {', '.join(names)}; got {layer!r}")
+    return layer or names[-1]
+
+
+def _members(members: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
+    chosen = np.asarray(members)
+    if chosen.dtype != bool or chosen.ndim != 2 or len(chosen) != count:
+        raise ValueError(f"members must be bool[{count}, K], got {chosen.dtype}{list(chosen.shape)}")
+    if not chosen.any(axis=1).all():
+        raise ValueError("members must name at least one class a photo, got none for some")
+    return chosen
