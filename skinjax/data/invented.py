@@ -97,3 +97,38 @@ def invent_readers(
             pd.DataFrame({"reader": f"reader {number + 1}", "image": predictions["image"], "call": call})
         )
     return pd.concat(parts, ignore_index=True)
+
+
+def invent_degree_readers(
+    images: Sequence[str], degrees: Sequence[int], num_degrees: int, num_readers: int, seed: int = 0
+) -> pd.DataFrame:
+    """Readers who give every photo a degree of malignancy, the true one in 60 to 85 %, else one beside it.
+
+    Args:
+      images: N photos.
+      degrees: Their true degrees, in [0, num_degrees).
+      num_degrees: D, at least 2.
+      num_readers: At least 1.
+      seed: Of the degrees given.
+
+    Returns:
+      Columns `reader`, `image` and `degree`.
+
+    >>> readers = invent_degree_readers(["a", "b"], [0, 2], num_degrees=3, num_readers=4)
+    >>> len(readers), list(readers), bool(readers["degree"].between(0, 2).all())
+    (8, ['reader', 'image', 'degree'], True)
+    """
+    import pandas as pd
+
+    rng = np.random.default_rng(seed)
+    true = np.asarray(degrees, np.int64)
+    parts = []
+    for number in range(num_readers):
+        step = np.where(true == 0, 1, np.where(true == num_degrees - 1, -1, rng.choice([-1, 1], len(true))))
+        wrong = rng.random(len(true)) > rng.uniform(0.6, 0.85)
+        parts.append(
+            pd.DataFrame(
+                {"reader": f"reader {number + 1}", "image": list(images), "degree": true + wrong * step}
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
