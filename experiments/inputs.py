@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import flags
@@ -132,43 +132,76 @@ class Photos:
         classes = hashlib.sha256(self.taxonomy.to_json().encode()).hexdigest()
         return f"{self.manifest_fingerprint}-{classes[:16]}-{self.prepared.fingerprint[:16]}"
 
-
-def read(workdir: Path) -> Inputs:
-    """Reads what the data flags name; with none, renders the built-in photos and says so."""
-    values = flags.FLAGS
-    if values.manifest and values.dataset:
-        raise ValueError("--manifest and --dataset are both given; one is wanted")
-    if values.dataset and not values.source:
-        raise ValueError(
-            f"--dataset={values.dataset} wants --source, the folder that its publisher's files lie in"
+    def where(self, chosen: np.ndarray, taxonomy: Taxonomy, labels: np.ndarray | None = None) -> Photos:
+        """Returns the chosen photos, bool[N], as photos of another taxonomy, with other labels, str[n], if given."""
+        rows = np.flatnonzero(chosen)
+        frame = self.frame.iloc[rows].reset_index(drop=True)
+        if labels is not None:
+            frame = frame.assign(label=labels)
+        prepared = dataclasses.replace(
+            self.prepared, source=_Rows(self.prepared.source, rows), rows=self.prepared.rows[rows]
         )
-    if values.manifest:
-        inputs = _manifest(Path(values.manifest))
-    elif values.dataset:
-        inputs = _dataset(values.dataset, Path(values.source))
+        return Photos(dataclasses.replace(self.inputs, frame=frame, taxonomy=taxonomy), prepared)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """Some records of a source."""
+
+    source: Any
+    rows: np.ndarray
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        record: dict[str, Any] = self.source[int(self.rows[index])]
+        return record
+
+
+def read(workdir: Path, prefix: str = "", **spec: Any) -> Inputs:
+    """Reads what the data flags name; with none, renders the built-in photos and says so.
+
+    Args:
+      workdir: Of the run; built-in photos are rendered into its folder `photos`.
+      prefix: Of the names of the flags, such as "other_" for a second set.
+      spec: Of the built-in photos, beside what the flags say; see `skinjax.data.synthetic.SyntheticSpec`.
+
+    Raises:
+      ValueError: Flags that do not fit together, or everything that is wrong with the manifest.
+    """
+    manifest, dataset, source, taxonomy = (
+        flags.FLAGS[prefix + name].value for name in ("manifest", "dataset", "source", "taxonomy")
+    )
+    if manifest and dataset:
+        raise ValueError(f"--{prefix}manifest and --{prefix}dataset are both given; one is wanted")
+    if dataset and not source:
+        raise ValueError(
+            f"--{prefix}dataset={dataset} wants --{prefix}source, the folder that its publisher's files lie in"
+        )
+    if manifest:
+        inputs = _manifest(Path(manifest), taxonomy)
+    elif dataset:
+        inputs = _dataset(dataset, Path(source), taxonomy)
     else:
-        inputs = processes.first_alone("photos", lambda: _synthetic(workdir))
-    if values.smoke and not inputs.synthetic:
+        inputs = processes.first_alone("photos", lambda: _synthetic(workdir, spec))
+    if flags.FLAGS.smoke and not inputs.synthetic:
         inputs = dataclasses.replace(inputs, frame=_few_cases(inputs.frame))
     return inputs
 
 
-def _manifest(path: Path) -> Inputs:
-    taxonomy_name = flags.FLAGS.taxonomy
+def _manifest(path: Path, taxonomy_name: str) -> Inputs:
     taxonomy = load_taxonomy(taxonomy_name) if taxonomy_name else None
     frame = read_manifest(path, taxonomy)
     taxonomy = taxonomy or _flat_taxonomy(frame)
     return Inputs(frame, path.resolve().parent, taxonomy, synthetic=False, notes=())
 
 
-def _dataset(name: str, source: Path) -> Inputs:
+def _dataset(name: str, source: Path, taxonomy_name: str) -> Inputs:
     from skinjax.data.importers import import_dataset
 
     frame, report = import_dataset(name, source)
     print(report.text())
     if frame.empty:
         raise ValueError(f"--source={source} holds no photo of {name}")
-    taxonomy = load_taxonomy(flags.FLAGS.taxonomy) if flags.FLAGS.taxonomy else report.taxonomy
+    taxonomy = load_taxonomy(taxonomy_name) if taxonomy_name else report.taxonomy
     frame = as_manifest(frame, taxonomy)
     return Inputs(frame, source.resolve(), taxonomy, synthetic=False, notes=tuple(report.notes))
 
@@ -178,12 +211,14 @@ def _flat_taxonomy(frame: pd.DataFrame) -> Taxonomy:
     return Taxonomy("labels of the manifest", ("label",), tuple((name,) for name in classes))
 
 
-def _synthetic(workdir: Path) -> Inputs:
+def _synthetic(workdir: Path, own: dict[str, Any]) -> Inputs:
     from skinjax.data.synthetic import SyntheticSpec, write_dataset
 
     values = flags.FLAGS
     size = max(values.image_size, 64)
-    spec = SyntheticSpec(cases_per_class=values.synthetic_cases, size=size, seed=values.seed)
+    spec = SyntheticSpec(
+        **({"cases_per_class": values.synthetic_cases, "size": size, "seed": values.seed} | own)
+    )
     print(f"No --manifest: rendering the built-in synthetic photos into {workdir / 'photos'}")
     with Progress("rendering", 1, unit="set", stream=processes.progress_stream()) as progress:
         path = write_dataset(workdir / "photos", spec)

@@ -6,7 +6,7 @@ import glob
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def run_script(main: Callable[[], None]) -> None:
     def guarded() -> None:
         try:
             _hush_closed_loops()
-            _use_compilation_cache()
+            script.use_compilation_cache()
             if "coordinator" in flags.FLAGS:
                 processes.join()
             main()
@@ -69,21 +69,6 @@ def _hush_closed_loops() -> None:
             show(error)
 
     sys.unraisablehook = hook
-
-
-def _use_compilation_cache() -> None:
-    import jax
-
-    if not flags.FLAGS.compilation_cache or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        return
-    folder = Path(flags.FLAGS.compilation_cache) / "jax"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        print(f"no compilation cache: {folder} cannot be made ({error.strerror})", file=sys.stderr)
-        return
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 def open_workdir(experiment: str, free: tuple[str, ...] = ()) -> Path:
@@ -141,19 +126,22 @@ def _read_config(workdir: Path) -> dict[str, Any] | None:
     return config
 
 
-def write_config(workdir: Path, experiment: str, data: Photos) -> dict[str, Any]:
+def write_config(workdir: Path, experiment: str, data: Photos, *others: Photos) -> dict[str, Any]:
     """Writes `taxonomy.json` and `config.json`, or checks that the run in this folder had the same photos.
+
+    `others` are further sets of photos, of the same classes.
 
     Raises:
       ValueError: the photos, their labels, cases or classes have changed.
     """
-    return processes.first_alone("configuration", lambda: _write_config(workdir, experiment, data))
+    return processes.first_alone("configuration", lambda: _write_config(workdir, experiment, [data, *others]))
 
 
-def _write_config(workdir: Path, experiment: str, data: Photos) -> dict[str, Any]:
-    before = _read_config(workdir)
+def _write_config(workdir: Path, experiment: str, sets: Sequence[Photos]) -> dict[str, Any]:
+    before, data = _read_config(workdir), sets[0]
+    fingerprint = "+".join(one.fingerprint for one in sets)
     if before is not None:
-        if before["data_fingerprint"] != data.fingerprint:
+        if before["data_fingerprint"] != fingerprint:
             raise ValueError(
                 f"--workdir={workdir} cannot be resumed: photos, labels, cases or classes have changed since it began; "
                 "name another folder"
@@ -162,12 +150,12 @@ def _write_config(workdir: Path, experiment: str, data: Photos) -> dict[str, Any
     config = {
         "experiment": experiment,
         "flags": script_flags(),
-        "synthetic": data.inputs.synthetic,
+        "synthetic": any(one.inputs.synthetic for one in sets),
         "taxonomy": data.taxonomy.name,
-        "photos": len(data.frame),
-        "cases": int(data.frame["case_id"].nunique()),
-        "data_fingerprint": data.fingerprint,
-        "notes": list(data.inputs.notes),
+        "photos": sum(len(one.frame) for one in sets),
+        "cases": sum(int(one.frame["case_id"].nunique()) for one in sets),
+        "data_fingerprint": fingerprint,
+        "notes": list(dict.fromkeys(note for one in sets for note in one.inputs.notes)),
         **provenance(),
     }
     with replacing(workdir / "taxonomy.json") as temporary:

@@ -80,6 +80,7 @@ class SyntheticSpec:
         seed: Seed of everything, 0 or more.
         imbalance: How many times as many cases the largest class has as the smallest, 1 or more. The
             classes between fall off geometrically, in an order that the seed draws.
+        skin_tones: Fitzpatrick types of the patients, each drawn evenly.
 
     Raises:
         ValueError: A value is out of its range.
@@ -94,6 +95,7 @@ class SyntheticSpec:
     size: int = 128
     seed: int = 0
     imbalance: float = 1.0
+    skin_tones: tuple[int, ...] = SKIN_TONES
 
     def __post_init__(self) -> None:
         """Checks every value."""
@@ -111,6 +113,10 @@ class SyntheticSpec:
             raise ValueError(f"seed is {self.seed}; it must be 0 or more.")
         if not self.imbalance >= 1.0:
             raise ValueError(f"imbalance is {self.imbalance}; it must be 1 or more.")
+        if not self.skin_tones or not set(self.skin_tones) <= set(SKIN_TONES):
+            raise ValueError(
+                f"skin_tones is {self.skin_tones!r}; it must hold Fitzpatrick types from 1 to 6."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,7 +210,7 @@ def _plan(spec: SyntheticSpec) -> Iterator[_Case]:
                 # Drawn, not counted: a running number would give the class away.
                 case_id=f"{int(patient.integers(16**12)):012x}",
                 photos=int(patient.integers(fewest, most + 1)),
-                skin_tone=int(patient.choice(SKIN_TONES)),
+                skin_tone=int(patient.choice(spec.skin_tones)),
                 sex=str(patient.choice(["female", "male"])),
                 age=int(np.clip(patient.normal(mean_age, _AGE_SPREAD), 1, 95)),
                 body_site=str(patient.choice(sites)),
