@@ -316,7 +316,8 @@ def _shown_pairs(variants: Sequence[Variant], pairs: pd.DataFrame) -> Table:
         Column("p", [p_value(row["p_value"]) for row in rows]),
         Column("Holm’s p", [p_value(row["holm_p_value"]) for row in rows]),
     )
-    return Table("transfer_pairs", pairs, columns, group=[METRICS[row["metric"]] for row in rows])
+    heading = {"accuracy": "Accuracy, percentage points", "auc": "Macro AUC"}
+    return Table("transfer_pairs", pairs, columns, group=[heading[row["metric"]] for row in rows])
 
 
 def _remarks(table: pd.DataFrame, pairs: pd.DataFrame, references: Sequence[str]) -> str:
