@@ -44,6 +44,26 @@ def run_script(main: Callable[[], None], who: Callable[[], str] = lambda: "") ->
         app.run(guarded, flags_parser=_parse)
 
 
+def use_compilation_cache(least_seconds: float = 0.5) -> None:
+    """Keeps what XLA compiles in --compilation_cache, unless JAX_COMPILATION_CACHE_DIR names another place.
+
+    Args:
+      least_seconds: compilations that take less are not kept.
+    """
+    import jax
+
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", least_seconds)
+    if not flags.FLAGS.compilation_cache or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return
+    folder = Path(flags.FLAGS.compilation_cache) / "jax"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"no compilation cache: {folder} cannot be made ({error.strerror})", file=sys.stderr)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
 def fail(message: str, error: Exception, code: int = 2, who: str = "") -> NoReturn:
     """Ends the process with a message; with --traceback raises the error instead."""
     if flags.FLAGS.traceback:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 POOLED = ("out_of_fold.parquet", "held_out.parquet", "two_stage_test.parquet")
 """The predictions that a report is written on, by the experiment that made them."""
@@ -57,6 +58,8 @@ def read_run(workdir: Path) -> StoredRun:
             f"--workdir={workdir} has no predictions/{' or '.join(POOLED)}: the run has not finished; the command that "
             "began it goes on"
         )
+    import pandas as pd
+
     curves = pd.read_csv(workdir / "metrics.csv") if (workdir / "metrics.csv").is_file() else None
     return StoredRun(
         predictions=found[0],
@@ -65,7 +68,7 @@ def read_run(workdir: Path) -> StoredRun:
         curves=curves,
         training=None if curves is None else training_table(curves),
         audit=audit_table(workdir),
-        photo_root=_photo_root(workdir, config["flags"]),
+        photo_root=photo_root(workdir, config["flags"]),
     )
 
 
@@ -81,12 +84,20 @@ def audit_table(workdir: Path) -> pd.DataFrame | None:
     path = workdir / "audit" / "audit.csv"
     if not path.exists():
         return None
+    import pandas as pd
+
     findings = pd.read_csv(path, dtype=str, keep_default_na=False)
     kinds = findings.groupby(["severity", "kind"], sort=False, as_index=False)
     return kinds.agg(count=("message", "size"), photo=("image", "first"), first=("message", "first"))
 
 
-def _photo_root(workdir: Path, flags: dict[str, Any]) -> Path | None:
+def photo_root(workdir: Path, flags: dict[str, Any]) -> Path | None:
+    """The folder that the photos of a run lie in, None where it is not there any more.
+
+    Args:
+      workdir: folder of the run.
+      flags: that it was made with.
+    """
     if flags.get("manifest"):
         root = Path(flags["manifest"]).parent
     elif flags.get("dataset"):
