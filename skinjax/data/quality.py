@@ -99,7 +99,9 @@ def measure(image: npt.NDArray[np.uint8]) -> Quality:
     (0.0, 0.4, 1.0)
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < 3:
-        raise ValueError(f"image must be uint8[H, W, 3] of 3 x 3 or more, got {image.dtype}{list(image.shape)}")
+        raise ValueError(
+            f"image must be uint8[H, W, 3] of 3 x 3 or more, got {image.dtype}{list(image.shape)}"
+        )
     luminance = _without_bars(image).astype(np.float32) @ _WEIGHTS
     centre = luminance[1:-1, 1:-1]
     laplacian = luminance[:-2, 1:-1] + luminance[2:, 1:-1] + luminance[1:-1, :-2] + luminance[1:-1, 2:]
@@ -131,7 +133,9 @@ def limits_of(qualities: npt.NDArray[np.floating], share: float) -> QualityLimit
     """
     values = np.asarray(qualities, np.float64)
     if values.ndim != 2 or values.shape[1] != len(MEASURES) or not len(values):
-        raise ValueError(f"qualities must be [N, {len(MEASURES)}] with N at least 1, got {list(values.shape)}")
+        raise ValueError(
+            f"qualities must be [N, {len(MEASURES)}] with N at least 1, got {list(values.shape)}"
+        )
     if not 0 <= share < 0.5:
         raise ValueError(f"share must lie in [0, 0.5), got {share}")
     low, high = np.quantile(values, share, axis=0), np.quantile(values, 1 - share, axis=0)
@@ -174,7 +178,7 @@ def _told(fault: str, name: str, value: float, wanted: str, limit: float) -> str
 
 def _without_bars(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The photo without border rows and columns that are black throughout; all of a photo that is black."""
-    lit = image.any(axis=2)
+    lit: npt.NDArray[np.bool_] = (image > 0).any(axis=2)
     rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
     if len(rows) < 3 or len(columns) < 3 or rows[-1] - rows[0] < 2 or columns[-1] - columns[0] < 2:
         return image

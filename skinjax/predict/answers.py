@@ -79,7 +79,9 @@ class Answer:
             "diagnosis": self.diagnosis(taxonomy),
             "reasons": list(self.reasons),
             "top": {
-                level: [{"class": name, "probability": _rounded(p)} for name, p in self.top(taxonomy, level, 3)]
+                level: [
+                    {"class": name, "probability": _rounded(p)} for name, p in self.top(taxonomy, level, 3)
+                ]
                 for level in taxonomy.levels
             },
             "probabilities": {

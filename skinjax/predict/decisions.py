@@ -166,9 +166,12 @@ def fit_decisions(
 
     finest = taxonomy.finest
     fused = np.asarray(fuse_levels_of(probs, taxonomy), np.float32)
-    logs = {level: np.asarray(log_probabilities(fused if level == finest else probs[level])) for level in probs}
+    logs = {
+        level: np.asarray(log_probabilities(fused if level == finest else probs[level])) for level in probs
+    }
     temperatures = {
-        level: fit_temperature(values, taxonomy.parents(finest, level)[labels]) for level, values in logs.items()
+        level: fit_temperature(values, taxonomy.parents(finest, level)[labels])
+        for level, values in logs.items()
     }
     calibrated = np.asarray(jax.nn.softmax(logs[finest] / temperatures[finest]))
     wrong = calibrated.argmax(axis=1) != labels

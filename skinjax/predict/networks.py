@@ -233,7 +233,9 @@ def load_predictor(
         )
     sizes = {loaded.network.image_size for member in members for loaded in member.values()}
     if len(sizes) > 1:
-        raise ValueError(f"{workdir}: networks of different image sizes cannot answer together: {sorted(sizes)}")
+        raise ValueError(
+            f"{workdir}: networks of different image sizes cannot answer together: {sorted(sizes)}"
+        )
     if len({tuple(member) for member in members}) > 1:
         raise ValueError(f"{workdir}: the folds have networks of different levels; name one --fold")
     name = transforms or flags.get("test_time_augmentation") or "none"
@@ -283,10 +285,14 @@ def _choose(workdir: Path, fold: int, taxonomy: Taxonomy, stages: tuple[str, ...
             wanted = of_level
         if len(wanted) > 1 or (not stages and not wanted and of_level):
             names = ", ".join(n.stage for n in of_level)
-            raise ValueError(f"{folder} has several networks of level {level!r}: {names}; name one in --stages")
+            raise ValueError(
+                f"{folder} has several networks of level {level!r}: {names}; name one in --stages"
+            )
         if wanted:
             chosen[level] = wanted[0]
     if taxonomy.finest not in chosen:
         names = ", ".join(f"{n.stage} ({n.level})" for n in there) or "none"
-        raise ValueError(f"{folder} has no network of the level {taxonomy.finest!r} to answer with; there are: {names}")
+        raise ValueError(
+            f"{folder} has no network of the level {taxonomy.finest!r} to answer with; there are: {names}"
+        )
     return chosen

@@ -1,12 +1,14 @@
 """How far a photo lies from those that a network knows: Mahalanobis distance of its features.
 
-The features are those that the finest network's head reads. With the mean m_k of each class and one covariance C of
+The features are those that the finest network's head reads, scaled to length 1: their length varies so much from photo
+to photo, with a long tail, that it would hide the rest (Mueller and Hein 2025,
+doi:10.48550/arXiv.2505.18032). With the mean m_k of each class and one covariance C of
 all photos around the means of their classes, the distance of features x is
 
     d(x) = min over k of sqrt((x - m_k)^T C^-1 (x - m_k))
 
-(Lee, Lee, Lee and Shin 2018, doi:10.48550/arXiv.1807.03888, with the last layer alone). There are about as many features
-as photos, so C is shrunk towards a multiple of the identity (Ledoit and Wolf 2004,
+(Lee, Lee, Lee and Shin 2018, doi:10.48550/arXiv.1807.03888, with the last layer alone). There are about as many
+features as photos, so C is shrunk towards a multiple of the identity (Ledoit and Wolf 2004,
 doi:10.1016/S0047-259X(03)00096-4).
 
 Means and covariance are taken from photos that the network has *not* trained on, as new photos are. A photo's distance
@@ -41,9 +43,15 @@ class FeatureSpace:
     means: NDArray[np.float32]
 
     def whiten(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Features [N, C] in a space where the covariance is the identity."""
-        x = np.asarray(features, np.float32)
-        return self.rest * x + (x @ self.directions * self.gains) @ self.directions.T
+        """Features float[N, C], scaled to length 1, in a space where their covariance is the identity."""
+        return self.scaled(unit(features))
+
+    def scaled(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
+        """As `whiten`, of features that are scaled already, or means of such."""
+        x: NDArray[np.float32] = features.astype(np.float32)
+        whitened: NDArray[np.float32] = np.float32(self.rest) * x
+        whitened += (x @ self.directions * self.gains) @ self.directions.T
+        return whitened
 
     def distances(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         """The distance of each photo to the nearest class, float64[N], from features float[N, C]."""
@@ -51,6 +59,17 @@ class FeatureSpace:
         means = self.means.astype(np.float64)
         squares = (x**2).sum(1)[:, None] - 2 * x @ means.T + (means**2).sum(1)
         return np.sqrt(np.maximum(squares.min(axis=1), 0))
+
+
+def unit(features: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Features scaled to length 1, float64[N, C]; zeros stay zeros.
+
+    >>> unit(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.6, 0.8], [0.0, 0.0]]
+    """
+    x = np.asarray(features, np.float64)
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    return x / np.where(length > 0, length, 1)
 
 
 def fit_feature_space(features: NDArray[np.floating], labels: NDArray[np.integer]) -> FeatureSpace:
@@ -67,16 +86,19 @@ def fit_feature_space(features: NDArray[np.floating], labels: NDArray[np.integer
       ValueError: shapes that do not fit, or features that are not finite.
 
     Example:
-      >>> rng = np.random.default_rng(0)
-      >>> space = fit_feature_space(rng.normal(size=(500, 4)), np.zeros(500, int))
-      >>> space.distances(np.array([[0.0, 0, 0, 0], [3.0, 0, 0, 0]])).round(1).tolist()
-      [0.1, 3.0]
+      >>> known = np.random.default_rng(0).normal([1, 1, 1, 0], 0.1, size=(500, 4))
+      >>> space = fit_feature_space(known, np.zeros(500, int))
+      >>> space.distances(np.array([[2.0, 2, 2, 0], [1.0, 1, 1, 1]])).round().tolist()
+      [1.0, 16.0]
     """
     x, labels = np.asarray(features, np.float64), np.asarray(labels)
     if x.ndim != 2 or len(x) < 2 or labels.shape != (len(x),):
-        raise ValueError(f"features must be [N, C] with a label each, got {list(x.shape)} and {list(labels.shape)}")
+        raise ValueError(
+            f"features must be [N, C] with a label each, got {list(x.shape)} and {list(labels.shape)}"
+        )
     if not np.isfinite(x).all():
         raise ValueError(f"features must be finite, got {int((~np.isfinite(x)).sum())} others")
+    x = unit(x)
     _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
     sums = np.zeros((len(counts), x.shape[1]))
     np.add.at(sums, place, x)
@@ -85,7 +107,9 @@ def fit_feature_space(features: NDArray[np.floating], labels: NDArray[np.integer
     # Of the covariance's eigenvectors only those that the photos span differ from the rest.
     _, singular, vectors = np.linalg.svd(centred, full_matrices=False)
     variance = max(float((centred**2).mean()), float(np.finfo(np.float32).tiny))
-    shrinkage = max(ledoit_wolf_shrinkage(centred, singular), 1e-6)  # never 0: directions not spanned have no spread
+    shrinkage = max(
+        ledoit_wolf_shrinkage(centred, singular), 1e-6
+    )  # never 0: directions not spanned have no spread
     spread = (1 - shrinkage) * singular**2 / len(x) + shrinkage * variance
     rest = 1 / np.sqrt(shrinkage * variance)
     space = FeatureSpace(
@@ -94,7 +118,7 @@ def fit_feature_space(features: NDArray[np.floating], labels: NDArray[np.integer
         rest=float(rest),
         means=np.zeros((0, x.shape[1]), np.float32),
     )
-    return dataclasses.replace(space, means=space.whiten(means))
+    return dataclasses.replace(space, means=space.scaled(means))
 
 
 def ledoit_wolf_shrinkage(centred: NDArray[np.float64], singular: NDArray[np.float64]) -> float:

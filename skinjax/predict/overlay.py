@@ -15,10 +15,17 @@ from PIL import Image, ImageDraw, ImageFont
 
 from skinjax.predict.randomization import enlarged
 
-SIDE = 480
-"""The longer side of the photo in a picture, in pixels."""
+SIDE, LEAST_SIDE = 480, 240
+"""The longer side of the photo in a picture is brought between these, in pixels."""
 
-_STOPS = ("#0d0887", "#6a00a8", "#b12a90", "#e16462", "#fca636", "#f0f921")  # of the scale, from nothing to most
+_STOPS = (
+    "#0d0887",
+    "#6a00a8",
+    "#b12a90",
+    "#e16462",
+    "#fca636",
+    "#f0f921",
+)  # of the scale, from nothing to most
 _INK, _PAPER, _MARGIN, _TEXT = "#24292f", "#ffffff", 16, 14
 
 
@@ -76,12 +83,13 @@ def draw_overlay(
       photo: uint8[H, W, 3], upright.
       values: float[h, w], the map.
       fit: how the photo had become square.
-      lines: what is shown, a line each; those that are too long are broken.
+      lines: what is shown, a line each; those that are too long are broken, and empty ones left out.
 
     Returns:
       The picture.
     """
-    scale = min(1.0, SIDE / max(photo.shape[:2]))
+    longer = max(photo.shape[:2])
+    scale = min(SIDE, max(longer, LEAST_SIDE)) / longer
     width, height = (max(1, round(side * scale)) for side in (photo.shape[1], photo.shape[0]))
     picture = Image.fromarray(photo).resize((width, height), Image.Resampling.BILINEAR)
     shares = over_photo(values, (height, width), fit)
@@ -92,7 +100,7 @@ def draw_overlay(
     font = ImageFont.load_default(_TEXT)
     bar, legend = 14, int(max(font.getlength(text) for text in ("most", "none")))
     total = max(3 * _MARGIN + 2 * width + _MARGIN + bar + 6 + legend + _MARGIN, 420)
-    broken = [part for line in lines for part in _broken(line, font, total - 2 * _MARGIN)]
+    broken = [part for line in lines if line for part in _broken(line, font, total - 2 * _MARGIN)]
     step = round(1.4 * _TEXT)
     tall = max(height, 80)
     sheet = Image.new("RGB", (total, tall + 3 * _MARGIN + step * len(broken)), _PAPER)

@@ -8,15 +8,15 @@
     for answer in predict_photos(predictor, ["a.jpg", "b.png"], asked):
         print(answer.photo, answer.diagnosis(predictor.taxonomy), answer.reasons)
 
-Threads decode while the device computes; photos are answered in the order they are given. An explanation picture costs a
-second reading of its file, and no second pass of the network unless a map other than the last is asked for.
+Threads decode while the device computes; photos are answered in the order they are given. An explanation picture costs
+a second reading of its file, and no second pass of the network unless a map other than the last is asked for.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from skinjax.predict.answers import Answer, Malignancy
 from skinjax.predict.decisions import Decisions, Outcome, Wanted, decide, run_decisions
 from skinjax.predict.gradcam import class_activation, grad_cam
 from skinjax.predict.networks import Forward, Predictor
+from skinjax.predict.randomization import Similarity, randomization_check
 from skinjax.predict.reading import Decoded, ahead, batches, read_photo
 from skinjax.predict.reference import Usual, run_references, usual
 
@@ -90,7 +91,7 @@ def prepare_answers(
     predictor: Predictor,
     wanted: Wanted | None = None,
     photo_root: Path | None = None,
-    unusual: float = 0.01,
+    unusual: float = 0.02,
     **options: Any,
 ) -> Asked:
     """What answers are made by: read from the run's folder, or fitted and measured now and kept there.
@@ -165,6 +166,41 @@ def predict_photos(
             yield from _answers(predictor, asked, *waiting.popleft(), explained, draw)
 
 
+def check_explanations(
+    key: Any, predictor: Predictor, answers: Sequence[Answer], layer: str | None = None
+) -> list[Similarity]:
+    """Whether the explanations of answered photos depend on what the network learned.
+
+    Args:
+      key: JAX random key of the random weights.
+      predictor: networks of a run.
+      answers: of photos that were explained, all at one level; their files are read again.
+      layer: feature map; None for the last.
+
+    Returns:
+      As `skinjax.predict.randomization.randomization_check`, of the first fold's network.
+
+    Raises:
+      ValueError: answers without an explanation.
+    """
+    explained = [answer.explained for answer in answers if answer.explained]
+    if not answers or len(explained) < len(answers) or len({level for _, level in explained}) > 1:
+        raise ValueError("answers must all be explained, at one level")
+    network_level = _network_level(explained[0][1], predictor)
+    loaded = predictor.members[0][network_level]
+    members = [explained_members(level, name, network_level, predictor.taxonomy) for name, level in explained]
+    images = []
+    for answer in answers:
+        photo = read_photo(answer.photo, predictor.image_size, predictor.fit)
+        if isinstance(photo, photos.PhotoError):
+            raise photo
+        images.append(photo.image)
+    network = loaded.network
+    return randomization_check(
+        key, network.model(), loaded.variables, network.spec, np.stack(images), np.stack(members), layer
+    )
+
+
 def check_explained(explained: Explained, predictor: Predictor) -> None:
     """Refuses an explanation of a class or feature map that there is not.
 
@@ -187,7 +223,9 @@ def check_explained(explained: Explained, predictor: Predictor) -> None:
             raise ValueError(f"{network.backbone} has no feature map {explained.layer!r}; it has {names}")
 
 
-def explained_members(level: str, class_name: str, network_level: str, taxonomy: Taxonomy) -> NDArray[np.bool_]:
+def explained_members(
+    level: str, class_name: str, network_level: str, taxonomy: Taxonomy
+) -> NDArray[np.bool_]:
     """Which outputs of a network stand for a class: itself, or the sub-classes that it is made of, bool[K]."""
     wanted = taxonomy.classes(level).index(class_name)
     members: NDArray[np.bool_] = taxonomy.parents(network_level, level) == wanted

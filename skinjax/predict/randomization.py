@@ -1,8 +1,8 @@
 """Whether explanations depend on what was learned: the model parameter randomisation test.
 
 An explanation that stays the same when weights are replaced by random ones shows the photo, and not the network. From
-the head down to the stem, one block after another is given fresh weights while those above stay random, and the maps are
-compared with the trained network's: their similarity has to fall (Adebayo et al. 2018,
+the head down to the stem, one block after another is given fresh weights while those above stay random, and the maps
+are compared with the trained network's: their similarity has to fall (Adebayo et al. 2018,
 doi:10.48550/arXiv.1810.03292, "cascading randomization").
 
     rank correlation   Spearman's, over the places of a map; of a constant map 0, as it says nothing

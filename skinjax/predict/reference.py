@@ -76,7 +76,8 @@ class Usual:
         if not self.spaces:
             return None
         ratios = [
-            space.distances(x) / limit for space, limit, x in zip(self.spaces, self.far, features, strict=True)
+            space.distances(x) / limit
+            for space, limit, x in zip(self.spaces, self.far, features, strict=True)
         ]
         return np.asarray(np.mean(ratios, axis=0), np.float64)
 
@@ -126,7 +127,9 @@ def run_references(
     """
     path = predictions_path(predictor)
     if path is None:
-        say("the run has no stored predictions: what is usual is not known, and only absolute limits of quality hold")
+        say(
+            "the run has no stored predictions: what is usual is not known, and only absolute limits of quality hold"
+        )
         return []
     digest = file_hash(path)
     references: list[Reference] = []
