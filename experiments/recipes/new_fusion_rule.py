@@ -26,6 +26,7 @@ from skinjax.decide.hierarchy import fuse, marginalize
 from skinjax.evaluate import bootstrap
 from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
 from skinjax.report.page import write_report
+from skinjax.report.tables import has_network
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", "", "Folder of a run of experiments.hierarchy.", module_name=shared.SCRIPT)
@@ -64,7 +65,11 @@ def stored() -> tuple[pd.DataFrame, Taxonomy, bool]:
 def main() -> None:
     """Fuses, compares by case and reports."""
     frame, taxonomy, synthetic = stored()
-    level = taxonomy.levels[max(len(taxonomy.levels) - 2, 0)]
+    level = next((one for one in taxonomy.levels[:-1] if has_network(frame, taxonomy, one)), None)
+    if level is None:
+        raise ValueError(
+            f"--workdir={FLAGS.workdir} has no coarser network; experiments.hierarchy trains one"
+        )
     sub, meta = (
         np.maximum(probabilities(frame, taxonomy, name), np.finfo(np.float32).tiny)
         for name in (taxonomy.finest, level)
@@ -86,12 +91,15 @@ def main() -> None:
             f"accuracy less that of {name}: {found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
         )
 
-    facts = [frame[name] for name in ("image", "case_id", "label", "fold")]
+    def table(probs: np.ndarray) -> pd.DataFrame:
+        image, case_id, label = (frame[name] for name in ("image", "case_id", "label"))
+        return from_arrays(image, case_id, label, fold_of, probs, taxonomy)
+
     path = write_report(
-        FLAGS.out, title="A fusion rule of one’s own", predictions=from_arrays(*facts, own, taxonomy),
+        FLAGS.out, title="A fusion rule of one’s own", predictions=table(own),
         taxonomy=taxonomy, coarse_level=None, curves=None, photo_root=None, name="product of experts", seed=FLAGS.seed,
         config={"predictions": FLAGS.workdir or "made up", "exponents": exponents, "synthetic": synthetic},
-        others={name: from_arrays(*facts, probs, taxonomy) for name, probs in rivals.items()},
+        others={name: table(probs) for name, probs in rivals.items()},
     )  # fmt: skip
     print(f"report: {path}")
 

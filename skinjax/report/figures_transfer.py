@@ -26,6 +26,27 @@ LOOKS: tuple[tuple[str, Any], ...] = (
 """Colour and dashes of one curve after another, told apart by the colour-blind too, on white and on near-black."""
 
 
+def fold_means(curves: pd.DataFrame, column: str) -> pd.Series:
+    """The mean over folds by epoch, of the epochs that every fold has a figure of.
+
+    Folds that stopped early would else bend the mean where they end.
+
+    Args:
+        curves: rows of one stage and split, with `fold`, `epoch` and `column`.
+        column: what is averaged.
+
+    Returns:
+        float64 by epoch, in order; empty where there is no such epoch.
+
+    Example:
+        >>> curves = pd.DataFrame({"fold": [0, 0, 1], "epoch": [1, 2, 1], "auc": [0.5, 0.9, 0.7]})
+        >>> fold_means(curves, "auc").to_dict()
+        {1: 0.6}
+    """
+    rows = curves.dropna(subset=[column])
+    return rows.pivot_table(index="epoch", columns="fold", values=column).dropna().mean(axis=1)
+
+
 def curves_compared(axes: Axes, curves: pd.DataFrame, column: str, labels: Mapping[str, str]) -> Axes:
     """Draws one column against epochs for several networks: thin lines are folds, thick ones their mean.
 
@@ -48,7 +69,7 @@ def curves_compared(axes: Axes, curves: pd.DataFrame, column: str, labels: Mappi
         folds = list(own.groupby("fold"))
         for _, fold in folds if len(folds) > 1 else []:
             axes.plot(fold["epoch"], fold[column], color=colour, linewidth=0.6, alpha=0.35)
-        mean = own.groupby("epoch")[column].mean()
+        mean = fold_means(own, column)
         if len(mean):
             marker = "o" if len(mean) == 1 else None
             axes.plot(mean.index, mean, color=colour, linestyle=dashes, linewidth=2, marker=marker)

@@ -15,7 +15,7 @@ from skinjax.evaluate.multiclass import compare_macro_auc, macro_auc_interval
 from skinjax.evaluate.subgroups import holm
 from skinjax.report import figures
 from skinjax.report.blocks import Block, Column, Figure, Section, Table, Text
-from skinjax.report.figures_transfer import curves_compared
+from skinjax.report.figures_transfer import curves_compared, fold_means
 from skinjax.report.formatting import (
     decimals,
     listed,
@@ -103,7 +103,8 @@ def transfer_section(
     blocks += [_figure(variants, test, level), _shown(table, chosen, references, confidence)]
     if len(pairs):
         blocks.append(_shown_pairs(variants, pairs))
-    blocks.append(Text(_remarks(table, pairs, references), small=True))
+    reference = {one.name: one for one in variants}[references[-1]] if references else None
+    blocks.append(Text(_remarks(pairs, reference), small=True))
     blocks += [Text(note, small=True) for note in notes]
     return Section("transfer", "Granularity transfer", tuple(blocks))
 
@@ -124,12 +125,6 @@ def _check(variants: Sequence[Variant], curves: pd.DataFrame, references: Sequen
         raise ValueError(f"curves must have test rows of the stage {absent[0]!r}, which are missing")
 
 
-def _means(test: pd.DataFrame, stage: str, column: str) -> pd.Series:
-    """The mean over folds by epoch, of epochs that every fold has a figure of."""
-    rows = test[test["stage"] == stage].pivot_table(index="epoch", columns="fold", values=column)
-    return rows.dropna().mean(axis=1)
-
-
 def _figures(
     variants: Sequence[Variant], truth: NDArray, draws: tuple, test: pd.DataFrame, references: Sequence[str]
 ) -> pd.DataFrame:
@@ -140,13 +135,13 @@ def _figures(
     for one in variants:
         row: dict[str, float | str] = {"variant": one.name, "label": one.label, "start": one.title}
         for name in METRICS:
-            means = _means(test, one.stage, name)
+            means = fold_means(test[test["stage"] == one.stage], name)
             row |= {
                 f"{name}_first": float(means.iloc[0]) if len(means) else np.nan,
                 f"{name}_best": float(means.max()) if len(means) else np.nan,
-                f"{name}_best_epoch": int(means.idxmax()) if len(means) else np.nan,
+                f"{name}_best_epoch": int(means.index[means.argmax()]) if len(means) else np.nan,
                 f"{name}_epochs_to_reference": _reaches(
-                    means, _means(test, base, name) if base else means[:0]
+                    means, fold_means(test[test["stage"] == base], name) if base else means[:0]
                 ),
             }
         found = bootstrap.by_case(bootstrap.accuracy, (truth, one.probs.argmax(axis=1)), *draws)
@@ -211,7 +206,8 @@ def _answer(
         return "Whether transfer helps cannot be said: it wants a way that takes layers over and one that takes none."
     one = next((each for each in takes if each.name == chosen), takes[-1])
     base = {each.name: each for each in variants}[references[-1]]
-    row, other = (table.set_index("variant").loc[each.name] for each in (one, base))
+    found = {str(record["variant"]): record for record in table.to_dict("records")}
+    row, other = found[one.name], found[base.name]
     first = test[test["stage"] == one.stage]["epoch"].min()
     by_fold = test[test["epoch"] == first].pivot_table(index="fold", columns="stage", values="accuracy")
     more = int((by_fold[one.stage] > by_fold[base.stage]).sum())
@@ -251,7 +247,7 @@ def _figure(variants: Sequence[Variant], test: pd.DataFrame, level: str) -> Figu
     right = figures.text_width(list(labels.values()), 9) + 10
     panels = []
     for column, title in METRICS.items():
-        ends = {one.label: _means(test, one.stage, column) for one in variants}
+        ends = {one.label: fold_means(test[test["stage"] == one.stage], column) for one in variants}
         told = ", ".join(f"{name} {decimals(means.iloc[-1])}" for name, means in ends.items() if len(means))
         panels.append(
             panel(
@@ -320,17 +316,16 @@ def _shown_pairs(variants: Sequence[Variant], pairs: pd.DataFrame) -> Table:
     return Table("transfer_pairs", pairs, columns, group=[heading[row["metric"]] for row in rows])
 
 
-def _remarks(table: pd.DataFrame, pairs: pd.DataFrame, references: Sequence[str]) -> str:
+def _remarks(pairs: pd.DataFrame, reference: Variant | None) -> str:
     words = (
         "First and best epoch are means over folds, as drawn. The best epoch was picked by looking at the held-out "
         "photos, so it flatters. In the end means the finished networks’ stored predictions, all folds pooled. A "
         "network that takes layers over rests on the finest network’s training too, which is not counted as its epochs."
     )
-    if references:
-        start = table.set_index("variant").loc[references[-1], "label"]
+    if reference is not None:
         words += (
-            f" Epochs to the reference are those until the mean over folds reaches the last one of “{start}”; a dash "
-            "means never."
+            f" Epochs to the reference are those until the mean over folds reaches the last one of "
+            f"“{reference.label}”; a dash means never."
         )
     if len(pairs):
         count = int((pairs["metric"] == "accuracy").sum())
