@@ -112,7 +112,7 @@ def shrink() -> None:
     tiny = {
         "backbone": "efficientnet_nano",
         "image_size": 64,
-        "synthetic_cases": 4,
+        "synthetic_cases": 6 if "parts" in flags.FLAGS else 4,  # some of each class in all three parts
         "folds": 2,
         "epochs": 2,
         "batch_size": 16,
@@ -123,6 +123,11 @@ def shrink() -> None:
         "parts": ["2", "1", "1"],
         "draws": 3,
         "backbones": ["efficientnet_nano", "densenet121"],
+        "generations": 3,
+        "population": 2,
+        "search_fraction": 0.5,
+        "repeats": 1,
+        "retrain_seeds": 2,
     }
     for name, value in tiny.items():
         if name in flags.FLAGS and flags.FLAGS[name].using_default_value:

@@ -80,7 +80,7 @@ def roc(
             1 - point[1], point[0], "o", color=colour, markersize=7, markeredgecolor=INK, clip_on=False,
             label="operating point", zorder=4,
         )  # fmt: skip
-    return _roc_plane(axes)
+    return roc_plane(axes)
 
 
 def roc_classes(
@@ -103,7 +103,7 @@ def roc_classes(
     heights = [np.interp(grid, 1 - curve.specificity, curve.sensitivity) for curve in curves]
     mean = np.mean(heights, axis=0)
     axes.plot(grid, mean, color=ORANGE, linewidth=2.2, label="mean of the classes")
-    return _roc_plane(axes), np.stack([grid, mean], axis=1)
+    return roc_plane(axes), np.stack([grid, mean], axis=1)
 
 
 def readers(
@@ -132,7 +132,7 @@ def readers(
         ):
             axes.plot(np.clip(horizontal, 0, 1), np.clip(vertical, 0, 1), color=INK, linewidth=1.2, zorder=4)
         axes.plot(x, y, "P", color=INK, markersize=8, label="mean reader", clip_on=False, zorder=5)
-    return _roc_plane(axes)
+    return roc_plane(axes)
 
 
 def precision_recall(
@@ -166,7 +166,15 @@ def precision_recall(
     return _unit(axes)
 
 
-def _roc_plane(axes: Axes) -> Axes:
+def roc_plane(axes: Axes) -> Axes:
+    """Makes axes the plane of sensitivity against 1 - specificity, with the line of chance.
+
+    Args:
+        axes: to draw on.
+
+    Returns:
+        The axes.
+    """
     axes.axline((0, 0), (1, 1), color=RULE, linewidth=1, zorder=0)
     axes.set_xlabel("1 − specificity")
     axes.set_ylabel("sensitivity")
