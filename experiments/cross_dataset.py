@@ -1,0 +1,141 @@
+"""Another population: trained on A, tested on A and on B, and the other way round (thesis, chapter 2).
+
+Does a network lose accuracy on photos of another population, and which diseases and skin types lose most? Both sets
+are divided by case into folds. For every fold a network learns from the rest of A, one from the rest of B, and both
+answer the fold's photos of A and of B: each photo is tested once by networks of each set, none of which has seen its
+case. So the same network is seen at home and away (what the thesis asks), and the same photos are answered by a network
+of the place and by a foreign one (which tells a harder set from a foreign one). How the thesis divided its sets cannot
+be read.
+
+    python -m experiments.cross_dataset --dataset=pad_ufes_20 --source=PAD-UFES-20 --other_dataset=ham10000
+        --other_source=HAM10000 --workdir=runs/pad_ham                               # (one line)
+    python -m experiments.cross_dataset --manifest=a/manifest.csv --taxonomy=a.csv --other_manifest=b/manifest.csv
+        --other_taxonomy=b.csv --shared_taxonomy=shared.csv                          # (one line)
+    python -m experiments.cross_dataset --flagfile=experiments/flagfiles/cross_dataset.flags --dataset=...
+    python -m experiments.cross_dataset --workdir=runs/skin                          # built-in: light and dark skin
+    python -m experiments.cross_dataset --smoke                                      # all of it, tiny
+
+Classes that one of the sets lacks are left out, and said to be. The same command again resumes a run that was stopped.
+Times and figures: benchmarks/results/studies.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from absl import flags
+
+from experiments import flags as shared
+from experiments import folds, parts, populations, processes, training_flags, workdir
+from experiments.inputs import Photos, audited
+from experiments.populations import SIDES
+from experiments.stored_run import training_table
+from skinjax.data import predictions, split
+from skinjax.report.sections.shift import sets_section, shift_sections
+from skinjax.report.shift_tables import Shift, tested
+from skinjax.report.study_page import write_study
+from skinjax.train.log import MetricsLog
+
+FLAGS = flags.FLAGS
+
+shared.define_data_flags()
+populations.define_other_flags()
+training_flags.define_training_flags()
+training_flags.define_fold_flags()
+training_flags.define_method_flags()
+training_flags.define_recipe_flags()
+training_flags.define_parallel_flags()
+shared.define_run_flags()
+
+
+def predictions_file(folder: Path, trained: int, on: int, fold: int) -> Path:
+    """Returns where a network's predictions of a set's fold are."""
+    return folder / "predictions" / f"{SIDES[trained]}_on_{SIDES[on]}" / f"fold_{fold}.parquet"
+
+
+def run_fold(
+    fold: int, sets: tuple[Photos, Photos], fold_of: list[np.ndarray], folder: Path, log: MetricsLog
+) -> None:
+    """Trains a fold's network of each set, and stores what both say of the fold's photos of both sets."""
+    masks = populations.train_masks(sets, fold_of, fold)
+    for side, (data, train) in enumerate(zip(sets, masks, strict=True)):
+        level = data.taxonomy.finest
+        network = folds.network(SIDES[side], fold, level, data.taxonomy.classes())
+        title = f"fold {fold + 1} of {FLAGS.folds}, {SIDES[side].upper()}"
+        fitted = folds.train_network(
+            network, folds.start_variables(network), data, data.labels, train, fold_of[side] == fold, folder, log,
+            title, FLAGS.epochs,
+        )  # fmt: skip
+        for on, other in enumerate(sets):
+            held_out = fold_of[on] == fold
+            photos = parts.subset(other, held_out)
+            logits = fitted.logits if on == side else folds.predict(network, fitted, photos)
+            frame = folds.predictions_of(other, held_out, logits, fold)
+            if processes.is_first():
+                predictions.write_predictions(frame, predictions_file(folder, side, on, fold), other.taxonomy)
+
+
+def report(
+    folder: Path, sets: tuple[Photos, Photos], found: populations.Populations, config: dict, notes: list[str]
+) -> None:
+    """Pools the folds and writes the page, once all folds are there."""
+    answers = {}
+    for trained in (0, 1):
+        for on in (0, 1):
+            files = [predictions_file(folder, trained, on, fold) for fold in range(FLAGS.folds)]
+            if missing := [str(file.relative_to(folder)) for file in files if not file.exists()]:
+                print(f"no report yet, still to come: {', '.join(missing)}")
+                return
+            frame = pd.concat([predictions.read_predictions(file) for file in files], ignore_index=True)
+            pooled = folder / "predictions" / f"{SIDES[trained]}_on_{SIDES[on]}.parquet"
+            predictions.write_predictions(frame, pooled, sets[on].taxonomy)
+            answers[trained, on] = tested(frame, sets[on].taxonomy)
+    shift = Shift(found.names, sets[0].taxonomy, answers, seed=FLAGS.seed)
+    answer, sections = shift_sections(shift)
+    training = training_table(pd.read_csv(folder / "metrics.csv"))
+    sections.append(sets_section(shift, found.left_out, training))
+    path = write_study(
+        folder / "report",
+        title="Another population",
+        answer=answer,
+        sections=sections,
+        config=config,
+        notes=notes,
+    )
+    print(f"report: {path}")
+
+
+def main() -> None:
+    """Runs the experiment that the flags describe."""
+    folds.check_flags()
+    folder = workdir.open_workdir("cross_dataset", free=("fold", "other_manifest", "other_source"))
+    if (folder / "report" / "index.html").exists():
+        print(f"finished already: {folder / 'report' / 'index.html'}")
+        return
+    found = populations.read(folder)
+    size = folds.image_size()
+    first, second = (
+        audited(one, folder / side).prepare(folder, size, f"_{side}")
+        for side, one in zip(SIDES, found.inputs, strict=True)
+    )
+    sets = (first, second)
+    fold_of = [folds.case_folds(data, FLAGS.epochs) for data in sets]
+    config = workdir.write_config(folder, "cross_dataset", *sets)
+    if FLAGS.equal_size:
+        print("training on equally many photos of both sets", file=sys.stderr)
+    with MetricsLog(folder) as log:
+        for fold in range(FLAGS.folds) if FLAGS.fold < 0 else [FLAGS.fold]:
+            run_fold(fold, sets, fold_of, folder, log)
+    notes = [*found.notes]
+    for name, data, of in zip(found.names, sets, fold_of, strict=True):
+        remarks = (*data.inputs.notes, *split.split_warnings(data.labels_by_name, data.cases, of))
+        notes += [f"{name}: {remark}" for remark in remarks]
+    if processes.is_first():
+        report(folder, sets, found, config, notes)
+
+
+if __name__ == "__main__":
+    workdir.run_script(main)

@@ -1,0 +1,254 @@
+"""Two populations: networks of each tested on both, as tables of what is lost, overall, by class and by skin type."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from skinjax.data.predictions import probabilities
+from skinjax.evaluate import bootstrap
+from skinjax.evaluate.multiclass import compare_macro_auc, macro_auc_interval
+from skinjax.evaluate.proportions import proportion_by_case
+from skinjax.evaluate.shift import Figure, WithLimits, independent_difference
+from skinjax.evaluate.subgroups import MIN_CASES
+from skinjax.labels.taxonomy import Taxonomy
+from skinjax.report.sections.subgroups import group_names
+
+METRICS = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "macro_f1": "Macro F1",
+    "macro_auc": "Macro AUC",
+}
+"""The figures, by the names of their columns."""
+
+_BOOTSTRAPPED = {
+    "accuracy": bootstrap.accuracy,
+    "balanced_accuracy": bootstrap.balanced_accuracy,
+    "macro_f1": bootstrap.macro_f1,
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tested:
+    """A network's answers on one set of photos.
+
+    Attributes:
+        labels: int[N], true classes.
+        probs: float64[N, K].
+        cases: [N], the case of each photo.
+        groups: object[N], the skin type of each photo as text, None where it is not known.
+    """
+
+    labels: NDArray[np.int32]
+    probs: NDArray[np.float64]
+    cases: NDArray
+    groups: NDArray[np.object_]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """int64[N], the most probable class."""
+        return self.probs.argmax(axis=1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shift:
+    """Networks of two populations tested on both.
+
+    Attributes:
+        names: of the two sets, for people.
+        taxonomy: of one level, the shared classes.
+        tested: (trained on, tested on) -> answers, sets as 0 and 1; on one set all networks answer the same photos, in
+            one order.
+        confidence: of all intervals, in (0, 1).
+        replicates: of every bootstrap.
+        seed: of every bootstrap.
+    """
+
+    names: tuple[str, str]
+    taxonomy: Taxonomy
+    tested: Mapping[tuple[int, int], Tested]
+    confidence: float = 0.95
+    replicates: int = 2000
+    seed: int = 0
+
+    @property
+    def draws(self) -> tuple[int, float, int]:
+        """What every bootstrap takes."""
+        return self.replicates, self.confidence, self.seed
+
+    @property
+    def level(self) -> str:
+        """The confidence for people."""
+        return f"{100 * self.confidence:g}%"
+
+
+def tested(frame: pd.DataFrame, taxonomy: Taxonomy) -> Tested:
+    """Brings valid predictions into the form of this module, photos in the order of their names.
+
+    Args:
+        frame: as `skinjax.data.predictions` has them, perhaps with `skin_tone`.
+        taxonomy: of their labels.
+    """
+    frame = frame.sort_values("image", ignore_index=True)
+    tones = frame["skin_tone"] if "skin_tone" in frame else pd.Series([None] * len(frame), dtype=object)
+    return Tested(
+        taxonomy.encode(frame["label"]),
+        probabilities(frame, taxonomy).astype(np.float64),
+        frame["case_id"].to_numpy(),
+        group_names(tones),
+    )
+
+
+def matrix_table(shift: Shift) -> pd.DataFrame:
+    """Each pair's figures with intervals by case: `trained`, `tested`, `photos`, `cases`, and the `METRICS`.
+
+    Args:
+        shift: the four pairs.
+    """
+    rows = []
+    for (trained, on), one in sorted(shift.tested.items()):
+        row: dict[str, object] = {
+            "trained": shift.names[trained],
+            "tested": shift.names[on],
+            "photos": len(one.labels),
+            "cases": len(np.unique(one.cases)),
+        }
+        for name, found in _figures(shift, one).items():
+            row |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _figures(shift: Shift, one: Tested) -> dict[str, WithLimits]:
+    found: dict[str, WithLimits] = {
+        name: bootstrap.by_case(metric, (one.labels, one.predicted), one.cases, *shift.draws)
+        for name, metric in _BOOTSTRAPPED.items()
+    }
+    area = macro_auc_interval(one.labels, one.probs, shift.confidence, one.cases)
+    return found | {"macro_auc": Figure(area.auc, area.low, area.high)}
+
+
+def loss_table(shift: Shift, matrix: pd.DataFrame) -> pd.DataFrame:
+    """What is lost: on the other photos, and on the same photos by having been trained elsewhere.
+
+    Args:
+        shift: the four pairs.
+        matrix: of `matrix_table`.
+
+    Returns:
+        Rows of `kind` ("other photos", "same photos"), `trained` and `tested`, `metric`, `own`, `other`, `loss` (own
+        less other) with limits, `p_value` (of the same photos alone). "Other photos": the network of `trained` on its
+        own set less on the other one, independent samples. "Same photos": on `tested`, its own network less the
+        other's, paired by case.
+    """
+    rows: list[dict[str, object]] = []
+    by_pair = matrix.set_index(["trained", "tested"])
+    for home in (0, 1):
+        away = 1 - home
+        here, there = (by_pair.loc[(shift.names[home], shift.names[on])] for on in (home, away))
+        for metric in METRICS:
+            a, b = (
+                Figure(float(row[metric]), float(row[f"{metric}_low"]), float(row[f"{metric}_high"]))
+                for row in (here, there)
+            )
+            lost = independent_difference(a, b)
+            rows.append(
+                _loss(
+                    "other photos", shift.names[home], shift.names[away], metric, a.estimate, b.estimate, lost
+                )
+            )
+        own, foreign = shift.tested[home, home], shift.tested[away, home]
+        for metric in METRICS:
+            if metric == "macro_auc":
+                pair = compare_macro_auc(own.labels, own.probs, foreign.probs, own.cases, shift.confidence)
+                lost, p = Figure(pair.difference, pair.low, pair.high), pair.p_value
+            else:
+                paired = bootstrap.paired_by_case(
+                    _BOOTSTRAPPED[metric],
+                    own.labels,
+                    own.predicted,
+                    foreign.predicted,
+                    own.cases,
+                    *shift.draws,
+                )
+                lost, p = Figure(paired.difference, paired.low, paired.high), paired.p_value
+            values = [float(by_pair.loc[(shift.names[i], shift.names[home])][metric]) for i in (home, away)]
+            rows.append(_loss("same photos", shift.names[away], shift.names[home], metric, *values, lost, p))
+    return pd.DataFrame(rows)
+
+
+def _loss(
+    kind: str, trained: str, on: str, metric: str, own: float, other: float, lost: Figure, p: float = np.nan
+) -> dict[str, object]:
+    return {
+        "kind": kind, "trained": trained, "tested": on, "metric": metric, "own": own, "other": other,
+        "loss": lost.estimate, "loss_low": lost.low, "loss_high": lost.high, "p_value": p,
+    }  # fmt: skip
+
+
+def class_table(shift: Shift) -> pd.DataFrame:
+    """Recall of each class on the own and on the other set's photos, and the loss, with intervals by case.
+
+    Args:
+        shift: the four pairs.
+
+    Returns:
+        Rows of `trained`, `class`, then `own`, `other` and `loss` (own less other), each with `_low` and `_high`, and
+        `photos_own`, `cases_own`, `photos_other`, `cases_other`; missing where a set has no photo of the class.
+    """
+    rows = []
+    for home in (0, 1):
+        for k, name in enumerate(shift.taxonomy.classes()):
+            row: dict[str, object] = {"trained": shift.names[home], "class": name}
+            sides: dict[str, WithLimits] = {}
+            for side, on in (("own", home), ("other", 1 - home)):
+                one = shift.tested[home, on]
+                mine = one.labels == k
+                row |= {f"photos_{side}": int(mine.sum()), f"cases_{side}": len(np.unique(one.cases[mine]))}
+                sides[side] = Figure(np.nan, np.nan, np.nan)
+                if mine.any():
+                    sides[side] = proportion_by_case(
+                        one.predicted[mine] == k, one.cases[mine], shift.confidence
+                    )
+            sides["loss"] = independent_difference(sides["own"], sides["other"])
+            for side, found in sides.items():
+                row |= {side: found.estimate, f"{side}_low": found.low, f"{side}_high": found.high}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def tone_table(shift: Shift) -> pd.DataFrame:
+    """Accuracy by skin type on each set, of its own network and of the other's, and the loss on the same photos.
+
+    Args:
+        shift: the four pairs.
+
+    Returns:
+        Rows of `tested`, `skin_tone`, `photos`, `cases`, `small`, then `own`, `other` and `loss`, each with `_low` and
+        `_high`, and `p_value`; none for a set whose skin types are not known.
+    """
+    rows = []
+    for on in (0, 1):
+        own, foreign = shift.tested[on, on], shift.tested[1 - on, on]
+        for tone in sorted({tone for tone in own.groups if tone is not None}):
+            mine = own.groups == tone
+            labels, cases = own.labels[mine], own.cases[mine]
+            count = len(np.unique(cases))
+            row: dict[str, object] = {
+                "tested": shift.names[on], "skin_tone": tone, "photos": len(labels), "cases": count,
+                "small": count < MIN_CASES,
+            }  # fmt: skip
+            for side, one in (("own", own), ("other", foreign)):
+                share = proportion_by_case(one.predicted[mine] == labels, cases, shift.confidence)
+                row |= {side: share.estimate, f"{side}_low": share.low, f"{side}_high": share.high}
+            lost = bootstrap.paired_by_case(
+                bootstrap.accuracy, labels, own.predicted[mine], foreign.predicted[mine], cases, *shift.draws
+            )
+            row |= {"loss": lost.difference, "loss_low": lost.low, "loss_high": lost.high}
+            rows.append(row | {"p_value": lost.p_value})
+    return pd.DataFrame(rows)
