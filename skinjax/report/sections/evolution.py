@@ -1,0 +1,302 @@
+"""What a search for hyper-parameters found, and whether the gain is real (thesis, section 4.2.2)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from skinjax.evolve import Gene, History
+from skinjax.evolve.gain import Gain
+from skinjax.report import figures_evolution
+from skinjax.report.blocks import Block, Column, Figure, Section, Table, Text
+from skinjax.report.formatting import cell, decimals, listed, p_value, signed, with_range
+from skinjax.report.pictures import Picture, panel
+
+_LOGARITHMIC = 0.01  # genes that start below it are drawn on a logarithmic axis
+_MEASURES = {
+    "fitness": "Fitness",
+    "recall": "Macro recall",
+    "precision": "Macro precision",
+    "f1": "Macro F1",
+    "auc": "Macro AUC",
+    "accuracy": "Accuracy",
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evolution:
+    """A search and what followed it.
+
+    Attributes:
+        genes: that evolved.
+        history: of the search.
+        repeats: float64[r], the start set's fitness under other seeds, on the search's cases.
+        gains: the comparison on cases that the search never saw, fitness first; empty where the start set stayed best.
+        test_photos: how many photos that comparison rests on.
+        test_cases: of how many cases.
+        seeds: under how many seeds each set was trained again.
+        diverged: how many of these trainings diverged, of the start set and of the best.
+        searched: name of the search's network.
+        retrained: name of the network that was trained again.
+        confidence: of the comparison's intervals.
+    """
+
+    genes: Sequence[Gene]
+    history: History
+    repeats: NDArray[np.float64]
+    gains: Sequence[Gain]
+    test_photos: int
+    test_cases: int
+    seeds: int
+    diverged: tuple[int, int]
+    searched: str
+    retrained: str
+    confidence: float = 0.95
+
+    @property
+    def noise(self) -> tuple[float, float]:
+        """Mean and standard deviation of the start set's fitness over seeds, on the search's cases; NaN if unknown."""
+        values = np.append(self.history.fitness[:1], self.repeats)
+        values = values[np.isfinite(values)]
+        if len(values) < 2:
+            return float("nan"), float("nan")
+        return float(values.mean()), float(values.std(ddof=1))
+
+
+def answer(found: Evolution) -> list[str]:
+    """The result in words: whether the gain is real, and what the search alone would have said.
+
+    Args:
+        found: the search and what followed.
+    """
+    history, best = found.history, found.history.best
+    if not np.isfinite(history.fitness).any():
+        return ["Every training of the search diverged: a lower learning rate or a longer burn-in may help."]
+    if not found.gains:
+        return [
+            "No mutated set was fitter than the start set, so there is no gain to confirm; evolved.flags holds the "
+            "start set."
+        ]
+    return [_verdict(found), _in_search(found, best)]
+
+
+def _verdict(found: Evolution) -> str:
+    gain = found.gains[0]
+    where = f"{found.test_photos:,} photos of {found.test_cases:,} cases that the search never saw"
+    if np.isnan(gain.low):
+        why = "one seed" if found.seeds == 1 else "one case"
+        return (
+            f"Whether the gain is real cannot be told: on {where} the fitness of the evolved set differs by "
+            f"{signed(gain.difference)} from the start set’s, but {why} says nothing of the noise."
+        )
+    told = (
+        f"{signed(gain.difference)} ({100 * found.confidence:g}% interval over cases and {found.seeds} seeds "
+        f"{signed(gain.low)} to {signed(gain.high)}, {p_value(gain.p_value)})"
+    )
+    if gain.verdict == "better":
+        return (
+            f"The gain is real: on {where} the evolved set’s fitness differs from the start set’s by {told}."
+        )
+    if gain.verdict == "worse":
+        return f"The gain is not real, the evolved set is worse: on {where} its fitness differs by {told}."
+    return (
+        f"The gain does not stand out from the noise: on {where} the evolved set’s fitness differs by {told}."
+    )
+
+
+def _in_search(found: Evolution, best: int) -> str:
+    history = found.history
+    tried = int(np.isfinite(history.fitness).sum())
+    start = history.fitness[0]
+    before = f"{start:.3f}" if np.isfinite(start) else "diverged"
+    words = (
+        f"In the search itself the set of generation {history.generation[best]} had a fitness of "
+        f"{history.fitness[best]:.3f}, the start set {before}."
+    )
+    mean, spread = found.noise
+    if np.isnan(spread):
+        return words
+    # Blom's approximation of the expected largest of n standard normal numbers.
+    luck = float(ndtri((tried - 0.375) / (tried + 0.25)))
+    return words + (
+        f" Under {len(found.repeats) + 1} seeds the start set had {mean:.3f}, standard deviation {spread:.3f}; "
+        f"the highest of {tried} such measurements of one and the same set would be expected at "
+        f"{mean + luck * spread:.3f}."
+    )
+
+
+def sections(found: Evolution) -> list[Section]:
+    """The page's sections, from the top.
+
+    Args:
+        found: the search and what followed.
+    """
+    return [_retrained(found), _search(found), _scatter(found), _genes(found)]
+
+
+def _retrained(found: Evolution) -> Section:
+    title = "Trained again, on other cases"
+    if not found.gains:
+        return Section(
+            "retraining", title, (Text("The start set stayed the best: there was nothing to compare."),)
+        )
+    data = pd.DataFrame([dataclasses.asdict(gain) for gain in found.gains])
+
+    def of(name: str) -> list[str]:
+        return [
+            decimals(mean) + ("" if np.isnan(sd) else f"\n± {decimals(sd)} over seeds")
+            for mean, sd in zip(data[name], data[f"{name}_spread"], strict=True)
+        ]
+
+    columns = (
+        Column("Measure", [_MEASURES[name] for name in data["measure"]]),
+        Column("Start set", of("start")),
+        Column("Evolved set", of("best")),
+        Column(
+            "Difference",
+            [with_range(signed(gain.difference), gain.low, gain.high, signed) for gain in found.gains],
+        ),
+        Column("p", [p_value(gain.p_value) for gain in found.gains]),
+        Column("Error over cases", [decimals(gain.case_error) for gain in found.gains], number=True),
+        Column("over seeds", [decimals(gain.seed_error) for gain in found.gains], number=True),
+    )
+    seeds = f"{found.seeds} seed{'s' * (found.seeds > 1)}"
+    words = (
+        f"Both sets were trained under the same {seeds} ({found.retrained}) on cases that the search never saw, and "
+        f"predicted {found.test_photos:,} photos of {found.test_cases:,} other such cases. Figures are means over "
+        "seeds; the interval counts both what other cases and what other seeds would change. The verdict rests on "
+        "fitness alone; the other rows are not corrected for their number."
+    )
+    blocks: list[Block] = [Table("retraining", data, columns), Text(words, small=True)]
+    if any(found.diverged):
+        start, best = found.diverged
+        blocks.append(
+            Text(
+                f"Of the {found.seeds} trainings of the start set {start} diverged, of the evolved set’s {best}; a "
+                "network that diverged counts as one that answers every class alike."
+            )
+        )
+    if found.searched != found.retrained:
+        blocks.append(
+            Text(
+                f"The search itself trained {found.searched}: a gain here is one that carries over.",
+                small=True,
+            )
+        )
+    return Section("retraining", title, tuple(blocks))
+
+
+def _search(found: Evolution) -> Section:
+    history = found.history
+    mean, spread = found.noise
+    band = None if np.isnan(spread) else (mean - 2 * spread, mean + 2 * spread)
+    drawing = panel(
+        "fitness", (620, 300), (52, 40, 14, 12),
+        lambda axes: figures_evolution.fitness_over_generations(
+            axes, history.generation, history.fitness, history.running_best, band
+        ),
+        f"Fitness over {int(history.generation[-1])} generations.",
+        legend="lower right",
+    )  # fmt: skip
+    data = pd.DataFrame(
+        {
+            "generation": history.generation,
+            "candidate": history.candidate,
+            "fitness": history.fitness,
+            "best_so_far": history.running_best,
+        }
+    )
+    caption = (
+        "Fitness of every set on the search’s held-out cases. What lies within the grey band may be luck: the start "
+        "set alone, trained under other seeds, spreads so far. All sets of the search share one seed."
+    )
+    if band is None:
+        caption = "Fitness of every set on the search’s held-out cases. The noise was not measured."
+    return Section("search", "Search", (Figure(Picture("fitness", (drawing,), caption, data)),))
+
+
+def _scatter(found: Evolution) -> Section:
+    history, panels = found.history, []
+    for index, gene in enumerate(found.genes):
+        values = history.values[:, index]
+        draw = functools.partial(
+            figures_evolution.gene_scatter,
+            values=values,
+            fitness=history.fitness,
+            generation=history.generation,
+            best=history.best,
+            logarithmic=0 < gene.start < _LOGARITHMIC and bool((values > 0).all()),
+        )
+        label = f"Fitness against {gene.name}; start {cell(values[0])}, best {cell(values[history.best])}."
+        panels.append(panel(f"gene_{gene.name}", (222, 150), (36, 22, 10, 22), draw, label, gene.name))
+    data = pd.DataFrame(history.values, columns=[gene.name for gene in found.genes])
+    data["generation"], data["fitness"] = history.generation, history.fitness
+    caption = (
+        "Fitness (upwards) against each hyper-parameter: a point a set, the stronger the later; the diamond is the "
+        "start set, the star the best; a cross at the bottom diverged. A gene whose points show no slope did not "
+        "matter here."
+    )
+    return Section(
+        "genes_scatter",
+        "Fitness against each gene (figure 4-4)",
+        (Figure(Picture("genes", tuple(panels), caption, data)),),
+    )
+
+
+def _genes(found: Evolution) -> Section:
+    best = found.history.values[found.history.best]
+    rows = []
+    for gene, value in zip(found.genes, best, strict=True):
+        at = "low" if value <= gene.low else "high" if value >= gene.high else ""
+        rows.append(
+            {
+                "gene": gene.name,
+                "start": gene.start,
+                "best": float(value),
+                "low": gene.low,
+                "high": gene.high,
+                "at_limit": at if gene.moves else "",
+                "moves": gene.moves,
+            }
+        )
+    data = pd.DataFrame(rows)
+    columns = (
+        Column("Gene", list(data["gene"])),
+        Column("Start set", [cell(value) for value in data["start"]], number=True),
+        Column("Evolved set", [cell(value) for value in data["best"]], number=True),
+        Column(
+            "Change",
+            [_change(gene.start, value) for gene, value in zip(found.genes, best, strict=True)],
+            number=True,
+        ),
+        Column(
+            "Limits",
+            [f"{cell(low)} to {cell(high)}" for low, high in zip(data["low"], data["high"], strict=True)],
+        ),
+        Column(
+            "",
+            [
+                "stands still" if not moves else f"at its {at}est" if at else ""
+                for moves, at in zip(data["moves"], data["at_limit"], strict=True)
+            ],
+        ),
+    )
+    words = (
+        "The thesis gives the start set (Table 4-1) and no limits: these are ours. Mutations multiply, so a gene that "
+        "starts at 0 stands still, and one that starts near a limit, such as the momentum, is often clipped to it."
+    )
+    limited = [str(name) for name in data["gene"][data["at_limit"] != ""]]
+    blocks: list[Block] = [Table("genes_best", data, columns), Text(words, small=True)]
+    if limited:
+        blocks.append(Text(f"At a limit, where a wider one might do better: {listed(limited, 12)}."))
+    return Section("genes", "Genes", tuple(blocks))
+
+
+def _change(start: float, value: float) -> str:
+    return "–" if not start else f"× {value / start:.2f}"
