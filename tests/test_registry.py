@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import flax.linen as nn
@@ -122,6 +123,75 @@ def test_init_draws_from_the_distributions_of_the_layers_own():
 def test_init_refuses_what_it_has_no_rule_for():
     with pytest.raises(ValueError, match="no rule for params/layer/temperature"):
         registry._draw("params/layer/temperature", (3,), np.random.default_rng(0))
+
+
+# Backbones of one's own.
+
+
+class Pooled(nn.Module):
+    """A head on the mean colour."""
+
+    num_classes: int
+    drop_path_rate: float
+
+    @nn.compact
+    def __call__(self, images, *, train=False):
+        return nn.Dense(self.num_classes, name="head")(images.mean((1, 2)))
+
+
+def build_pooled(spec, num_classes, *, dtype, axis_name, dropout_rate, drop_path_rate, bn_momentum):
+    assert (dtype, axis_name, dropout_rate, bn_momentum) == (jnp.float32, None, 0.5, 0.99)
+    return Pooled(num_classes, drop_path_rate)
+
+
+@pytest.fixture
+def own(monkeypatch):
+    """A spec of another family; the registry is left as it was."""
+    monkeypatch.setattr(registry, "_FAMILIES", registry._FAMILIES)
+    like = registry.spec("xception")
+    return dataclasses.replace(
+        like, name="pooled", family="pooled", block_names=(), bn_momentum=0.99, dropout_rate=0.5
+    )
+
+
+def test_a_registered_backbone_is_taken_by_every_function(own):
+    before = registry.list_models()
+    registry.register({"pooled": own}, build_pooled)
+    assert registry.list_models() == (*before, "pooled")
+    assert registry.spec("pooled") is own
+    model = registry.create("pooled", 4)
+    variables = registry.init_variables(model, jax.random.key(0))
+    images = jnp.ones((2, 8, 8, 3))
+    kernel, bias = (np.asarray(variables["params"]["head"][name]) for name in ("kernel", "bias"))
+    expected = np.broadcast_to(kernel.sum(axis=0) + bias, (2, 4))
+    np.testing.assert_allclose(model.apply(variables, images), expected, rtol=1e-6)
+    with pytest.raises(ValueError, match=r'no backbone "poled"; the nearest names are pooled'):
+        registry.spec("poled")
+
+
+def test_a_registered_backbone_without_stochastic_depth_refuses_it_and_one_with_it_takes_another_rate(own):
+    registry.register({"pooled": own}, build_pooled)
+    with pytest.raises(
+        ValueError, match=r"drop_path_rate wants 0 for pooled, which has no stochastic depth, not 0.1"
+    ):
+        registry.create("pooled", 2, drop_path_rate=0.1)
+    deep = dataclasses.replace(own, name="deep", drop_path_rate=0.3)
+    registry.register({"deep": deep}, build_pooled)
+    assert registry.create("deep", 2).drop_path_rate == 0.3
+    assert registry.create("deep", 2, drop_path_rate=0.1).drop_path_rate == 0.1
+
+
+def test_names_that_are_taken_or_not_the_spec_s_own_are_refused_and_nothing_is_registered(own):
+    before = registry.list_models()
+    with pytest.raises(ValueError, match="each spec under its own name, not pooled under mine"):
+        registry.register({"mine": own}, build_pooled)
+    taken = dataclasses.replace(own, name="xception")
+    with pytest.raises(ValueError, match="there is a backbone xception already"):
+        registry.register({"pooled": own, "xception": taken}, build_pooled)
+    assert registry.list_models() == before
+    registry.register({"pooled": own}, build_pooled)
+    with pytest.raises(ValueError, match="there is a backbone pooled already"):
+        registry.register({"pooled": own}, build_pooled)
 
 
 # Pixels.

@@ -233,13 +233,11 @@ def _answer(
 def _highest(variants: Sequence[Variant], table: pd.DataFrame) -> str:
     """Which way is highest after the first epoch, and in the end."""
     told = []
-    for column, when in (("accuracy_first", "After the first epoch"), ("accuracy", "in the end")):
+    for column in ("accuracy_first", "accuracy"):
         values = table[column].to_numpy(np.float64)
-        top = np.isclose(values, np.nanmax(values), rtol=0, atol=1e-12)
-        told.append(
-            f"{when}, {listed([f'“{one.label}”' for one, is_top in zip(variants, top, strict=True) if is_top])}"
-        )
-    return f"{told[0]} stands highest of all; {told[1]}."
+        top = np.flatnonzero(np.isclose(values, np.nanmax(values), rtol=0, atol=1e-12))
+        told.append(listed([f"“{variants[place].label}”" for place in top]))
+    return f"The highest accuracy after the first epoch is that of {told[0]}, in the end that of {told[1]}."
 
 
 def _figure(variants: Sequence[Variant], test: pd.DataFrame, level: str) -> Figure:

@@ -1,0 +1,473 @@
+"""The ways to start the coarser network: how flags name them, what they share, and what the report says of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from absl import flags
+from sklearn.metrics import accuracy_score, roc_auc_score
+
+from experiments import folds, transfer_variants
+from experiments.transfer_variants import Start
+from skinjax.data.predictions import columns, probabilities, read_predictions, validate
+from skinjax.data.synthetic import SyntheticSpec, write_dataset
+from skinjax.evaluate import bootstrap
+from skinjax.evaluate.subgroups import holm
+from skinjax.labels.taxonomy import load_taxonomy
+from skinjax.models import registry
+from skinjax.report import figures
+from skinjax.report.blocks import Figure, Table, Text
+from skinjax.report.figures_transfer import curves_compared, fold_means
+from skinjax.report.sections.transfer import Variant, transfer_section
+from tests.flag_values import training_values
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+THESIS = ["random", "0", "10/45", "23/45", "30/45", "all"]
+
+
+@pytest.fixture
+def values(monkeypatch):
+    values = training_values(transfer_blocks="all", transfer_variants=THESIS)
+    monkeypatch.setattr(flags, "FLAGS", values)
+    return values
+
+
+# What the flags ask for.
+
+
+@pytest.mark.parametrize(
+    ("backbone", "blocks"),
+    [
+        ("efficientnet_b6", [None, 0, 10, 23, 30, "all"]),
+        ("efficientnet_b0", [None, 0, 4, 8, 11, "all"]),
+        ("densenet121", [None, 0, 14, 31, 41, "all"]),
+    ],
+)
+def test_the_thesis_s_shares_fit_every_backbone_and_are_its_own_numbers_on_b6(values, backbone, blocks):
+    values.backbone, values.pretrained = backbone, "weights.h5"
+    plan = transfer_variants.plan()
+    assert [start.blocks for start in plan.starts] == blocks
+    assert plan.fused.blocks == "all"
+    assert f"10/45 is {blocks[2]}, 23/45 is {blocks[3]}, 30/45 is {blocks[4]}" in plan.notes[0]
+    stages = [plan.stage(start) for start in plan.starts]
+    assert stages[-1] == "meta"
+    assert stages[:-1] == ["meta_random", *(f"meta_{count}" for count in blocks[1:-1])]
+
+
+def test_without_weights_direct_is_random_and_trained_once(values):
+    plan = transfer_variants.plan()
+    assert [start.name for start in plan.starts] == ["random", "2", "4", "5", "all"]
+    assert "Without --pretrained, 0 is a random start too" in plan.notes[0]
+    values.transfer_variants = ["0"]
+    plan = transfer_variants.plan()
+    assert [start.name for start in plan.starts] == ["random", "all"]
+    assert plan.notes == ()
+
+
+def test_the_fused_way_is_always_there_and_equal_ways_are_trained_once(values):
+    values.transfer_blocks, values.transfer_variants = "3", ["random", "3", "3/7", "4/9"]
+    plan = transfer_variants.plan()
+    assert [start.name for start in plan.starts] == ["random", "3"]
+    assert plan.fused == Start(3, 7)
+    values.transfer_variants = []
+    assert transfer_variants.plan().starts == (Start(3, 7),)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "most",
+            "--transfer_variants=most is no way to start: random, a number of blocks, a share such as 10/45 or all",
+        ),
+        ("-1", "no way to start"),
+        ("1.5", "no way to start"),
+        ("", "no way to start"),
+        ("8", "--transfer_variants=8 is more than the 7 blocks of efficientnet_nano; the share 8/45"),
+        ("46/45", "--transfer_variants=46/45 is no share from 0 to 1"),
+        ("0/0", "is no share from 0 to 1"),
+    ],
+)
+def test_what_is_no_way_to_start_is_refused(values, text, message):
+    values.transfer_variants = ["random", text]
+    with pytest.raises(ValueError, match=message):
+        transfer_variants.plan()
+
+
+# What the networks start from.
+
+
+def test_ways_share_the_head_and_take_over_what_they_say(values, monkeypatch):
+    values.pretrained = "weights.h5"
+    coarse = folds.network("meta", 1, "meta", ("x", "y"))
+
+    shapes = dict(registry.variable_shapes(registry.create("efficientnet_nano", 5)))
+
+    def filled(value):
+        return jax.tree.map(lambda leaf: np.full(leaf.shape, value, np.float32), shapes)
+
+    fine, loaded = filled(2), filled(3)
+    monkeypatch.setattr(folds, "load_pretrained", lambda name, path, classes: loaded)
+    heads = []
+    for start in (Start(None, 7), Start(0, 7), Start(4, 7), Start("all", 7)):
+        variables = transfer_variants.variables(start, coarse, fine)
+        heads.append(np.asarray(variables["params"]["head"]["kernel"]))
+        rows = [name for name in coarse.spec.block_names if "params" in variables]
+        first = {name: np.asarray(jax.tree.leaves(variables["params"][name])[0]).flat[0] for name in rows}
+        taken = {None: 0, "all": 7}.get(start.blocks, start.blocks)
+        for number, name in enumerate(rows):
+            if number < taken:
+                assert first[name] == 2
+            elif start.blocks is None:
+                assert first[name] not in (2, 3)
+            else:
+                assert first[name] == 3
+    for head in heads[1:]:
+        np.testing.assert_array_equal(head, heads[0])
+    assert heads[0].shape == (640, 2)
+    assert np.unique(heads[0]).size > 1000
+
+
+# What the report says.
+
+NAMES = ("random", "0", "2", "all")
+STAGES = dict(zip(NAMES, ("meta_random", "meta_0", "meta_2", "meta"), strict=True))
+
+
+def variants(skills, cases=60, seed=0):
+    """Answers for two photos a case of three classes, right as often as the skill has it."""
+    rng = np.random.default_rng(seed)
+    case = np.repeat(np.arange(cases), 2)
+    labels = case % 3
+    found = []
+    for name, skill in zip(NAMES, skills, strict=True):
+        logits = rng.normal(size=(len(case), 3)) + skill * np.eye(3)[labels]
+        probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        start = Start({"random": None, "all": "all"}.get(name, int(name) if name.isdigit() else None), 7)
+        found.append(Variant(name, start.label, start.title, STAGES[name], probs))
+    return found, labels, case
+
+
+def learning(first, last, epochs=4):
+    """Curves of two folds, the second a little above the first; straight from the first epoch's value to the last's."""
+    rows = []
+    for name, low, high in zip(NAMES, first, last, strict=True):
+        for fold in (0, 1):
+            for epoch, value in enumerate(np.linspace(low, high, epochs), 1):
+                row = {
+                    "stage": STAGES[name],
+                    "fold": fold,
+                    "epoch": epoch,
+                    "auc": value / 2 + 0.4 + fold / 100,
+                }
+                rows += [row | {"split": split, "accuracy": value + fold / 50} for split in ("train", "test")]
+    return pd.DataFrame(rows)
+
+
+def section(skills=(0, 0, 1, 3), first=(0.3, 0.35, 0.4, 0.6), last=(0.4, 0.4, 0.6, 0.9), **changed):
+    found, labels, cases = variants(skills)
+    arguments = {
+        "labels": labels, "cases": cases, "curves": learning(first, last), "level": "meta",
+        "references": ["random", "0"], "chosen": "all", "replicates": 200,
+    }  # fmt: skip
+    return transfer_section(found, **(arguments | changed)), found, labels, cases
+
+
+def tables(made):
+    return {block.name: block for block in made.blocks if isinstance(block, Table)}
+
+
+def words(made):
+    return " ".join(block.words for block in made.blocks if isinstance(block, Text))
+
+
+def test_the_table_has_scikit_learns_figures_and_the_curves_means():
+    made, found, labels, _ = section()
+    rows = tables(made)["transfer"].data.set_index("variant")
+    assert list(rows.index) == list(NAMES)
+    for one in found:
+        row = rows.loc[one.name]
+        assert row["accuracy"] == pytest.approx(accuracy_score(labels, one.probs.argmax(axis=1)), abs=1e-12)
+        assert row["auc"] == pytest.approx(roc_auc_score(labels, one.probs, multi_class="ovr"), abs=1e-12)
+        assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
+        assert row["auc_low"] < row["auc"] < row["auc_high"]
+    assert rows.loc["all", "accuracy_first"] == pytest.approx(0.61)  # the mean of 0.60 and 0.62
+    assert rows.loc["all", "accuracy_best"] == pytest.approx(0.91)
+    assert rows.loc["all", "accuracy_best_epoch"] == 4
+    assert rows.loc["all", "auc_first"] == pytest.approx(0.705)
+    # "0" ends at 0.41: "all" is above that from the first epoch on, "2" too (0.41), "random" at the last.
+    assert rows["accuracy_epochs_to_reference"].to_list() == [4, 4, 1, 1]
+    columns = tables(made)["transfer"].columns
+    assert columns[0].cells[3] == "All layers, the 7 blocks and the top\nfused"
+    assert len(columns[0].cells) == 2 * len(NAMES)
+    assert columns[2].heading == "Best epoch (optimistic)"
+
+
+def test_an_epoch_that_is_never_reached_is_a_dash():
+    made, *_ = section(last=(0.4, 0.95, 0.6, 0.9))
+    assert np.isnan(tables(made)["transfer"].data["accuracy_epochs_to_reference"][3])
+    assert tables(made)["transfer"].columns[-1].cells[3] == "–"
+
+
+def test_differences_are_paired_by_case_and_corrected_over_all_pairs():
+    made, found, labels, cases = section()
+    pairs = tables(made)["transfer_pairs"].data
+    assert list(pairs["metric"]) == ["accuracy"] * 5 + ["auc"] * 5
+    accuracy = pairs[pairs["metric"] == "accuracy"]
+    expected = [("0", "random"), ("2", "random"), ("all", "random"), ("2", "0"), ("all", "0")]
+    assert list(zip(accuracy["variant"], accuracy["reference"], strict=True)) == expected
+    by_name = {one.name: one.probs.argmax(axis=1) for one in found}
+    for row in accuracy.itertuples():
+        plain = (by_name[row.variant] == labels).mean() - (by_name[row.reference] == labels).mean()
+        assert row.difference == pytest.approx(plain, abs=1e-12)
+    last = bootstrap.paired_by_case(
+        bootstrap.accuracy, labels, by_name["all"], by_name["0"], cases, replicates=200
+    )
+    row = accuracy.iloc[-1]
+    assert (row["low"], row["high"], row["p_value"]) == (last.low, last.high, last.p_value)
+    for _, own in pairs.groupby("metric"):
+        np.testing.assert_array_equal(own["holm_p_value"], holm(own["p_value"]))
+        assert (own["holm_p_value"] >= own["p_value"]).all()
+
+
+@pytest.mark.parametrize(
+    ("skills", "first", "wanted"),
+    [
+        (
+            (0, 0, 1, 4),
+            (0.3, 0.35, 0.4, 0.6),
+            ("Transfer starts higher", "ahead in 2 of 2", "so transfer ends higher"),
+        ),
+        (
+            (0, 4, 1, 0),
+            (0.3, 0.7, 0.4, 0.6),
+            ("Transfer starts lower", "ahead in 0 of 2", "so transfer ends lower"),
+        ),
+        (
+            (0, 1, 1, 1),
+            (0.3, 0.6, 0.4, 0.6),
+            ("Transfer starts no higher", "ahead in 0 of 2", "cannot tell apart"),
+        ),
+    ],
+)
+def test_the_answer_says_whether_transfer_starts_and_ends_higher_than_the_strongest_plain_start(
+    skills, first, wanted
+):
+    made, *_ = section(skills, first)
+    answer = made.blocks[0].words
+    assert "“direct” for" in answer
+    for text in wanted:
+        assert text in answer
+
+
+def test_the_highest_are_named_equal_ones_together():
+    made, *_ = section(first=(0.3, 0.6, 0.4, 0.6))
+    assert (
+        "after the first epoch is that of “direct” and “all layers”, in the end that of “all layers”."
+        in words(made)
+    )
+
+
+def test_what_cannot_be_compared_is_said():
+    made, *_ = section(references=[])
+    assert "cannot be said" in made.blocks[0].words
+    assert set(tables(made)) == {"transfer"}
+    found, labels, cases = variants((0, 0, 1, 4))
+    made = transfer_section(
+        found[:1], labels=labels, cases=cases, curves=learning((0.3,) * 4, (0.4,) * 4), level="meta",
+        references=["random"], chosen="random", replicates=200,
+    )  # fmt: skip
+    assert "cannot be said" in made.blocks[0].words
+
+
+def test_notes_and_what_flatters_are_told():
+    made, *_ = section(notes=["Shares of the 7 blocks: 10/45 is 2."])
+    assert "so it flatters" in words(made)
+    assert "Shares of the 7 blocks: 10/45 is 2." in words(made)
+    assert "rests on the finest network’s training too" in words(made)
+    picture = next(block.picture for block in made.blocks if isinstance(block, Figure))
+    assert [panel.name for panel in picture.panels] == ["transfer_accuracy", "transfer_auc"]
+    assert set(picture.data["stage"]) == set(STAGES.values())
+    assert len(picture.data) == 4 * 2 * 4  # of test photos alone
+    assert "all layers" in picture.panels[0].document
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"references": ["10"]}, "references must be among the variants random, 0, 2, all, got '10'"),
+        ({"chosen": "10"}, "chosen must be among the variants"),
+        (
+            {"curves": learning((0.3,) * 4, (0.4,) * 4).query("stage != 'meta_2'")},
+            "test rows of the stage 'meta_2'",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
+        section(**changed)
+
+
+def test_variants_must_be_there_and_differ():
+    found, labels, cases = variants((0, 0, 1, 4))
+    rest = {"labels": labels, "cases": cases, "curves": learning((0.3,) * 4, (0.4,) * 4), "level": "meta"}
+    for given, message in (
+        ([], "at least|one at least"),
+        ([found[0], found[0]], "must differ in their names"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            transfer_section(given, references=[], chosen="random", **rest)
+
+
+def test_curves_are_drawn_one_look_a_network_and_names_do_not_overlap():
+    curves = learning((0.3, 0.3, 0.3, 0.3), (0.60, 0.601, 0.602, 0.9)).query("split == 'test'")
+    labels = {stage: f"start {name}" for name, stage in STAGES.items()}
+    with matplotlib.rc_context(figures.SETTINGS):
+        figure, place = figures.blank(400, 290, (38, 36, 80, 26))
+        axes = curves_compared(figure.subplots(gridspec_kw=place), curves, "accuracy", labels)
+    thick = [line for line in axes.lines if line.get_linewidth() == 2]
+    assert len(thick) == 4
+    assert len({(line.get_color(), line.get_linestyle()) for line in thick}) == 4
+    assert len(axes.lines) == 4 + 4 * 2  # and a thin one a fold
+    np.testing.assert_allclose(thick[0].get_ydata(), np.linspace(0.31, 0.61, 4))
+    places = sorted(text.xy[1] for text in axes.texts)
+    assert {text.get_text() for text in axes.texts} == set(labels.values())
+    low, high = axes.get_ylim()
+    points = axes.get_window_extent().height / figure.dpi * 72
+    assert min(np.diff(places)) * points / (high - low) >= 12 - 1e-6
+    assert places[-1] <= high
+    assert places[0] >= low
+
+
+def test_folds_that_stopped_early_do_not_bend_the_mean():
+    curves = learning((0.3,) * 4, (0.6,) * 4).query("split == 'test' and stage == 'meta'")
+    shorter = curves[(curves["fold"] == 0) | (curves["epoch"] < 3)]
+    np.testing.assert_allclose(fold_means(shorter, "accuracy"), fold_means(curves, "accuracy")[:2])
+    assert fold_means(curves.assign(accuracy=np.nan), "accuracy").empty
+
+
+# The experiment, as a user runs it.
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+
+
+def run(*options: str, code: int = 0) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "experiments.hierarchy", "--smoke", "--noaudit", *options]
+    result = subprocess.run(
+        command, capture_output=True, text=True, cwd=REPOSITORY, env=ENVIRONMENT, check=False
+    )
+    assert result.returncode == code, result.stdout + result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> list[str]:
+    """Four classes in two meta-classes, small photos, and compilations kept."""
+    folder = tmp_path_factory.mktemp("inputs")
+    path = write_dataset(folder / "photos", SyntheticSpec(4, (2, 2), size=32))
+    frame = pd.read_csv(path, dtype=str)
+    taxonomy = load_taxonomy("synthetic19")
+    parents = taxonomy.parents("sub", "meta")
+    kept = [np.flatnonzero(parents == meta)[:2] for meta in (0, 1)]
+    pairs = [
+        (taxonomy.classes("meta")[meta], taxonomy.classes()[sub]) for meta in (0, 1) for sub in kept[meta]
+    ]
+    frame[frame["label"].isin([sub for _, sub in pairs])].to_csv(path, index=False)
+    (folder / "tree.json").write_text(
+        json.dumps({"name": "four", "levels": ["meta", "sub"], "paths": [list(pair) for pair in pairs]})
+    )
+    return [
+        f"--manifest={path}", f"--taxonomy={folder / 'tree.json'}", f"--compilation_cache={folder / 'cache'}",
+        "--image_size=32", "--batch_size=8", f"--prepared={folder / 'prepared'}",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(inputs, tmp_path_factory) -> Path:
+    """A run whose second fold was trained first, in a process of its own."""
+    workdir = tmp_path_factory.mktemp("run") / "variants"
+    options = [*inputs, f"--workdir={workdir}", "--transfer_variants=random,0,10/45,all"]
+    told = run(*options, "--fold=1").stdout
+    assert "no report yet, still to come: fold_0.parquet" in told
+    run(*options)
+    return workdir
+
+
+@pytest.mark.slow
+def test_every_way_has_its_predictions_and_the_fused_one_those_of_the_report(finished):
+    fused = read_predictions(finished / "predictions" / "out_of_fold.parquet")
+    whole = load_taxonomy(finished / "taxonomy.json")
+    flat = transfer_variants.flat(whole, "meta")
+    coarse = np.array(whole.classes("meta"))[whole.parents("sub", "meta")[whole.encode(fused["label"])]]
+    names = {path.stem for path in (finished / "predictions").glob("meta_*.parquet")}
+    assert names == {"meta_random", "meta_2", "meta_all"}
+    for name in names:
+        own = read_predictions(finished / "predictions" / f"{name}.parquet")
+        validate(own, flat)
+        for column in ("image", "case_id", "fold"):
+            pd.testing.assert_series_equal(own[column], fused[column])
+        np.testing.assert_array_equal(own["label"], coarse)
+        same = np.array_equal(own[columns(flat)].to_numpy(), fused[columns(whole, "meta")].to_numpy())
+        assert same == (name == "meta_all")
+
+
+@pytest.mark.slow
+def test_the_report_has_the_stored_figures(finished):
+    rows = pd.read_csv(finished / "report" / "tables" / "transfer.csv").set_index("variant")
+    metrics = pd.read_csv(finished / "metrics.csv")
+    assert set(metrics["stage"]) == {"sub", "meta", "meta_random", "meta_2"}
+    for name, stage in {"random": "meta_random", "2": "meta_2", "all": "meta"}.items():
+        own = read_predictions(finished / "predictions" / f"meta_{name}.parquet")
+        flat = transfer_variants.flat(load_taxonomy(finished / "taxonomy.json"), "meta")
+        probs = probabilities(own, flat)
+        expected = accuracy_score(flat.encode(own["label"]), probs.argmax(axis=1))
+        assert rows.loc[name, "accuracy"] == pytest.approx(expected, abs=1e-12)
+        test = metrics[(metrics["stage"] == stage) & (metrics["split"] == "test")]
+        first = test[test["epoch"] == 1]["accuracy"]
+        assert len(first) == 2
+        assert rows.loc[name, "accuracy_first"] == pytest.approx(first.mean(), abs=1e-12)
+    page = (finished / "report" / "index.html").read_text(encoding="utf-8")
+    assert '<section id="transfer">' in page
+    assert "Without --pretrained, 0 is a random start too" in page
+    assert "Shares of the 7 blocks of efficientnet_nano: 10/45 is 2" in page
+    shown = pd.read_csv(finished / "report" / "figures" / "learning_curves.csv")
+    assert set(shown["stage"]) == {"sub", "meta"}  # the two that are fused; figure 4-6 has the others
+
+
+@pytest.mark.slow
+def test_a_way_gives_the_same_bits_beside_others_and_alone(finished, inputs, tmp_path):
+    """The same seed, head and order of photos: stage meta_random is what stage meta is when started at random."""
+    run(*inputs, f"--workdir={tmp_path / 'alone'}", "--transfer_blocks=random", "--fold=0")
+    taxonomy = load_taxonomy(finished / "taxonomy.json")
+    alone = read_predictions(tmp_path / "alone" / "predictions" / "fold_0.parquet")
+    beside = read_predictions(finished / "predictions" / "meta_random" / "fold_0.parquet")
+    flat = transfer_variants.flat(taxonomy, "meta")
+    np.testing.assert_array_equal(alone[columns(taxonomy, "meta")], beside[columns(flat)])
+    fused = read_predictions(finished / "predictions" / "fold_0.parquet")
+    np.testing.assert_array_equal(alone[columns(taxonomy)], fused[columns(taxonomy)])
+    assert not (tmp_path / "alone" / "predictions" / "meta_random").exists()
+
+
+@pytest.mark.slow
+def test_a_finished_run_and_other_variants(finished, inputs):
+    options = [*inputs, f"--workdir={finished}"]
+    assert "finished already" in run(*options, "--transfer_variants=random,0,10/45,all").stdout
+    told = run(*options, "--transfer_variants=random", code=2).stderr
+    assert "--transfer_variants was ['random', '0', '10/45', 'all'], is ['random']" in told
+    config = json.loads((finished / "config.json").read_text())
+    del config["flags"]["transfer_variants"]  # as a version wrote it that had no such flag
+    (finished / "config.json").write_text(json.dumps(config))
+    assert "finished already" in run(*options).stdout
+    assert (
+        "--transfer_variants was [], is ['random']"
+        in run(*options, "--transfer_variants=random", code=2).stderr
+    )
