@@ -178,7 +178,7 @@ def _told(fault: str, name: str, value: float, wanted: str, limit: float) -> str
 
 def _without_bars(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The photo without border rows and columns that are black throughout; all of a photo that is black."""
-    lit: npt.NDArray[np.bool_] = (image > 0).any(axis=2)
+    lit = np.asarray((image > 0).any(axis=2))
     rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
     if len(rows) < 3 or len(columns) < 3 or rows[-1] - rows[0] < 2 or columns[-1] - columns[0] < 2:
         return image

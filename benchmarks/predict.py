@@ -1,0 +1,192 @@
+"""How soon the first answer comes, and how many photos a second: `experiments.predict` beside the bare forward pass.
+
+    python -m benchmarks.predict                      # EfficientNet-B0 at 224 px: about four minutes on two cores
+    python -m benchmarks.predict --backbone efficientnet_nano --size 96 --photos 200
+
+A run of a fine and a coarse network with random weights is made; what an answer says does not matter here, and takes
+as long. The photos are JPEGs of 600 × 450 pixels (those of `benchmarks.input`). Measured:
+
+- **cold start**: `python -m experiments.predict` for one photo, explained, in a new process, from the command to its
+  end: with an empty compilation cache, and with the one that this filled. Where its time goes is told by phase.
+- **batch mode**: the script's stream of answers over a folder in this process, without explanations, against both
+  networks' compiled forward pass alone on photos that lie in memory, and against decoding alone. They take turns.
+
+Like the experiments, this starts itself again with glibc's huge pages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+
+import experiments  # noqa: F401  (starts Python again with huge pages)
+from benchmarks.input import write_photos
+from skinjax.data import predictions
+from skinjax.labels.taxonomy import load_taxonomy
+from skinjax.models import registry
+from skinjax.predict.networks import Predictor, load_predictor
+from skinjax.predict.photos import Asked, predict_photos, prepare_answers
+from skinjax.predict.reading import ahead, find_photos, read_photo
+from skinjax.train.checkpoints import Checkpoints
+from skinjax.train.network import Network
+
+TAXONOMY = "synthetic19"
+PHASES = """
+import sys, time
+from pathlib import Path
+began = time.perf_counter()
+def told(name):
+    global began
+    print(f"{name}: {time.perf_counter() - began:.2f}")
+    began = time.perf_counter()
+import jax
+from skinjax.predict.networks import load_predictor
+from skinjax.predict.photos import prepare_answers, predict_photos
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+told("imports")
+predictor = load_predictor(sys.argv[1])
+told("reading two networks")
+asked = prepare_answers(predictor)
+told("reading what was fitted")
+list(predict_photos(predictor, [sys.argv[2]], asked, batch_size=1))
+told("first photo, tracing and reading what was compiled")
+list(predict_photos(predictor, [sys.argv[2]], asked, batch_size=1))
+told("second photo")
+"""
+
+
+def make_run(folder: Path, backbone: str, size: int, photos: Path, folds: int = 1) -> None:
+    """Makes the folder of a run of `hierarchy` with random weights and made-up predictions of a folder's photos."""
+    taxonomy = load_taxonomy(TAXONOMY)
+    folder.mkdir(parents=True)
+    (folder / "taxonomy.json").write_text(taxonomy.to_json(), encoding="utf-8")
+    flags = {"fit": "stretch", "manifest": str(photos / "manifest.csv"), "test_time_augmentation": "none"}
+    config = {"experiment": "hierarchy", "flags": flags, "synthetic": True}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    for fold in range(folds):
+        for seed, (stage, level) in enumerate((("sub", "sub"), ("meta", "meta"))):
+            network = Network(stage, fold, backbone, level, taxonomy.classes(level), size)
+            network.write(folder)
+            variables = registry.init_variables(network.model(), jax.random.key(10 * fold + seed))
+            with Checkpoints(network.folder(folder)) as checkpoints:
+                checkpoints.save_final(variables)
+    names = [str(path.relative_to(photos)) for path in find_photos([photos])[0]]
+    rng = np.random.default_rng(0)
+    probs = {
+        level: rng.dirichlet(np.ones(len(taxonomy.classes(level))), len(names)) for level in taxonomy.levels
+    }
+    labels = [rng.choice(taxonomy.classes(), p=row) for row in probs["sub"]]
+    frame = predictions.from_arrays(
+        names, names, labels, np.arange(len(names)) % folds, probs["sub"], taxonomy, {"meta": probs["meta"]}
+    )
+    predictions.write_predictions(frame, folder / "predictions" / "out_of_fold.parquet", taxonomy)
+    pd.DataFrame({"image": names, "label": labels, "case_id": names}).to_csv(
+        photos / "manifest.csv", index=False
+    )
+
+
+def cold_start(run: Path, photo: Path, cache: Path) -> float:
+    """Seconds from the command to its end, for one photo in a new process."""
+    command = [sys.executable, "-m", "experiments.predict", f"--workdir={run}", f"--photos={photo}"]
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("GLIBC_TUNABLES", "JAX_COMPILATION_CACHE_DIR")
+    }
+    began = time.perf_counter()
+    subprocess.run(
+        [*command, f"--compilation_cache={cache}"], check=True, env=environment, stdout=subprocess.DEVNULL
+    )
+    return time.perf_counter() - began
+
+
+def phases(run: Path, photo: Path, cache: Path) -> str:
+    """Where a warm cold start's time goes, a line a phase."""
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache / "jax")}
+    command = [sys.executable, "-c", PHASES, str(run), str(photo)]
+    return subprocess.run(command, check=True, env=environment, text=True, stdout=subprocess.PIPE).stdout
+
+
+def rates(predictor: Predictor, asked: Asked, paths: list[Path], batch: int, rounds: int) -> dict[str, float]:
+    """Photos a second: answering, the bare forward pass, and decoding alone; medians of rounds in turn."""
+    size = predictor.image_size
+    images = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8)
+
+    def answer() -> None:
+        for _ in predict_photos(predictor, paths, asked, batch_size=batch):
+            pass
+
+    def forward() -> None:
+        for _ in range(len(paths) // batch):
+            predictor.forward(images).probabilities()
+
+    def decode() -> None:
+        with ThreadPoolExecutor(2) as pool:
+            for _ in ahead(pool, lambda path: read_photo(path, size, predictor.fit), paths, 2 * batch):
+                pass
+
+    contenders: dict[str, Callable[[], None]] = {"answers": answer, "forward": forward, "decoding": decode}
+    for run in contenders.values():
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, run in contenders.items():
+            began = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - began)
+    return {name: len(paths) / statistics.median(values) for name, values in seconds.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backbone", default="efficientnet_b0")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--photos", type=int, default=320)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    print(
+        f"{date.today()}; {os.cpu_count()} cores, {platform.machine()}; Python {platform.python_version()}, jax "
+        f"{version('jax')}; {options.backbone} at {options.size} px, fine and coarse network; load "
+        f"{os.getloadavg()[0]:.1f}\n"
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "photos").mkdir()
+        write_photos(folder / "photos", options.photos)
+        run, cache = folder / "run", folder / "cache"
+        make_run(run, options.backbone, options.size, folder / "photos")
+        predictor = load_predictor(run)
+        asked = prepare_answers(predictor, photo_root=folder / "photos", batch_size=options.batch)
+        paths, _ = find_photos([folder / "photos"])
+        print(f"cold start, nothing compiled: {cold_start(run, paths[0], cache):.1f} s")
+        warm = [cold_start(run, paths[0], cache) for _ in range(3)]
+        print(f"cold start, compilations kept: {', '.join(f'{seconds:.1f}' for seconds in warm)} s")
+        print(f"\n{phases(run, paths[0], cache)}")
+        measured = rates(predictor, asked, paths, options.batch, options.rounds)
+        for name, rate in measured.items():
+            print(f"{name}: {rate:.1f} photos a second")
+        alone, decoding = measured["forward"], measured["decoding"]
+        both = 1 / (1 / alone + 1 / decoding)
+        print(
+            f"answers to the forward pass {measured['answers'] / alone:.2f}; to forward pass and decoding one after "
+            f"the other, which share the cores, {measured['answers'] / both:.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
