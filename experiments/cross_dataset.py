@@ -35,7 +35,7 @@ from experiments.populations import SIDES
 from experiments.stored_run import training_table
 from skinjax.data import predictions, split
 from skinjax.report.sections.shift import sets_section, shift_sections
-from skinjax.report.shift_tables import Shift, tested
+from skinjax.report.shift_tables import Shift, answers_of
 from skinjax.report.study_page import write_study
 from skinjax.train.log import MetricsLog
 
@@ -60,7 +60,7 @@ def run_fold(
     fold: int, sets: tuple[Photos, Photos], fold_of: list[np.ndarray], folder: Path, log: MetricsLog
 ) -> None:
     """Trains a fold's network of each set, and stores what both say of the fold's photos of both sets."""
-    masks = populations.train_masks(sets, fold_of, fold)
+    masks = populations.train_masks(sets, fold_of, fold, FLAGS.equal_size, FLAGS.seed)
     for side, (data, train) in enumerate(zip(sets, masks, strict=True)):
         level = data.taxonomy.finest
         network = folds.network(SIDES[side], fold, level, data.taxonomy.classes())
@@ -92,7 +92,7 @@ def report(
             frame = pd.concat([predictions.read_predictions(file) for file in files], ignore_index=True)
             pooled = folder / "predictions" / f"{SIDES[trained]}_on_{SIDES[on]}.parquet"
             predictions.write_predictions(frame, pooled, sets[on].taxonomy)
-            answers[trained, on] = tested(frame, sets[on].taxonomy)
+            answers[trained, on] = answers_of(frame, sets[on].taxonomy)
     shift = Shift(found.names, sets[0].taxonomy, answers, seed=FLAGS.seed)
     answer, sections = shift_sections(shift)
     training = training_table(pd.read_csv(folder / "metrics.csv"))

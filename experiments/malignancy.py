@@ -88,12 +88,14 @@ def main() -> None:
     model = study("malignancy", pooled, tree, None, names[1:], CONFIDENCE, REPLICATES, FLAGS.seed)
     if readers is not None:
         readers = readers[readers["image"].isin(pooled["image"])]
-    section = grading_section(model, check_degrees(degrees, tree), tumours.titles(len(names)), cost, readers)
+    verdict, section = grading_section(
+        model, check_degrees(degrees, tree), tumours.titles(len(names)), cost, readers
+    )
     notes = (*reader_notes, *split.split_warnings(data.labels_by_name, data.cases, fold_of))
     config = {**config, "flags": script.script_flags()}
     pooling.report(
         folder, "Degrees of malignancy", pooled, "degree", data, config, notes,
-        target=names[1:], extra=[section],
+        target=names[1:], extra=[section], verdict=verdict,
     )  # fmt: skip
 
 

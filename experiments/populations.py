@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,10 @@ def read(folder: Path) -> Populations:
         load_matching(values.shared_taxonomy, *trees) if values.shared_taxonomy else default_matching(*trees)
     )
     names, notes = _names(given[0]), list(matching.notes)
+    if not given[0]:
+        notes.append(
+            "Light skin is of Fitzpatrick types I and II, dark skin of V and VI; the lesions are rendered alike."
+        )
     stems = [{Path(image).stem for image in one.frame["image"]} for one in pair]
     if given[0] and (both := len(stems[0] & stems[1])):
         notes.append(
@@ -111,19 +116,27 @@ def read(folder: Path) -> Populations:
     )
 
 
-def train_masks(sets: tuple[Photos, Photos], fold_of: list[np.ndarray], fold: int) -> list[np.ndarray]:
+def train_masks(
+    sets: Sequence[Photos], fold_of: Sequence[np.ndarray], fold: int, equal_size: bool, seed: int
+) -> list[np.ndarray]:
     """Which photos of each set the networks of a fold are trained on, bool[N] each.
 
-    With --equal_size whole cases of the larger part are drawn, stratified by class, until it is as large as the other.
+    Args:
+      sets: A and B.
+      fold_of: The fold of each photo of either, int[N].
+      fold: Whose photos are held out.
+      equal_size: Whether of the larger part whole cases are drawn, stratified by class, that it is about as large as
+        the other.
+      seed: Of that draw.
     """
     masks = [of != fold for of in fold_of]
     sizes = [int(mask.sum()) for mask in masks]
-    if not flags.FLAGS.equal_size or sizes[0] == sizes[1]:
+    if not equal_size or sizes[0] == sizes[1]:
         return masks
     large = int(np.argmax(sizes))
     share = min(sizes) / max(sizes)
     data, rows = sets[large], np.flatnonzero(masks[large])
-    part = split.split_by_case(data.labels[rows], data.cases[rows], (share, 1 - share), flags.FLAGS.seed)
+    part = split.split_by_case(data.labels[rows], data.cases[rows], (share, 1 - share), seed)
     masks[large] = np.zeros_like(masks[large])
     masks[large][rows[part == 0]] = True
     return masks
@@ -145,7 +158,7 @@ def _translate(one: Inputs, matching: Matching, side: int) -> tuple[Inputs, dict
 def _names(given: bool) -> tuple[str, str]:
     """What the sets are called: the data set, or the manifest's folder; A and B where that does not tell them apart."""
     if not given:
-        return "light skin (types I and II)", "dark skin (types V and VI)"
+        return "light skin", "dark skin"
     values, names = flags.FLAGS, []
     for prefix in ("", "other_"):
         path = Path(values[f"{prefix}manifest"].value or values[f"{prefix}source"].value).resolve()

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from skinjax.data.degrees import DegreesError, read_degrees
-from skinjax.labels.taxonomy import Taxonomy
+from skinjax.labels.degrees import advice, degree_catalogue, load_degrees, tumour_taxonomy
+from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
 
 TREE = Taxonomy("tumours", ("tumour",), (("nevus",), ("keratosis",), ("carcinoma",), ("melanoma",)))
 WANTED = {"nevus": 0, "keratosis": 0, "carcinoma": 1, "melanoma": 2}
@@ -64,3 +65,68 @@ def test_a_misspelt_column_and_a_missing_file_are_told(tmp_path):
     for name in ("none.csv", "none.json"):
         with pytest.raises(DegreesError, match="no such file"):
             read_degrees(tmp_path / name, TREE)
+
+
+def test_the_catalogue_decides_on_every_class_of_its_taxonomy():
+    for name in degree_catalogue():
+        found, tree = load_degrees(name), load_taxonomy(name)
+        assert found.taxonomy == name
+        decided = [label for label, _ in found.degrees] + list(found.no_tumour)
+        assert sorted(decided) == sorted(tree.classes())
+        assert {degree for _, degree in found.degrees} == {0, 1, 2}
+
+
+def test_degrees_agree_with_the_published_sets_own_grouping_and_between_sets():
+    """What a taxonomy calls benign is degree 0 and nothing else is; one disease has one degree wherever it stands."""
+    for name in ("pad_ufes_20", "ham10000", "isic2019"):
+        tree, degrees = load_taxonomy(name), dict(load_degrees(name).degrees)
+        parents = tree.parents(tree.finest, "malignancy")
+        for label, parent in zip(tree.classes(), parents, strict=True):
+            assert (degrees[label] == 0) == (tree.classes("malignancy")[parent] == "benign")
+    same = (
+        ("melanoma", {"pad_ufes_20": "MEL", "ham10000": "mel", "isic2019": "MEL", "synthetic19": "melanoma"}),
+        ("basal_cell_carcinoma", {"pad_ufes_20": "BCC", "ham10000": "bcc", "isic2019": "BCC"}),
+        ("actinic_keratosis", {"pad_ufes_20": "ACK", "ham10000": "akiec", "isic2019": "AK"}),
+        ("squamous_cell_carcinoma", {"pad_ufes_20": "SCC", "isic2019": "SCC"}),
+    )
+    ours = dict(load_degrees("tumours10").degrees)
+    for disease, labels in same:
+        for name, label in labels.items():
+            assert dict(load_degrees(name).degrees)[label] == ours[disease]
+    tree = load_taxonomy("tumours10")
+    assert tree.parents("tumour", "degree").tolist() == list(ours.values())
+
+
+def test_a_name_of_the_catalogue_stands_for_a_file(tmp_path, monkeypatch):
+    tree = load_taxonomy("synthetic19")
+    assert read_degrees("pad_ufes_20", load_taxonomy("pad_ufes_20"))["SCC"] == 2
+    with pytest.raises(DegreesError, match="no degree for 'psoriasis'"):
+        read_degrees("synthetic19", tree)
+    assert len(read_degrees("synthetic19", tree, complete=False)) == 10
+    with pytest.raises(DegreesError, match="class 'NEV' is no sub"):
+        read_degrees("pad_ufes_20", tree, complete=False)
+    monkeypatch.chdir(tmp_path)  # a file of that name goes before
+    (tmp_path / "pad_ufes_20").write_text("class,degree\nnevus,0\nkeratosis,0\ncarcinoma,1\nmelanoma,2\n")
+    assert read_degrees("pad_ufes_20", TREE) == WANTED
+
+
+def test_tumours_stand_under_their_degrees_in_order():
+    found = tumour_taxonomy(TREE, {"melanoma": 2, "carcinoma": 1, "nevus": 0})
+    assert found.paths == (("benign", "nevus"), ("low", "carcinoma"), ("high", "melanoma"))
+    assert (found.title("low"), found.levels) == ("Low malignancy", ("degree", "tumour"))
+    assert tumour_taxonomy(TREE, {"melanoma": 1, "nevus": 0}).classes("degree") == ("benign", "malignant")
+    for degrees, message in (
+        ({"nevus": 0, "melanoma": 2}, r"from 0 without a gap and be two or more, got \[0, 2\]"),
+        ({"nevus": 0, "melanom": 1}, "got 'melanom', did you mean 'melanoma'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tumour_taxonomy(TREE, degrees)
+
+
+def test_advice_grows_more_urgent_and_there_is_none_beyond_the_degrees():
+    said = [advice(degree, 3) for degree in range(3)]
+    assert len(set(said)) == 3
+    assert [advice(degree, 2) for degree in range(2)] == [said[0], said[2]]
+    assert advice(2, 4) == said[1]
+    with pytest.raises(ValueError, match="got 3 of 3"):
+        advice(3, 3)

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from skinjax.data.readers import ReadersError, read_by_all, read_readers
+from skinjax.data.readers import ReadersError, read_by_all, read_degree_readers, read_readers
 
 
 def test_csv_and_parquet_give_the_same(tmp_path):
@@ -48,3 +48,21 @@ def test_photos_that_not_all_called_are_left_out():
     assert left_out == 2
     with pytest.raises(ValueError, match="no photo was called by all 2 readers"):
         read_by_all(pd.DataFrame({"reader": ["a", "b"], "image": ["x", "y"], "call": [0, 1]}))
+
+
+def test_degrees_by_number_or_by_name_and_their_faults(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_text("reader,image,degree\nA,1.png,benign\nA,2.png, 2\nB,1.png,low\n")
+    found = read_degree_readers(path, 3, ["1.png", "2.png"])
+    assert found["degree"].tolist() == [0, 2, 1]
+    assert read_by_all(found)[1] == 1
+    path.write_text("reader,image,degree\nA,1.png,3\nA,1.png,high\n")
+    with pytest.raises(ReadersError) as caught:
+        read_degree_readers(path, 3, ["1.png"])
+    assert caught.value.problems == (
+        "column 'image', 1 row with a photo that an earlier row has of the same reader: row 3 '1.png'",
+        "column 'degree', 1 row where a number from 0 to 2 (benign, low, high) is wanted: row 2 '3'",
+    )
+    path.write_text("reader,image,call\nA,1.png,1\n")
+    with pytest.raises(ReadersError, match="no column 'degree'"):
+        read_degree_readers(path, 3)

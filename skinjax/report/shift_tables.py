@@ -34,7 +34,7 @@ _BOOTSTRAPPED = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Tested:
+class Answered:
     """A network's answers on one set of photos.
 
     Attributes:
@@ -71,7 +71,7 @@ class Shift:
 
     names: tuple[str, str]
     taxonomy: Taxonomy
-    tested: Mapping[tuple[int, int], Tested]
+    tested: Mapping[tuple[int, int], Answered]
     confidence: float = 0.95
     replicates: int = 2000
     seed: int = 0
@@ -87,7 +87,7 @@ class Shift:
         return f"{100 * self.confidence:g}%"
 
 
-def tested(frame: pd.DataFrame, taxonomy: Taxonomy) -> Tested:
+def answers_of(frame: pd.DataFrame, taxonomy: Taxonomy) -> Answered:
     """Brings valid predictions into the form of this module, photos in the order of their names.
 
     Args:
@@ -96,7 +96,7 @@ def tested(frame: pd.DataFrame, taxonomy: Taxonomy) -> Tested:
     """
     frame = frame.sort_values("image", ignore_index=True)
     tones = frame["skin_tone"] if "skin_tone" in frame else pd.Series([None] * len(frame), dtype=object)
-    return Tested(
+    return Answered(
         taxonomy.encode(frame["label"]),
         probabilities(frame, taxonomy).astype(np.float64),
         frame["case_id"].to_numpy(),
@@ -124,7 +124,7 @@ def matrix_table(shift: Shift) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _figures(shift: Shift, one: Tested) -> dict[str, WithLimits]:
+def _figures(shift: Shift, one: Answered) -> dict[str, WithLimits]:
     found: dict[str, WithLimits] = {
         name: bootstrap.by_case(metric, (one.labels, one.predicted), one.cases, *shift.draws)
         for name, metric in _BOOTSTRAPPED.items()
@@ -147,47 +147,49 @@ def loss_table(shift: Shift, matrix: pd.DataFrame) -> pd.DataFrame:
         other's, paired by case.
     """
     rows: list[dict[str, object]] = []
-    by_pair = matrix.set_index(["trained", "tested"])
+    figures = {
+        (row["trained"], row["tested"], metric): Figure(
+            row[metric], row[f"{metric}_low"], row[f"{metric}_high"]
+        )
+        for row in matrix.to_dict("records")
+        for metric in METRICS
+    }
     for home in (0, 1):
-        away = 1 - home
-        here, there = (by_pair.loc[(shift.names[home], shift.names[on])] for on in (home, away))
+        here, away = shift.names[home], shift.names[1 - home]
         for metric in METRICS:
-            a, b = (
-                Figure(float(row[metric]), float(row[f"{metric}_low"]), float(row[f"{metric}_high"]))
-                for row in (here, there)
-            )
-            lost = independent_difference(a, b)
-            rows.append(
-                _loss(
-                    "other photos", shift.names[home], shift.names[away], metric, a.estimate, b.estimate, lost
-                )
-            )
-        own, foreign = shift.tested[home, home], shift.tested[away, home]
+            own, other = figures[here, here, metric], figures[here, away, metric]
+            lost = independent_difference(own, other)
+            rows.append(_loss("other photos", (here, away), metric, own, other, lost))
         for metric in METRICS:
-            if metric == "macro_auc":
-                pair = compare_macro_auc(own.labels, own.probs, foreign.probs, own.cases, shift.confidence)
-                lost, p = Figure(pair.difference, pair.low, pair.high), pair.p_value
-            else:
-                paired = bootstrap.paired_by_case(
-                    _BOOTSTRAPPED[metric],
-                    own.labels,
-                    own.predicted,
-                    foreign.predicted,
-                    own.cases,
-                    *shift.draws,
-                )
-                lost, p = Figure(paired.difference, paired.low, paired.high), paired.p_value
-            values = [float(by_pair.loc[(shift.names[i], shift.names[home])][metric]) for i in (home, away)]
-            rows.append(_loss("same photos", shift.names[away], shift.names[home], metric, *values, lost, p))
+            own, other = figures[here, here, metric], figures[away, here, metric]
+            lost, p = _paired(shift, metric, shift.tested[home, home], shift.tested[1 - home, home])
+            rows.append(_loss("same photos", (away, here), metric, own, other, lost, p))
     return pd.DataFrame(rows)
 
 
+def _paired(shift: Shift, metric: str, own: Answered, foreign: Answered) -> tuple[Figure, float]:
+    """The own network's figure less the foreign one's on the same photos, and the p-value."""
+    if metric == "macro_auc":
+        areas = compare_macro_auc(own.labels, own.probs, foreign.probs, own.cases, shift.confidence)
+        return Figure(areas.difference, areas.low, areas.high), areas.p_value
+    found = bootstrap.paired_by_case(
+        _BOOTSTRAPPED[metric], own.labels, own.predicted, foreign.predicted, own.cases, *shift.draws
+    )
+    return Figure(found.difference, found.low, found.high), found.p_value
+
+
 def _loss(
-    kind: str, trained: str, on: str, metric: str, own: float, other: float, lost: Figure, p: float = np.nan
+    kind: str,
+    pair: tuple[str, str],
+    metric: str,
+    own: Figure,
+    other: Figure,
+    lost: Figure,
+    p: float = np.nan,
 ) -> dict[str, object]:
     return {
-        "kind": kind, "trained": trained, "tested": on, "metric": metric, "own": own, "other": other,
-        "loss": lost.estimate, "loss_low": lost.low, "loss_high": lost.high, "p_value": p,
+        "kind": kind, "trained": pair[0], "tested": pair[1], "metric": metric, "own": own.estimate,
+        "other": other.estimate, "loss": lost.estimate, "loss_low": lost.low, "loss_high": lost.high, "p_value": p,
     }  # fmt: skip
 
 

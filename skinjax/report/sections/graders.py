@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -109,24 +109,19 @@ def _figure(study: Study, found: Mapping[str, Mapping[str, GradingFigure]], num_
     left, height = figures.text_width(names, 10) + 4, 62 + 20 * len(names)
     hollow = np.arange(len(names)) >= num_rules
     panels = []
-    for place, name in enumerate(FIGURES):
+    for name in FIGURES:
         values = np.array([[row[name].estimate, row[name].low, row[name].high] for row in found.values()])
-        margin = left if place == 0 else 12
-        shown: Sequence[str] = names if place == 0 else [""] * len(names)
 
         def draw(
             axes: figures_groups.Axes,
-            shown: Sequence[str] = shown,
             values: NDArray[np.float64] = values,
             share: bool = name == "under_graded",
         ) -> None:
-            figures_groups.forest(axes, shown, values, hollow, in_percent=share)
+            figures_groups.forest(axes, names, values, hollow, in_percent=share)
 
         label = f"{_HEADINGS[name]} of {num_rules} rules and {len(names) - num_rules} readers."
         panels.append(
-            panel(
-                f"graders_{name}", (margin + 190, height), (margin, 28, 14, 26), draw, label, _HEADINGS[name]
-            )
+            panel(f"graders_{name}", (left + 190, height), (left, 28, 14, 26), draw, label, _HEADINGS[name])
         )
     caption = (
         "The model’s rules (filled) and the readers (hollow) on the photos that all readers graded, with "
@@ -147,7 +142,7 @@ def _frame(found: Mapping[str, Mapping[str, GradingFigure]], num_rules: int) -> 
 
 def _figures_table(found: Mapping[str, Mapping[str, GradingFigure]], num_rules: int) -> Table:
     data = _frame(found, num_rules)
-    write = {"kappa": decimals, "cost": decimals, "under_graded": percent}
+    write: dict[str, Callable[[float], str]] = {"kappa": decimals, "cost": decimals, "under_graded": percent}
     columns = [Column("Who", list(data["who"]))]
     for name in FIGURES:
         cells = [
@@ -174,19 +169,15 @@ def _compared_table(compared: Mapping[str, Mapping[str, Contrast]]) -> Table:
         for name, contrast in row.items()
     ]
     data = pd.DataFrame(rows)
-    write = {"kappa": signed, "cost": signed, "under_graded": points}
+    write: dict[str, Callable[[float], str]] = {"kappa": signed, "cost": signed, "under_graded": points}
     columns = (
         Column("Model less readers", [_HEADINGS[str(row["figure"])] for row in rows]),
         Column(
             "Difference",
             [
-                with_range(
-                    write[str(row["figure"])](row["difference"]),
-                    row["low"],
-                    row["high"],
-                    write[str(row["figure"])],
-                )
-                for row in data.to_dict("records")
+                with_range(write[name](contrast.estimate), contrast.low, contrast.high, write[name])
+                for row in compared.values()
+                for name, contrast in row.items()
             ],
         ),
         Column("p", [p_value(value) for value in data["p_value"]]),

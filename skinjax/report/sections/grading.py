@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,7 +34,7 @@ def grading_section(
     names: Sequence[str],
     cost: ArrayLike | None = None,
     readers: pd.DataFrame | None = None,
-) -> Section:
+) -> tuple[list[str], Section]:
     """Degrees of malignancy by calibrated probabilities, and what a patient should know of them.
 
     Args:
@@ -44,7 +45,7 @@ def grading_section(
         readers: people's degrees: `reader`, `image` and `degree`, one row a reader and photo; None for none.
 
     Returns:
-        The section.
+        The answer in words, and the section.
 
     Raises:
         ValueError: Names or readers that do not fit.
@@ -59,13 +60,13 @@ def grading_section(
         tempered = crossfit.tempered(study.probs, study.labels, study.cases, study.parts, study.seed)
     before = graded(study, degree_of_class, cost, names)
     after = before if tempered is None else graded(study, degree_of_class, cost, names, tempered)
-    blocks: list[Block] = [Text(_answer(study, after)), *degree_blocks(study, after), _costs(after)]
+    blocks: list[Block] = [*degree_blocks(study, after), _costs(after)]
     blocks += _calibration(study, before, after, tempered)
     blocks += _too_low(study, after)
     if readers is not None:
         blocks += graders_blocks(study, after, readers)
     blocks += _advice(after)
-    return Section("malignancy", "Degrees of malignancy", tuple(blocks))
+    return [_answer(study, after)], Section("malignancy", "Degrees of malignancy", tuple(blocks))
 
 
 def _answer(study: Study, grades: Grades) -> str:
@@ -136,7 +137,7 @@ def _calibration(
         panels.append(
             panel(
                 f"degree_reliability_{least}", (330, 322), (44, 40, 10, 26),
-                lambda axes, curves=curves, titles=titles: figures_calibration.reliability(axes, curves, titles),
+                functools.partial(figures_calibration.reliability, curves=curves, names=titles),
                 f"Reliability of the probability of {event.lower()}.", event, legend="upper left",
             )
         )  # fmt: skip

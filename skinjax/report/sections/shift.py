@@ -44,7 +44,7 @@ def _answer(shift: Shift, losses: pd.DataFrame) -> list[str]:
         for row in rows.to_dict("records"):
             told = f"{title} {'falls' if row['loss'] > 0 else 'rises'}"
             if not (row["loss_low"] > 0 or row["loss_high"] < 0):
-                told = f"{title} cannot be told to move:"
+                told = f"{title} does not clearly change,"
             unit = "" if metric == "macro_auc" else " points"
             limits = f"{moved(-row['loss_high'])} to {moved(-row['loss_low'])}"
             words.append(
@@ -58,23 +58,18 @@ def _matrix_section(shift: Shift, matrix: pd.DataFrame) -> Section:
     names = [f"{a} → {b}" for a, b in zip(matrix["trained"], matrix["tested"], strict=True)]
     left, height = figures.text_width(names, 10) + 4, 62 + 24 * len(names)
     panels = []
-    for place, (metric, title) in enumerate(
-        (("balanced_accuracy", "Balanced accuracy"), ("macro_auc", "Macro AUC"))
-    ):
+    for metric, title in (("balanced_accuracy", "Balanced accuracy"), ("macro_auc", "Macro AUC")):
         values = matrix[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy(np.float64)
-        margin = left if place == 0 else 12
         draw = functools.partial(
             figures_groups.forest,
-            names=names if place == 0 else [""] * len(names),
+            names=names,
             values=values,
             in_percent=metric == "balanced_accuracy",
         )
         label = f"{title} of the four pairs: " + ", ".join(
             f"{n} {decimals(v)}" for n, v in zip(names, values[:, 0], strict=True)
         )
-        panels.append(
-            panel(f"shift_{metric}", (margin + 250, height), (margin, 28, 14, 26), draw, label, title)
-        )
+        panels.append(panel(f"shift_{metric}", (left + 250, height), (left, 28, 14, 26), draw, label, title))
     caption = f"Trained on → tested on, each with its {shift.level} interval by case."
     columns = [
         Column("Trained on", list(matrix["trained"])),
@@ -156,10 +151,9 @@ def _classes_section(shift: Shift, classes: pd.DataFrame) -> Section:
     panels = []
     for place, name in enumerate(shift.names):
         mine = classes[classes["trained"] == name]
-        margin = left if place == 0 else 12
         draw = functools.partial(
             figures_groups.forest,
-            names=titles if place == 0 else [""] * len(titles),
+            names=titles,
             values=mine[["loss", "loss_low", "loss_high"]].to_numpy(np.float64),
             small=(mine[["cases_own", "cases_other"]].min(axis=1) < MIN_CASES).to_numpy(),
             overall=0.0,
@@ -167,7 +161,7 @@ def _classes_section(shift: Shift, classes: pd.DataFrame) -> Section:
         )
         panels.append(
             panel(
-                f"shift_classes_{place}", (margin + 250, height), (margin, 28, 14, 26), draw,
+                f"shift_classes_{place}", (left + 250, height), (left, 28, 14, 26), draw,
                 f"Loss of recall by class, trained on {name}.", f"Trained on {name}",
             )
         )  # fmt: skip
