@@ -122,7 +122,7 @@ def shrink() -> None:
         "replicates": 200,
         "parts": ["2", "1", "1"],
         "draws": 3,
-        "backbones": ["efficientnet_nano", "densenet121"],
+        "backbones": ["efficientnet_nano", "efficientnet_b0"],
         "generations": 6,
         "population": 2,
         "search_fraction": 0.5,
