@@ -145,7 +145,8 @@ def answer(session: Session, paths: list[Path], out: Path) -> None:
         if flags.FLAGS.check_explanations:
             _check(session, checked, hidden / "explanations")
     counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
-    print(f"\n{len(paths)} photos: {counts}. Not a medical diagnosis.\nwritten: {out}")
+    named = "1 photo" if len(paths) == 1 else f"{len(paths):,} photos"
+    print(f"\n{named}: {counts}. Not a medical diagnosis.\nwritten: {out}")
 
 
 def smoke(folder: Path) -> None:
