@@ -26,7 +26,7 @@ from __future__ import annotations
 from absl import flags
 
 from experiments import flags as shared
-from experiments import folds, inputs, parts, pooling, processes, training_flags, two_stage, workdir
+from experiments import folds, inputs, parts, pooling, processes, targets, training_flags, two_stage, workdir
 from skinjax.report.sections.two_stage import STRATEGIES, two_stage_section
 from skinjax.train.log import MetricsLog
 
@@ -39,9 +39,9 @@ training_flags.define_method_flags()
 training_flags.define_recipe_flags()
 training_flags.define_parallel_flags()
 shared.define_run_flags()
+targets.define_target_flag(["psoriasis"])
 shared.define_readers_flag()
 OWN = {"module_name": shared.SCRIPT}
-flags.DEFINE_list("target", ["psoriasis"], "Class, or classes of one level, to be told from the rest.", **OWN)
 flags.DEFINE_enum(
     "strategy", "probability", list(STRATEGIES), "How all classes become one score; all are reported.", **OWN
 )

@@ -12,13 +12,11 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
-from experiments import folds, parts, processes, training_flags
+from experiments import folds, parts, processes, targets, training_flags
 from experiments.inputs import Inputs, Photos
 from skinjax.data import bootstrap_draws, predictions
-from skinjax.data.evaluation_data import level_of
 from skinjax.data.loader import steps_per_epoch
 from skinjax.data.manifest import read_manifest
-from skinjax.data.readers import read_by_all, read_readers
 from skinjax.decide.logistic_head import fit_head, head_log_odds
 from skinjax.decide.two_stage import ScoreRule, target_score
 from skinjax.labels.taxonomy import Taxonomy
@@ -62,8 +60,8 @@ def ask(read: Inputs) -> Question:
       ValueError: a target or left-out class that there is not, or classes that leave nothing to tell apart.
     """
     values, taxonomy = flags.FLAGS, read.taxonomy
-    target = _members("target", taxonomy)
-    left_out = _members("leave_out", taxonomy) if values.leave_out else ()
+    target = targets.members("target", taxonomy)
+    left_out = targets.members("leave_out", taxonomy) if values.leave_out else ()
     if both := [name for name in target if name in left_out]:
         raise ValueError(
             f"--leave_out={','.join(values.leave_out)} leaves out {both[0]}, which is of the --target"
@@ -71,31 +69,13 @@ def ask(read: Inputs) -> Question:
     if not set(taxonomy.classes()) - set(target) - set(left_out):
         raise ValueError("--target and --leave_out leave no other class to train on")
     known = taxonomy.without(left_out)
-    if values.readers:
-        read_readers(values.readers, read.frame["image"])
+    targets.readers(read.frame["image"])
     return Question(
         target=target,
         title=", ".join(taxonomy.title(name) for name in values.target),
         left_out=left_out,
         foreign=_foreign(Path(values.foreign), known) if values.foreign else None,
         taxonomy=known,
-    )
-
-
-def _members(name: str, taxonomy: Taxonomy) -> tuple[str, ...]:
-    """The classes of the finest level that a flag's classes, all of one level, consist of."""
-    wanted = flags.FLAGS[name].value
-    level = level_of(wanted, taxonomy) if wanted else None
-    if level is None:
-        levels = "; ".join(f"{level}: {', '.join(taxonomy.classes(level))}" for level in taxonomy.levels)
-        raise ValueError(
-            f"--{name}={','.join(wanted)} names no class or classes of one level of {taxonomy.name!r} ({levels})"
-        )
-    above = taxonomy.parents(taxonomy.finest, level)
-    return tuple(
-        name
-        for name, parent in zip(taxonomy.classes(), above, strict=True)
-        if taxonomy.classes(level)[parent] in wanted
     )
 
 
@@ -160,10 +140,8 @@ class Material:
         Raises:
           ReadersError: they called photos that are not test photos.
         """
-        if not flags.FLAGS.readers:
-            return None
         photos, chosen = self.samples["test"]
-        return read_by_all(read_readers(flags.FLAGS.readers, photos.frame["image"][chosen]))[0]
+        return targets.readers(photos.frame["image"][chosen])
 
 
 def gather(question: Question, whole: Photos, folder: Path) -> Material:

@@ -1,0 +1,277 @@
+"""Backbones trained alike on one split: table 3-1, ROC curves, confusion matrices (thesis, chapters 2 and 3)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from skinjax.data.predictions import validate
+from skinjax.evaluate import bootstrap
+from skinjax.evaluate.calls import UNKNOWN, CallFigures
+from skinjax.evaluate.confusion import confusion_matrix
+from skinjax.evaluate.mean_roc import mean_roc
+from skinjax.evaluate.multiclass import macro_auc_interval
+from skinjax.evaluate.roc import auc, macro_auc, roc_curve
+from skinjax.labels.taxonomy import Taxonomy
+from skinjax.report import figures, figures_models
+from skinjax.report.blocks import Block, Column, Figure, Heading, Section, Table, Text
+from skinjax.report.formatting import cell, decimals, percent, ranged
+from skinjax.report.pictures import Picture, panel
+from skinjax.report.study import Study, study
+from skinjax.report.target_models import Intervals, Sample, judge, rough
+
+_CALLS = {"sensitivity": "Sensitivity", "specificity": "Specificity"}
+_NUMBERS_UP_TO, _NAMES_UP_TO = 25, 45  # classes of a matrix whose cells, or names, can be read
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answers:
+    """What a backbone's network says of the photos that it was not trained on.
+
+    Attributes:
+        validation: on which thresholds are fitted.
+        test: on which it is judged.
+    """
+
+    validation: Study
+    test: Study
+
+
+def answers(
+    validation: pd.DataFrame,
+    test: pd.DataFrame,
+    taxonomy: Taxonomy,
+    target: tuple[str, ...],
+    intervals: Intervals,
+) -> Answers:
+    """Brings a network's predictions into the form that the section wants.
+
+    Args:
+        validation: predictions of the validation photos.
+        test: predictions of the test photos.
+        taxonomy: of both.
+        target: names of classes of one level that together count as positive; empty for none.
+        intervals: how they are made.
+
+    Raises:
+        PredictionsError: Predictions that are not valid (a ValueError).
+        ValueError: A target that is no set of classes of one level.
+    """
+    made = []
+    for frame in (validation, test):
+        validate(frame, taxonomy)
+        how = (intervals.confidence, intervals.replicates, intervals.seed)
+        made.append(study("", frame, taxonomy, None, target, *how))
+    return Answers(*made)
+
+
+def best_on_validation(networks: Mapping[str, Answers]) -> str:
+    """The backbone with the largest area on the validation photos: the target's, or the mean over classes.
+
+    Args:
+        networks: by name of the backbone; the first of equals, or of those that cannot be told apart, is taken.
+    """
+
+    def area(network: Answers) -> float:
+        found = network.validation
+        if found.target is not None:
+            return auc(found.target.labels, found.target.scores)
+        return macro_auc(found.labels, found.probs)
+
+    return max(networks, key=lambda name: np.nan_to_num(area(networks[name]), nan=-1.0))
+
+
+def backbones_section(networks: Mapping[str, Answers], costs: pd.DataFrame, intervals: Intervals) -> Section:
+    """The table of all backbones, their ROC curves and confusion matrices, and what each costs.
+
+    Args:
+        networks: by name of the backbone, all on the same photos.
+        costs: one row a backbone: `backbone`, `image_size`, `parameters`, `epochs`, `seconds` (of training) and
+            `photos_per_second`.
+        intervals: how they are made.
+    """
+    first = next(iter(networks.values()))
+    target = first.test.target
+    data = pd.DataFrame([_row(name, network, intervals) for name, network in networks.items()])
+    blocks: list[Block] = []
+    if target is not None:
+        blocks += [
+            Text(words) for words in rough(_sample(first.validation), _sample(first.test), target.title)
+        ]
+    blocks += [_table(data, target is not None), Text(_words(first.test, intervals), small=True)]
+    if (figure := _curves(networks, data)) is not None:
+        blocks.append(figure)
+    blocks += [_costs(costs), Heading("Confusion"), _confusions(networks)]
+    return Section("backbones", "Backbones", tuple(blocks))
+
+
+def _sample(found: Study) -> Sample:
+    assert found.target is not None
+    frame = found.predictions
+    return Sample(
+        images=frame["image"].to_numpy(object),
+        labels=found.target.labels,
+        cases=found.cases,
+        classes=frame["label"].to_numpy(object),
+    )
+
+
+def _row(name: str, network: Answers, intervals: Intervals) -> dict[str, object]:
+    """One backbone's figures on the test photos, each with its limits."""
+    test = network.test
+    row: dict[str, object] = {"backbone": name}
+    if test.target is None:
+        area = macro_auc_interval(test.labels, test.probs, intervals.confidence, test.cases)
+        row |= {"auc": area.auc, "auc_low": area.low, "auc_high": area.high}
+    else:
+        assert network.validation.target is not None
+        found = judge(
+            name,
+            _sample(network.validation),
+            network.validation.target.scores,
+            _sample(test),
+            test.target.scores,
+            intervals,
+        )
+        row |= {"auc": found.auc.auc, "auc_low": found.auc.low, "auc_high": found.auc.high}
+        row["threshold"] = found.thresholds[0]
+        figures_of = found.figures or CallFigures(UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
+        for key in _CALLS:
+            value = getattr(figures_of, key)
+            row |= {key: value.estimate, f"{key}_low": value.low, f"{key}_high": value.high}
+    how = (test.cases, test.replicates, intervals.confidence, intervals.seed)
+    for key, metric in (("accuracy", bootstrap.accuracy), ("macro_f1", bootstrap.macro_f1)):
+        figure = bootstrap.by_case(metric, (test.labels, test.predicted), *how)
+        row |= {key: figure.estimate, f"{key}_low": figure.low, f"{key}_high": figure.high}
+    return row
+
+
+def _table(data: pd.DataFrame, with_target: bool) -> Table:
+    columns = [
+        Column("Backbone", list(data["backbone"])),
+        Column("AUC" if with_target else "Macro AUC", ranged(data, "auc")),
+    ]
+    if with_target:
+        columns += [Column(title, ranged(data, name, percent)) for name, title in _CALLS.items()]
+        columns.append(Column("Threshold", [cell(value) for value in data["threshold"]], number=True))
+    columns += [
+        Column("Accuracy, all classes", ranged(data, "accuracy", percent)),
+        Column("Macro F1", ranged(data, "macro_f1", percent)),
+    ]
+    return Table("backbones", data, tuple(columns))
+
+
+def _words(test: Study, intervals: Intervals) -> str:
+    words = f"On {len(test.labels):,} test photos of {test.num_cases:,} cases; {intervals.level} intervals by case. "
+    if test.target is None:
+        return (
+            words
+            + "The area is the mean over classes of each against the rest. Differences are tested above."
+        )
+    return words + (
+        f"AUC, sensitivity and specificity are of {test.target.title} against the rest, as in the thesis’s table 3-1; "
+        "the threshold is Youden’s on the validation photos. Differences are tested above."
+    )
+
+
+def _curves(networks: Mapping[str, Answers], data: pd.DataFrame) -> Figure | None:
+    """The ROC curve of each backbone: of the target, or the mean over classes; None where there is none."""
+    curves: dict[str, figures_models.Curve] = {}
+    for (name, network), area in zip(networks.items(), data["auc"], strict=True):
+        test = network.test
+        if test.target is not None:
+            events = [] if test.target.why_not() else [(test.target.labels, test.target.scores)]
+        else:
+            seen = [k for k in range(test.probs.shape[1]) if 0 < (test.labels == k).sum() < len(test.labels)]
+            events = [(test.labels == k, test.probs[:, k]) for k in seen]
+        if not events:
+            return None
+        mean = mean_roc([roc_curve(*event) for event in events])
+        curves[f"{name} ({decimals(area)})"] = (mean.false_positive_rate, mean.sensitivity)
+    places = {}
+    if "sensitivity" in data:
+        points = zip(data["sensitivity"], data["specificity"], strict=True)
+        places = dict(zip(curves, points, strict=True))
+
+    def draw(axes: figures_models.Axes) -> None:
+        figures_models.roc_models(axes, curves)
+        figures_models.operating_points(axes, places, list(curves))
+
+    drawing = panel(
+        "backbones_roc", (480, 450), (44, 40, 10, 10), draw,
+        "ROC curves: " + "; ".join(curves) + ".", legend="lower right",
+    )  # fmt: skip
+    target = next(iter(networks.values())).test.target
+    what = (
+        "The mean over classes, each against the rest"
+        if target is None
+        else f"{target.title} against the rest"
+    )
+    caption = f"{what}, on the test photos; areas in brackets."
+    if places:
+        caption += " Dots: thresholds from the validation photos."
+    return Figure(Picture("backbones_roc", (drawing,), caption, figures_models.curve_table(curves)))
+
+
+def _costs(costs: pd.DataFrame) -> Table:
+    minutes = [
+        f"{seconds / 60:,.1f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+        for seconds in costs["seconds"]
+    ]
+    columns = (
+        Column("Backbone", list(costs["backbone"])),
+        Column("Side of photos", [f"{size} px" for size in costs["image_size"]], number=True),
+        Column("Parameters", [f"{count / 1e6:.2f} M" for count in costs["parameters"]], number=True),
+        Column("Epochs", [cell(count) for count in costs["epochs"]], number=True),
+        Column("Training", minutes, number=True),
+        Column("Photos a second", [decimals(rate, 1) for rate in costs["photos_per_second"]], number=True),
+    )
+    caption = "What each took: training without evaluation; photos a second are the median over epochs but the first"
+    return Table("backbone_costs", costs, columns, caption)
+
+
+def _confusions(networks: Mapping[str, Answers]) -> Figure:
+    """A matrix a backbone, rows as shares, side by side (figure 3-7)."""
+    panels, rows = [], []
+    for name, network in networks.items():
+        found = network.test.fine
+        count = len(found.classes)
+        matrix = confusion_matrix(network.test.labels, network.test.predicted, count)
+        numbers, named = count <= _NUMBERS_UP_TO, count <= _NAMES_UP_TO
+        titles = list(found.titles) if named else []
+        margin = max(figures.text_width(titles, 10), 40) + 24
+        side = (25 if numbers else 14) * count if named else 560.0
+        draw = functools.partial(
+            _confusion, matrix=matrix, titles=titles, numbers=numbers, gap=(margin - 14) / side
+        )
+        right = network.test.predicted == network.test.labels
+        panels.append(
+            panel(
+                f"confusion_{name}",
+                (margin + side + 8, side + margin + 30),
+                (margin, margin, 8, 30),
+                draw,
+                f"Confusion matrix of {name}; {percent(float(right.mean()))} of photos lie on the diagonal.",
+                name,
+            )
+        )
+        for true, predicted in np.argwhere(matrix):
+            label, given = found.classes[true], found.classes[predicted]
+            photos = int(matrix[true, predicted])
+            rows.append({"backbone": name, "true": label, "predicted": given, "photos": photos})
+    caption = (
+        "Share of the test photos of each true class (row, in percent) that was given each answer (column)."
+    )
+    return Figure(Picture("backbones_confusion", tuple(panels), caption, pd.DataFrame(rows)))
+
+
+def _confusion(
+    axes: figures_models.Axes, matrix: np.ndarray, titles: list[str], numbers: bool, gap: float
+) -> None:
+    figures.confusion(axes, matrix, titles, numbers=numbers)
+    axes.yaxis.set_label_coords(-gap, 0.5)
+    axes.xaxis.set_label_coords(0.5, -gap)
