@@ -30,7 +30,7 @@ from skinjax.train.state import Recipe
 
 NOTHING = Parts(*[float("nan")] * len(Parts._fields))  # measured of a training that diverged
 MEASURED = (*Parts._fields, "fitness", "seconds")
-SETS = ("start", "best")
+SETS = ("start", "evolved")
 FIXED = ("evaluate_every", "validation_fraction", "choose_by", "patience", "test_time_augmentation")
 """Flags of training that a candidate has no use for: it is trained to the last epoch and predicts once."""
 
@@ -333,7 +333,7 @@ def repeats(folder: Path, bench: Bench) -> pd.DataFrame:
 
 
 def retrain(folder: Path, data: Photos, division: Division, recipes: Sequence[Recipe]) -> np.ndarray:
-    """Trains start and best set under --retrain_seeds seeds on cases that the search never saw.
+    """Trains start and evolved set under --retrain_seeds seeds on cases that the search never saw.
 
     Predictions are stored a seed and set, and not made again. A network that diverges answers every class alike.
 
@@ -346,7 +346,7 @@ def retrain(folder: Path, data: Photos, division: Division, recipes: Sequence[Re
         if all(path.exists() for path in paths):
             continue
         described = folds.network(f"retrain_{seed}", 0, taxonomy.finest, taxonomy.classes(taxonomy.finest))
-        title = f"start and best set again, seed {seed + 1} of {values.retrain_seeds}"
+        title = f"start and evolved set again, seed {seed + 1} of {values.retrain_seeds}"
         population = train(described, data, division.train, division.test, recipes, title)
         for path, logits in zip(paths, np.nan_to_num(population.logits), strict=True):
             frame = folds.predictions_of(data, division.test, logits)

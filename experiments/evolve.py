@@ -2,9 +2,10 @@
 
 Which of Table 4-1's twelve hyper-parameters suit these photos? From the start set (the recipe's flags), each generation
 mutates one of the best sets so far (equation 4-7), trains it on a fifth of the cases, and measures its fitness
-(equation 4-6) on one fold of that fifth. Since the best of many noisy measurements looks better than it is, start and
-best set are then trained again, under several seeds, on cases that the search never saw: `report/index.html` says
-whether the gain is real. `evolved.flags` holds the best set for `hierarchy` and `train`; `evolution.csv` all of them.
+(equation 4-6) on one fold of that fifth. Since the best of many noisy measurements looks better than it is, the start
+set and the fittest mutated one are then trained again, under several seeds, on cases that the search never saw:
+`report/index.html` says whether the gain is real. `evolved.flags` holds the fittest set for `hierarchy` and `train`,
+`evolution.csv` all of them.
 
     python -m experiments.evolve --flagfile=experiments/flagfiles/evolve.flags --manifest=...      # as the thesis
     python -m experiments.evolve --dataset=ham10000 --source=HAM10000 --backbone=efficientnet_nano --image_size=64
@@ -77,13 +78,12 @@ def main() -> None:
     )
     history = evolution.search(folder, bench, genes)
     repeats = evolution.repeats(folder, bench)
-    best = history.values[history.best]
-    evolution.write_flagfile(folder / "evolved.flags", genes, best, evolution.header(history, backbone))
+    flagfile, header = folder / "evolved.flags", evolution.header(history, backbone)
+    evolution.write_flagfile(flagfile, genes, history.values[history.best], header)
     gains, diverged = (), (0, 0)
-    if history.best:
-        start, evolved = evolution.retrain(
-            folder, data, division, [base, evolution.recipe_of(genes, best, base)]
-        )
+    if history.evolved:
+        recipes = [base, evolution.recipe_of(genes, history.values[history.evolved], base)]
+        start, evolved = evolution.retrain(folder, data, division, recipes)
         labels, cases = data.labels[division.test], data.cases[division.test]
         gains = compare_sets(
             labels, start, evolved, cases, evolution.weights(), replicates=FLAGS.replicates, seed=FLAGS.seed
@@ -109,7 +109,7 @@ def main() -> None:
         config=config,
         notes=(*data.inputs.notes, *division.notes),
     )
-    print(f"{answer(found)[0]}\nevolved set: {folder / 'evolved.flags'}\nreport: {page}")
+    print(f"{answer(found)[0]}\nfittest set: {flagfile}\nreport: {page}")
 
 
 if __name__ == "__main__":

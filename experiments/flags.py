@@ -123,7 +123,7 @@ def shrink() -> None:
         "parts": ["2", "1", "1"],
         "draws": 3,
         "backbones": ["efficientnet_nano", "efficientnet_b0"],
-        "generations": 6,
+        "generations": 3,
         "population": 2,
         "search_fraction": 0.5,
         "repeats": 1,

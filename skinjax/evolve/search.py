@@ -48,6 +48,12 @@ class History:
         return int(np.argmax(_ranked(self.fitness)))
 
     @property
+    def evolved(self) -> int:
+        """The row of the fittest mutated set, the earliest of equals; 0 where there is none or all diverged."""
+        ranked = _ranked(self.fitness[1:])
+        return 1 + int(np.argmax(ranked)) if np.isfinite(ranked).any() else 0
+
+    @property
     def running_best(self) -> NDArray[np.float64]:
         """float64[n], the highest fitness up to each row; -inf before the first that is finite."""
         return np.maximum.accumulate(_ranked(self.fitness))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from skinjax.report.figures import BLUE, MUTED, ORANGE, RULE
 
 _FAINTEST = 0.25  # of the points of the first generation
+_WIDE = 10
 
 
 def gene_scatter(
@@ -19,9 +20,10 @@ def gene_scatter(
     fitness: NDArray[np.float64],
     generation: NDArray[np.int64],
     best: int,
-    logarithmic: bool = False,
 ) -> Axes:
     """Draws fitness against one gene (figure 4-4 of the thesis): the later a set, the stronger its point.
+
+    The gene's axis is logarithmic where its values span more than a factor of ten.
 
     Args:
         axes: to draw on.
@@ -29,7 +31,6 @@ def gene_scatter(
         fitness: float64[n]; what is not finite is marked at the bottom.
         generation: int64[n], from 0.
         best: the row that is drawn as a star.
-        logarithmic: whether the gene's axis is; its values must then be above 0.
 
     Returns:
         The axes.
@@ -57,12 +58,14 @@ def gene_scatter(
             values[~known], np.full((~known).sum(), 0.03), "x", color=MUTED, markersize=4,
             transform=axes.get_xaxis_transform(),
         )  # fmt: skip
-    if logarithmic:
+    if values.min() > 0 and values.max() > _WIDE * values.min():
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(numticks=4))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        places = [float(f"{place:.0e}") for place in np.geomspace(values.min(), values.max(), 4)]
+        axes.set_xticks(places, [f"{place:g}" for place in places])
+        axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_formatter(lambda place, _: f"{place:.3g}")
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.grid(axis="y")
     axes.margins(x=0.08, y=0.12)
@@ -105,4 +108,7 @@ def fitness_over_generations(
     axes.set_ylabel("fitness")
     axes.grid(axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(
+        frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=9, borderaxespad=0.2
+    )
     return axes

@@ -18,7 +18,6 @@ from skinjax.report.blocks import Block, Column, Figure, Section, Table, Text
 from skinjax.report.formatting import cell, decimals, listed, p_value, signed, with_range
 from skinjax.report.pictures import Picture, panel
 
-_LOGARITHMIC = 0.01  # genes that start below it are drawn on a logarithmic axis
 _MEASURES = {
     "fitness": "Fitness",
     "recall": "Macro recall",
@@ -37,11 +36,11 @@ class Evolution:
         genes: that evolved.
         history: of the search.
         repeats: float64[r], the start set's fitness under other seeds, on the search's cases.
-        gains: the comparison on cases that the search never saw, fitness first; empty where the start set stayed best.
+        gains: the comparison on cases that the search never saw, fitness first; empty where all mutated sets diverged.
         test_photos: how many photos that comparison rests on.
         test_cases: of how many cases.
         seeds: under how many seeds each set was trained again.
-        diverged: how many of these trainings diverged, of the start set and of the best.
+        diverged: how many of these trainings diverged, of the start set and of the evolved one.
         searched: name of the search's network.
         retrained: name of the network that was trained again.
         confidence: of the comparison's intervals.
@@ -75,15 +74,13 @@ def answer(found: Evolution) -> list[str]:
     Args:
         found: the search and what followed.
     """
-    history, best = found.history, found.history.best
-    if not np.isfinite(history.fitness).any():
+    if not np.isfinite(found.history.fitness).any():
         return ["Every training of the search diverged: a lower learning rate or a longer burn-in may help."]
     if not found.gains:
         return [
-            "No mutated set was fitter than the start set, so there is no gain to confirm; evolved.flags holds the "
-            "start set."
+            "The training of every mutated set diverged, so there is nothing to compare the start set with."
         ]
-    return [_verdict(found), _in_search(found, best)]
+    return [_verdict(found), _in_search(found)]
 
 
 def _verdict(found: Evolution) -> str:
@@ -110,15 +107,17 @@ def _verdict(found: Evolution) -> str:
     )
 
 
-def _in_search(found: Evolution, best: int) -> str:
-    history = found.history
+def _in_search(found: Evolution) -> str:
+    history, row = found.history, found.history.evolved
     tried = int(np.isfinite(history.fitness).sum())
-    start = history.fitness[0]
-    before = f"{start:.3f}" if np.isfinite(start) else "diverged"
     words = (
-        f"In the search itself the set of generation {history.generation[best]} had a fitness of "
-        f"{history.fitness[best]:.3f}, the start set {before}."
+        f"In the search itself the evolved set, of generation {history.generation[row]}, had a fitness of "
+        f"{history.fitness[row]:.3f}; the start set "
     )
+    start = history.fitness[0]
+    words += f"had {start:.3f}." if np.isfinite(start) else "diverged."
+    if history.best == 0:
+        words += " So no mutated set was fitter, and evolved.flags holds the start set."
     mean, spread = found.noise
     if np.isnan(spread):
         return words
@@ -143,9 +142,7 @@ def sections(found: Evolution) -> list[Section]:
 def _retrained(found: Evolution) -> Section:
     title = "Trained again, on other cases"
     if not found.gains:
-        return Section(
-            "retraining", title, (Text("The start set stayed the best: there was nothing to compare."),)
-        )
+        return Section("retraining", title, (Text("There was nothing to compare."),))
     data = pd.DataFrame([dataclasses.asdict(gain) for gain in found.gains])
 
     def of(name: str) -> list[str]:
@@ -197,12 +194,11 @@ def _search(found: Evolution) -> Section:
     mean, spread = found.noise
     band = None if np.isnan(spread) else (mean - 2 * spread, mean + 2 * spread)
     drawing = panel(
-        "fitness", (620, 300), (52, 40, 14, 12),
+        "fitness", (620, 310), (52, 40, 14, 28),
         lambda axes: figures_evolution.fitness_over_generations(
             axes, history.generation, history.fitness, history.running_best, band
         ),
         f"Fitness over {int(history.generation[-1])} generations.",
-        legend="lower right",
     )  # fmt: skip
     data = pd.DataFrame(
         {
@@ -230,17 +226,18 @@ def _scatter(found: Evolution) -> Section:
             values=values,
             fitness=history.fitness,
             generation=history.generation,
-            best=history.best,
-            logarithmic=0 < gene.start < _LOGARITHMIC and bool((values > 0).all()),
+            best=history.evolved,
         )
-        label = f"Fitness against {gene.name}; start {cell(values[0])}, best {cell(values[history.best])}."
+        label = (
+            f"Fitness against {gene.name}; start {cell(values[0])}, evolved {cell(values[history.evolved])}."
+        )
         panels.append(panel(f"gene_{gene.name}", (222, 150), (36, 22, 10, 22), draw, label, gene.name))
     data = pd.DataFrame(history.values, columns=[gene.name for gene in found.genes])
     data["generation"], data["fitness"] = history.generation, history.fitness
     caption = (
         "Fitness (upwards) against each hyper-parameter: a point a set, the stronger the later; the diamond is the "
-        "start set, the star the best; a cross at the bottom diverged. A gene whose points show no slope did not "
-        "matter here."
+        "start set, the star the fittest mutated one; a cross at the bottom diverged. A gene whose points show "
+        "no slope did not matter here."
     )
     return Section(
         "genes_scatter",
@@ -250,7 +247,7 @@ def _scatter(found: Evolution) -> Section:
 
 
 def _genes(found: Evolution) -> Section:
-    best = found.history.values[found.history.best]
+    best = found.history.values[found.history.evolved]
     rows = []
     for gene, value in zip(found.genes, best, strict=True):
         at = "low" if value <= gene.low else "high" if value >= gene.high else ""
@@ -258,7 +255,7 @@ def _genes(found: Evolution) -> Section:
             {
                 "gene": gene.name,
                 "start": gene.start,
-                "best": float(value),
+                "evolved": float(value),
                 "low": gene.low,
                 "high": gene.high,
                 "at_limit": at if gene.moves else "",
@@ -269,7 +266,7 @@ def _genes(found: Evolution) -> Section:
     columns = (
         Column("Gene", list(data["gene"])),
         Column("Start set", [cell(value) for value in data["start"]], number=True),
-        Column("Evolved set", [cell(value) for value in data["best"]], number=True),
+        Column("Evolved set", [cell(value) for value in data["evolved"]], number=True),
         Column(
             "Change",
             [_change(gene.start, value) for gene, value in zip(found.genes, best, strict=True)],
