@@ -95,13 +95,12 @@ def open_workdir(experiment: str, free: tuple[str, ...] = ()) -> Path:
     before = _read_config(workdir)
     if before is None:
         return workdir
+    # A flag that the run's version did not have yet stood at its default there.
+    stood = {name: before["flags"].get(name, flags.FLAGS[name].default) for name in script_flags()}
     differences = [
-        f"--{name} was {before['flags'].get(name)!r}, is {value!r}"
+        f"--{name} was {stood[name]!r}, is {value!r}"
         for name, value in script_flags().items()
-        # A flag that the run's version did not have yet has its default there.
-        if name not in FREE_FLAGS
-        and name not in free
-        and before["flags"].get(name, flags.FLAGS[name].default) != value
+        if name not in FREE_FLAGS and name not in free and stood[name] != value
     ]
     if before["experiment"] != experiment:
         differences.insert(0, f"it holds a run of {before['experiment']}")
