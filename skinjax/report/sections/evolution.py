@@ -154,7 +154,7 @@ def _retrained(found: Evolution) -> Section:
     columns = (
         Column("Measure", [_MEASURES[name] for name in data["measure"]]),
         Column("Start set", of("start")),
-        Column("Evolved set", of("best")),
+        Column("Evolved set", of("evolved")),
         Column(
             "Difference",
             [with_range(signed(gain.difference), gain.low, gain.high, signed) for gain in found.gains],
