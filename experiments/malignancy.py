@@ -70,6 +70,7 @@ def run_fold(fold: int, data: inputs.Photos, held_out: np.ndarray, folder: Path,
 def main() -> None:
     """Runs the experiment that the flags describe."""
     folds.check_flags()
+    tumours.cost_matrix(FLAGS.cost)
     folder = workdir.open_workdir("malignancy", free=("fold", "cost", "readers"))
     read, degrees = tumours.tumours_of(inputs.read(folder))
     cost = tumours.cost_matrix(FLAGS.cost, max(degrees.values()) + 1)

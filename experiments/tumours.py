@@ -57,8 +57,12 @@ def tumours_of(read: Inputs) -> tuple[Inputs, dict[str, int]]:
     return dataclasses.replace(read, frame=frame, taxonomy=tree, notes=(*read.notes, *notes)), degrees
 
 
-def cost_matrix(text: str, num_degrees: int) -> NDArray[np.float64] | None:
+def cost_matrix(text: str, num_degrees: int | None = None) -> NDArray[np.float64] | None:
     """Reads --cost: rows of true degrees parted by semicolons, columns of given ones by commas; None where it is empty.
+
+    Args:
+      text: The flag.
+      num_degrees: D; None where it is not known yet, for a square matrix of any size.
 
     Raises:
       ValueError: It is no such matrix, or what is right costs something, or a cost is below 0.
@@ -68,15 +72,16 @@ def cost_matrix(text: str, num_degrees: int) -> NDArray[np.float64] | None:
     """
     if not text.strip():
         return None
+    size = num_degrees or text.count(";") + 1
     wanted = (
-        f"{num_degrees} rows of {num_degrees} numbers of at least 0 are wanted, 0 where the degree is right, as in "
+        f"{size} rows of {size} numbers of at least 0 are wanted, 0 where the degree is right, as in "
         '"0,1,2;4,0,1;8,4,0"'
     )
     try:
         rows = [[float(value) for value in row.split(",")] for row in text.split(";")]
     except ValueError as error:
         raise ValueError(f"--cost={text}: {wanted}") from error
-    if [len(row) for row in rows] != [num_degrees] * num_degrees:
+    if [len(row) for row in rows] != [size] * size:
         raise ValueError(f"--cost={text}: {wanted}")
     cost = np.array(rows)
     if not np.isfinite(cost).all() or (cost < 0).any() or np.diagonal(cost).any():

@@ -19,3 +19,9 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("real data is not here: ../shared/data is absent")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def compilations(tmp_path_factory) -> Path:
+    """A folder of compiled steps for all experiments that are run as commands, so that equal networks compile once."""
+    return tmp_path_factory.getbasetemp() / "compilations"

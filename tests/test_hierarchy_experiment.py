@@ -28,8 +28,8 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def cache(compilations) -> Path:
+    return compilations
 
 
 def command(experiment: str, *flags: str) -> list[str]:
