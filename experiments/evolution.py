@@ -1,4 +1,4 @@
-"""What `experiments.evolve` does step by step: divides the photos, trains candidates, keeps what they measured."""
+"""What `experiments.evolve` does step by step: trains candidates, keeps what they measured, trains two sets again."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from absl import flags
 
 from experiments import folds, parts, processes, training_flags
 from experiments.flags import RECIPE
-from experiments.inputs import Photos
+from experiments.inputs import Inputs, Photos
+from experiments.search_cases import Division
 from skinjax.augment import Strengths
-from skinjax.data import predictions, split
+from skinjax.data import predictions
 from skinjax.data.loader import steps_per_epoch
 from skinjax.data.tables import replacing
 from skinjax.evolve import Gene, History, Parts, Weights, evolve, fitness, measure, table_4_1
@@ -33,25 +34,6 @@ MEASURED = (*Parts._fields, "fitness", "seconds")
 SETS = ("start", "evolved")
 FIXED = ("evaluate_every", "validation_fraction", "choose_by", "patience", "test_time_augmentation")
 """Flags of training that a candidate has no use for: it is trained to the last epoch and predicts once."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Division:
-    """Which photos are for what, bool[N] each; no case is in two.
-
-    Attributes:
-      search_train: candidates of the search are trained on them.
-      search_held_out: their fitness is measured on them.
-      train: both sets are trained again on them.
-      test: and compared on them; the search never saw these two.
-      notes: what a reader should know.
-    """
-
-    search_train: np.ndarray
-    search_held_out: np.ndarray
-    train: np.ndarray
-    test: np.ndarray
-    notes: tuple[str, ...]
 
 
 def check_flags() -> None:
@@ -93,47 +75,20 @@ def weights() -> Weights:
         ) from None
 
 
-def divide(data: Photos) -> Division:
-    """Sets --search_fraction of the cases apart for the search; of either part one fold of --folds is held out.
-
-    Where the manifest has a column `split`, only photos marked `train` are used, so that its test photos stay unseen.
+def of_one_size(data: Photos, audited: Inputs, folder: Path, backbone: str) -> Photos:
+    """Returns the photos in the size of the search's network: the same ones, or prepared a second time.
 
     Raises:
-      ValueError: too few cases or photos for the flags, or weights that have seen them.
+      ValueError: other photos could be read this time.
     """
-    values = flags.FLAGS
-    folds.refuse_weights_of_these_photos(data)
-    used, notes = np.ones(len(data.frame), bool), []
-    if "split" in data.frame:
-        used = data.frame["split"].to_numpy() == "train"
-        if not used.any():
-            raise ValueError("the manifest's column split marks no photo as train")
-        notes.append("Only the photos that the manifest marks as train were used.")
-    share = values.search_fraction
-    part = np.full(len(used), -1)
-    try:
-        side = split.split_by_case(data.labels[used], data.cases[used], (share, 1 - share), values.seed)
-        for number in range(2):
-            rows = np.flatnonzero(used)[side == number]
-            fold_of = split.kfold_by_case(data.labels[rows], data.cases[rows], values.folds, values.seed)
-            part[rows] = 2 * number + (fold_of == max(values.fold, 0))
-            photo_count = int((part == 2 * number).sum())
-            training_flags.recipe(
-                values.epochs * steps_per_epoch(photo_count, training_flags.batch_size(photo_count))
-            )
-    except ValueError as error:
+    if folds.image_size(backbone) == folds.image_size():
+        return data
+    small = audited.prepare(folder / "search", folds.image_size(backbone))
+    if list(small.frame["image"]) != list(data.frame["image"]):
         raise ValueError(
-            f"--search_fraction={share:g} and --folds={values.folds} divide badly: {error}"
-        ) from error
-    held = 1 / values.folds
-    ratios = [share * (1 - held), share * held, (1 - share) * (1 - held), (1 - share) * held]
-    warnings = split.split_warnings(data.labels_by_name[used], data.cases[used], part[used], ratios)
-    if warnings:
-        notes.append(
-            "Parts: 0 and 1 are the search's training and held-out cases, 2 and 3 those of training again."
+            f"{folder / 'search'} holds other photos than {folder / 'prepared'}; name another --workdir"
         )
-    masks = (part == number for number in range(4))
-    return Division(*masks, notes=(*notes, *warnings))
+    return small
 
 
 def base_recipe(division: Division) -> Recipe:
@@ -269,16 +224,20 @@ def columns_of(genes: Sequence[Gene]) -> list[str]:
 
 def history_of(frame: pd.DataFrame, genes: Sequence[Gene]) -> History:
     """Returns the search that `evolution.csv` tells of."""
-    numbers = [frame[name].to_numpy(np.int64) for name in ("generation", "candidate", "parent")]
-    values = frame[[gene.name for gene in genes]].to_numpy(np.float64)
-    return History(*numbers, values, frame["fitness"].to_numpy(np.float64))
+    return History(
+        generation=frame["generation"].to_numpy(np.int64),
+        candidate=frame["candidate"].to_numpy(np.int64),
+        parent=frame["parent"].to_numpy(np.int64),
+        values=frame[[gene.name for gene in genes]].to_numpy(np.float64),
+        fitness=frame["fitness"].to_numpy(np.float64),
+    )
 
 
 def search(folder: Path, bench: Bench, genes: Sequence[Gene]) -> History:
     """Evolves, or goes on from the generations that `evolution.csv` holds."""
     values, path, columns = flags.FLAGS, folder / "evolution.csv", columns_of(genes)
     before = read_csv(path, columns)
-    rows = before[list(MEASURED)].to_dict("records")
+    rows: list[dict[Any, Any]] = before[list(MEASURED)].to_dict("records")
 
     def measured(sets: np.ndarray, generation: int) -> list[float]:
         recipes = [recipe_of(genes, row, bench.base) for row in sets]
@@ -353,6 +312,11 @@ def retrain(folder: Path, data: Photos, division: Division, recipes: Sequence[Re
             predictions.write_predictions(frame, path, taxonomy)
     read = functools.partial(_probabilities, folder, data, division)
     return np.array([[read(name, seed) for seed in range(values.retrain_seeds)] for name in SETS])
+
+
+def count_diverged(probs: np.ndarray) -> int:
+    """Returns how many networks, float64[R, n, K], answer every class alike, as `retrain` stores what diverged."""
+    return int((np.ptp(probs, axis=(1, 2)) == 0).sum())
 
 
 def _probabilities(folder: Path, data: Photos, division: Division, name: str, seed: int) -> np.ndarray:

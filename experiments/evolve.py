@@ -20,10 +20,10 @@ from __future__ import annotations
 import numpy as np
 from absl import flags
 
-from experiments import evolution, folds, inputs, training_flags, workdir
+from experiments import evolution, folds, inputs, search_cases, training_flags, workdir
 from experiments import flags as shared
 from skinjax.evolve import table_4_1
-from skinjax.evolve.gain import compare_sets
+from skinjax.evolve.gain import Gain, compare_sets
 from skinjax.report.sections.evolution import Evolution, answer, sections
 from skinjax.report.study_page import write_study
 
@@ -66,13 +66,12 @@ def main() -> None:
         return
     audited = inputs.audited(inputs.read(folder), folder)
     data = audited.prepare(folder, folds.image_size())
-    same = folds.image_size(backbone) == folds.image_size()
-    small = data if same else audited.prepare(folder / "search", folds.image_size(backbone))
-    division = evolution.divide(data)
+    division = search_cases.divide(data)
     config = workdir.write_config(folder, "evolve", data)
     classes = data.taxonomy.classes(data.taxonomy.finest)
     base = evolution.base_recipe(division)
-    genes = table_4_1(evolution.genes_of(base), longest_burn_in=base.total_steps / 2)
+    genes = table_4_1(evolution.genes_of(base), longest_burn_in=float(base.total_steps) / 2)
+    small = evolution.of_one_size(data, audited, folder, backbone)
     bench = evolution.Bench(
         small, division, lambda stage: folds.network(stage, 0, data.taxonomy.finest, classes, backbone), base
     )
@@ -80,7 +79,8 @@ def main() -> None:
     repeats = evolution.repeats(folder, bench)
     flagfile, header = folder / "evolved.flags", evolution.header(history, backbone)
     evolution.write_flagfile(flagfile, genes, history.values[history.best], header)
-    gains, diverged = (), (0, 0)
+    gains: tuple[Gain, ...] = ()
+    diverged = 0, 0
     if history.evolved:
         recipes = [base, evolution.recipe_of(genes, history.values[history.evolved], base)]
         start, evolved = evolution.retrain(folder, data, division, recipes)
@@ -88,7 +88,7 @@ def main() -> None:
         gains = compare_sets(
             labels, start, evolved, cases, evolution.weights(), replicates=FLAGS.replicates, seed=FLAGS.seed
         )
-        diverged = tuple(int((np.ptp(probs, axis=(1, 2)) == 0).sum()) for probs in (start, evolved))
+        diverged = evolution.count_diverged(start), evolution.count_diverged(evolved)
     found = Evolution(
         genes=genes,
         history=history,

@@ -81,7 +81,7 @@ class TrainState:
 def create_state(
     variables: dict[str, Any],
     optimizer: optax.GradientTransformation,
-    seed: int,
+    seed: int | jax.Array,
     *,
     averaged: bool = False,
 ) -> TrainState:
@@ -90,7 +90,7 @@ def create_state(
     Args:
       variables: `{"params": ..., "batch_stats": ...}`; copied, as the training step consumes its state's buffers.
       optimizer: gives the optimiser's first state.
-      seed: of augmentation and dropout.
+      seed: of augmentation and dropout; may be traced.
       averaged: whether moving averages of the variables are kept.
     """
 

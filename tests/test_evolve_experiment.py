@@ -1,0 +1,187 @@
+"""The evolution as a user runs it: in a process of its own, stopped, resumed and misused."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+
+from skinjax.data.predictions import probabilities, read_predictions
+from skinjax.evolve import table_4_1
+from skinjax.labels.taxonomy import load_taxonomy
+
+pytestmark = pytest.mark.slow
+REPOSITORY = Path(__file__).resolve().parent.parent
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+NAMES = [gene.name for gene in table_4_1()]
+TAXONOMY = load_taxonomy("synthetic19")
+
+
+def run(*flags: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess:
+    result = subprocess.run(
+        [sys.executable, "-m", "experiments.evolve", *flags],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env=ENVIRONMENT | environment,
+        check=False,
+    )
+    assert result.returncode == code, result.stdout + result.stderr
+    return result
+
+
+def smoke_flags(workdir: Path, cache: Path) -> list[str]:
+    return ["--smoke", "--image_size=32", f"--workdir={workdir}", f"--compilation_cache={cache}"]
+
+
+def table(workdir: Path) -> pd.DataFrame:
+    return pd.read_csv(workdir / "evolution.csv", float_precision="round_trip")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, cache) -> tuple[Path, str]:
+    """A run that was never stopped, and what was compiled in it."""
+    workdir = tmp_path_factory.mktemp("run") / "smoke"
+    # With --traceback, what libraries log is shown.
+    result = run(*smoke_flags(workdir, cache), "--traceback", JAX_LOG_COMPILES="1")
+    return workdir, result.stderr
+
+
+def test_one_compilation_serves_search_repeats_and_training_again(finished):
+    compiled = re.findall(r"Finished XLA compilation of jit\((\w+)\)", finished[1])
+    assert compiled.count("train_step") == 1
+    assert compiled.count("predict") == 1
+
+
+def test_every_set_stands_in_the_table_with_its_parent(finished):
+    frame = table(finished[0])
+    assert list(frame["generation"]) == [0, 1, 1, 2, 2, 3, 3]
+    assert list(frame["candidate"]) == [0, 0, 1, 0, 1, 0, 1]
+    config = json.loads((finished[0] / "config.json").read_text())["flags"]
+    start = frame.iloc[0]
+    for name in NAMES:
+        if name != "burn_in":  # which --smoke keeps below a quarter of its few updates
+            assert start[name] == config[name], name
+    parts = frame[["recall", "precision", "f1", "auc"]]
+    np.testing.assert_allclose(frame["fitness"], parts.mean(axis=1), rtol=1e-12)
+    for _, row in frame.iloc[1:].iterrows():
+        parent = frame.iloc[int(row["parent"])]
+        assert parent["generation"] < row["generation"]
+        factors = row[NAMES].astype(float) / parent[NAMES].astype(float)
+        assert ((factors >= 0.3 - 1e-9) & (factors <= 3 + 1e-9)).all()
+        assert (factors != 1).any()
+
+
+def test_the_flagfile_holds_the_fittest_set_and_the_others_read_it(finished):
+    path = finished[0] / "evolved.flags"
+    assert path.read_text().startswith("# Written by python -m experiments.evolve")
+    code = (
+        "import sys; from absl import flags; import experiments.{}; flags.FLAGS(['x', '--flagfile=' + sys.argv[1]]);"
+        "import json; print(json.dumps({{n: flags.FLAGS[n].value for n in sys.argv[2:]}}))"
+    )
+    frame = table(finished[0])
+    fittest = frame.iloc[int(frame["fitness"].argmax())]
+    for experiment in ("hierarchy", "train"):
+        command = [sys.executable, "-c", code.format(experiment), str(path), *NAMES, "decay"]
+        found = json.loads(subprocess.run(command, capture_output=True, check=True, cwd=REPOSITORY).stdout)
+        assert found.pop("decay") == "l2"
+        assert found == fittest[NAMES].astype(float).to_dict()
+
+
+def test_the_comparison_is_on_other_cases_and_its_figures_equal_scikit_learns(finished):
+    workdir = finished[0]
+    manifest = pd.read_csv(workdir / "photos" / "manifest.csv", dtype=str)
+    compared = pd.read_csv(workdir / "report" / "tables" / "retraining.csv").set_index("measure")
+    photos, measured = set(), {}
+    for name in ("start", "evolved"):
+        found = []
+        for seed in (0, 1):
+            frame = read_predictions(workdir / "predictions" / f"{name}_{seed}.parquet")
+            labels, probs = TAXONOMY.encode(frame["label"]), probabilities(frame, TAXONOMY)
+            photos |= set(frame["image"])
+            predicted = probs.argmax(axis=1)
+            present = np.unique(labels)
+            aucs = [roc_auc_score(labels == k, probs[:, k]) for k in present]
+            found.append(
+                {
+                    "accuracy": accuracy_score(labels, predicted),
+                    "f1": f1_score(labels, predicted, average="macro", zero_division=0),
+                    "auc": np.mean(aucs),
+                }
+            )
+        measured[name] = pd.DataFrame(found)
+    assert 0 < len(photos) < len(manifest) / 2
+    for measure in ("accuracy", "f1", "auc"):
+        row = compared.loc[measure]
+        assert row["start"] == pytest.approx(measured["start"][measure].mean(), abs=1e-9)
+        assert row["evolved"] == pytest.approx(measured["evolved"][measure].mean(), abs=1e-9)
+        assert row["evolved_spread"] == pytest.approx(measured["evolved"][measure].std(), abs=1e-9)
+        assert row["difference"] == pytest.approx(row["evolved"] - row["start"], abs=1e-9)
+    assert compared.index[0] == "fitness"
+
+
+def test_the_page_answers_first_and_shows_every_gene(finished):
+    page = (finished[0] / "report" / "index.html").read_text(encoding="utf-8")
+    answer = re.search(r'<p class="answer">(.*?)</p>', page)
+    assert answer is not None
+    assert re.match("The gain (is|does)|Whether the gain", answer[1])
+    for heading in ("Trained again, on other cases", "Fitness against each gene", "Genes", "Configuration"):
+        assert heading in page
+    for name in NAMES:
+        assert (finished[0] / "report" / "figures" / f"gene_{name}.svg").exists()
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)[^"']+""", page)
+
+
+def test_a_run_that_was_killed_goes_on_with_the_same_sets(finished, cache, tmp_path):
+    whole, workdir = finished[0], tmp_path / "killed"
+    shutil.copytree(whole, workdir)
+    # As SIGKILL leaves it in generation 2: files are replaced whole after each generation.
+    table(whole).query("generation <= 1").to_csv(workdir / "evolution.csv", index=False)
+    for name in ("report", "predictions"):
+        shutil.rmtree(workdir / name)
+    (workdir / "repeats.csv").unlink()
+    (workdir / "evolved.flags").unlink()
+    result = run(*smoke_flags(workdir, cache))
+    assert "generation 1 of 3" not in result.stderr
+    assert "generation 2 of 3" in result.stderr
+    pd.testing.assert_frame_equal(
+        table(workdir).drop(columns="seconds"), table(whole).drop(columns="seconds")
+    )
+    assert (workdir / "evolved.flags").read_text() == (whole / "evolved.flags").read_text()
+    for name in ("start_1", "evolved_1"):
+        again, before = (
+            read_predictions(folder / "predictions" / f"{name}.parquet") for folder in (workdir, whole)
+        )
+        pd.testing.assert_frame_equal(again, before)
+    tables = [(folder / "report" / "tables" / "retraining.csv").read_text() for folder in (workdir, whole)]
+    assert tables[0] == tables[1]
+    assert "finished already" in run(*smoke_flags(workdir, cache)).stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--fitness_weights=0,0,0,0"], "--fitness_weights=0,0,0,0: up to four numbers"),
+        (["--test_time_augmentation=flips"], "--test_time_augmentation=flips is not used here"),
+        (["--search_backbone=vgg"], "vgg"),
+    ],
+)
+def test_what_makes_no_sense_is_told_in_a_sentence_before_any_photo_is_read(tmp_path, flags, message):
+    result = run(f"--workdir={tmp_path / 'run'}", *flags, code=2)
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run" / "photos").exists()
