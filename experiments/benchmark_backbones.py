@@ -136,7 +136,7 @@ def main() -> None:
     if not processes.is_first():
         return
     best = best_on_validation(networks)
-    section = backbones_section(networks, pd.DataFrame(costs), Intervals(seed=FLAGS.seed))
+    section, verdict = backbones_section(networks, pd.DataFrame(costs), Intervals(seed=FLAGS.seed))
     pooling.report(
         folder,
         "Backbones compared",
@@ -144,15 +144,13 @@ def main() -> None:
         None,
         data,
         config,
-        [
-            f"All but the section on backbones is about {best}, the best on the validation photos.",
-            *divided.notes,
-        ],
+        [f"What does not compare backbones is about {best}.", *divided.notes],
         name=best,
         target=FLAGS.target,
         readers=readers,
         others={name: network.test.predictions for name, network in networks.items() if name != best},
         extra=[section],
+        verdict=[verdict],
     )
 
 

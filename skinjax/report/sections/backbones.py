@@ -13,13 +13,15 @@ from skinjax.data.predictions import validate
 from skinjax.evaluate import bootstrap
 from skinjax.evaluate.calls import UNKNOWN, CallFigures
 from skinjax.evaluate.confusion import confusion_matrix
+from skinjax.evaluate.delong import AucComparison, compare
 from skinjax.evaluate.mean_roc import mean_roc
-from skinjax.evaluate.multiclass import macro_auc_interval
+from skinjax.evaluate.multiclass import compare_macro_auc, macro_auc_interval
 from skinjax.evaluate.roc import auc, macro_auc, roc_curve
+from skinjax.evaluate.subgroups import holm
 from skinjax.labels.taxonomy import Taxonomy
 from skinjax.report import figures, figures_models
 from skinjax.report.blocks import Block, Column, Figure, Heading, Section, Table, Text
-from skinjax.report.formatting import cell, decimals, percent, ranged
+from skinjax.report.formatting import cell, decimals, listed, percent, ranged
 from skinjax.report.pictures import Picture, panel
 from skinjax.report.study import Study, study
 from skinjax.report.target_models import Intervals, Sample, judge, rough
@@ -85,19 +87,25 @@ def best_on_validation(networks: Mapping[str, Answers]) -> str:
     return max(networks, key=lambda name: np.nan_to_num(area(networks[name]), nan=-1.0))
 
 
-def backbones_section(networks: Mapping[str, Answers], costs: pd.DataFrame, intervals: Intervals) -> Section:
-    """The table of all backbones, their ROC curves and confusion matrices, and what each costs.
+def backbones_section(
+    networks: Mapping[str, Answers], costs: pd.DataFrame, intervals: Intervals
+) -> tuple[Section, str]:
+    """The table of all backbones, their ROC curves and confusion matrices, what each costs, and the verdict.
 
     Args:
         networks: by name of the backbone, all on the same photos.
         costs: one row a backbone: `backbone`, `image_size`, `parameters`, `epochs`, `seconds` (of training) and
             `photos_per_second`.
         intervals: how they are made.
+
+    Returns:
+        The section, and how the backbone that is best on the validation photos stands to the others, in words.
     """
     first = next(iter(networks.values()))
     target = first.test.target
     data = pd.DataFrame([_row(name, network, intervals) for name, network in networks.items()])
-    blocks: list[Block] = []
+    verdict = _verdict(networks, data, intervals)
+    blocks: list[Block] = [Text(verdict)]
     if target is not None:
         blocks += [
             Text(words) for words in rough(_sample(first.validation), _sample(first.test), target.title)
@@ -106,7 +114,7 @@ def backbones_section(networks: Mapping[str, Answers], costs: pd.DataFrame, inte
     if (figure := _curves(networks, data)) is not None:
         blocks.append(figure)
     blocks += [_costs(costs), Heading("Confusion"), _confusions(networks)]
-    return Section("backbones", "Backbones", tuple(blocks))
+    return Section("backbones", "Backbones", tuple(blocks)), verdict
 
 
 def _sample(found: Study) -> Sample:
@@ -148,6 +156,41 @@ def _row(name: str, network: Answers, intervals: Intervals) -> dict[str, object]
         figure = bootstrap.by_case(metric, (test.labels, test.predicted), *how)
         row |= {key: figure.estimate, f"{key}_low": figure.low, f"{key}_high": figure.high}
     return row
+
+
+def _verdict(networks: Mapping[str, Answers], data: pd.DataFrame, intervals: Intervals) -> str:
+    """How the backbone that is best on the validation photos stands to each other one on the test photos."""
+    best = best_on_validation(networks)
+    areas = dict(zip(data["backbone"], data["auc"], strict=True))
+    test = networks[best].test
+    what = "macro area" if test.target is None else f"area for {test.target.title}"
+    sentence = (
+        f"Of the backbones, {best} is best on the validation photos; "
+        f"its {what} under the ROC curve on the test photos"
+    )
+    rivals = [name for name in networks if name != best]
+    if np.isnan(areas[best]) or not rivals:
+        return f"{sentence} is {decimals(areas[best])}."
+    found = [_compare(test, networks[name].test, intervals) for name in rivals]
+    corrected = holm([comparison.p_value for comparison in found])
+    groups: dict[str, list[str]] = {
+        "is above that of": [],
+        "is below that of": [],
+        "cannot be told from that of": [],
+    }
+    for name, comparison, p in zip(rivals, found, corrected, strict=True):
+        words = "is above that of" if comparison.difference > 0 else "is below that of"
+        if not p <= 1 - intervals.confidence:
+            words = "cannot be told from that of"
+        groups[words].append(f"{name} ({decimals(areas[name])})")
+    parts = " and ".join(f"{words} {listed(names)}" for words, names in groups.items() if names)
+    return f"{sentence} ({decimals(areas[best])}) {parts} (paired tests by case, corrected by Holm)."
+
+
+def _compare(one: Study, two: Study, intervals: Intervals) -> AucComparison:
+    if one.target is None or two.target is None:
+        return compare_macro_auc(one.labels, one.probs, two.probs, one.cases, intervals.confidence)
+    return compare(one.target.labels, one.target.scores, two.target.scores, one.cases, intervals.confidence)
 
 
 def _table(data: pd.DataFrame, with_target: bool) -> Table:

@@ -83,7 +83,7 @@ def models_blocks(main: Study, others: Mapping[str, Study]) -> list[Block]:
     words = (
         "Differences are of the first named less the second, on the same photos, with intervals and p-values by "
         f"case: paired bootstrap for macro F1 and accuracy, DeLong’s clustered test for the {by_area}. Holm’s p is "
-        f"corrected for the {len(pairs) // max(len(metrics), 1)} pairs, for each figure by itself."
+        f"corrected for the number of pairs, {len(pairs) // max(len(metrics), 1)}, for each figure by itself."
     )
     if methods != {"flat"}:
         words += (
