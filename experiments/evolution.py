@@ -282,13 +282,12 @@ def header(history: History, backbone: str) -> list[str]:
 def repeats(folder: Path, bench: Bench) -> pd.DataFrame:
     """Trains the start set under --repeats other seeds, and returns a row of measurements each."""
     path, columns = folder / "repeats.csv", ["repeat", *MEASURED]
-    rows: list[dict[Any, Any]] = read_csv(path, columns).to_dict("records")
+    rows: list[dict[Any, Any]] = read_csv(path, columns)[list(MEASURED)].to_dict("records")
     for number in range(len(rows), flags.FLAGS.repeats):
         title = f"start set under another seed, {number + 1} of {flags.FLAGS.repeats}"
-        (row,) = bench.measure(f"repeat_{number}", [bench.base], title)
-        rows.append({"repeat": number} | row)
-        write_csv(pd.DataFrame(rows)[columns], path)
-    return pd.DataFrame(rows, columns=columns)
+        rows += bench.measure(f"repeat_{number}", [bench.base], title)
+        write_csv(pd.DataFrame(rows).assign(repeat=range(len(rows)))[columns], path)
+    return pd.DataFrame(rows, columns=list(MEASURED))
 
 
 def retrain(folder: Path, data: Photos, division: Division, recipes: Sequence[Recipe]) -> np.ndarray:
@@ -346,12 +345,15 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """
     if not path.exists():
         return pd.DataFrame(columns=list(columns), dtype=np.float64)
-    frame = pd.read_csv(path, float_precision="round_trip")
-    if list(frame.columns) != list(columns) or not all(map(pd.api.types.is_numeric_dtype, frame.dtypes)):
+    text = pd.read_csv(path, dtype=str)
+    try:
+        if list(text.columns) != list(columns):
+            raise ValueError
+        return pd.DataFrame(text.to_numpy(object).astype(np.float64), columns=list(columns))
+    except ValueError:
         raise ValueError(
             f"{path} is not of this search: numbers in the columns {', '.join(columns)} are wanted"
-        )
-    return frame
+        ) from None
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:

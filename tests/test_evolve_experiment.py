@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -44,7 +45,8 @@ def smoke_flags(workdir: Path, cache: Path) -> list[str]:
 
 
 def table(workdir: Path) -> pd.DataFrame:
-    return pd.read_csv(workdir / "evolution.csv", float_precision="round_trip")
+    with (workdir / "evolution.csv").open() as file:
+        return pd.DataFrame([{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)])
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +152,8 @@ def test_a_run_that_was_killed_goes_on_with_the_same_sets(finished, cache, tmp_p
     whole, workdir = finished[0], tmp_path / "killed"
     shutil.copytree(whole, workdir)
     # As SIGKILL leaves it in generation 2: files are replaced whole after each generation.
-    table(whole).query("generation <= 1").to_csv(workdir / "evolution.csv", index=False)
+    lines = (whole / "evolution.csv").read_text().splitlines(keepends=True)
+    (workdir / "evolution.csv").write_text("".join(lines[:4]))
     for name in ("report", "predictions"):
         shutil.rmtree(workdir / name)
     (workdir / "repeats.csv").unlink()
