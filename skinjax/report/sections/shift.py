@@ -49,7 +49,7 @@ def _answer(shift: Shift, losses: pd.DataFrame) -> list[str]:
             limits = f"{moved(-row['loss_high'])} to {moved(-row['loss_low'])}"
             words.append(
                 f"Trained on {row['trained']}, {told} from {shown(row['own'])} at home to {shown(row['other'])} on "
-                f"{row['tested']}, {moved(-row['loss'])}{unit} ({limits})."
+                f"{row['tested']}, {moved(0.0 - row['loss'])}{unit} ({limits})."
             )
     return [" ".join(words[:2]), " ".join(words[2:])]
 
@@ -69,7 +69,7 @@ def _matrix_section(shift: Shift, matrix: pd.DataFrame) -> Section:
         label = f"{title} of the four pairs: " + ", ".join(
             f"{n} {decimals(v)}" for n, v in zip(names, values[:, 0], strict=True)
         )
-        panels.append(panel(f"shift_{metric}", (left + 250, height), (left, 28, 14, 26), draw, label, title))
+        panels.append(panel(f"shift_{metric}", (left + 205, height), (left, 28, 14, 26), draw, label, title))
     caption = f"Trained on → tested on, each with its {shift.level} interval by case."
     columns = [
         Column("Trained on", list(matrix["trained"])),
@@ -161,7 +161,7 @@ def _classes_section(shift: Shift, classes: pd.DataFrame) -> Section:
         )
         panels.append(
             panel(
-                f"shift_classes_{place}", (left + 250, height), (left, 28, 14, 26), draw,
+                f"shift_classes_{place}", (left + 205, height), (left, 28, 14, 26), draw,
                 f"Loss of recall by class, trained on {name}.", f"Trained on {name}",
             )
         )  # fmt: skip
