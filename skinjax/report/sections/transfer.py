@@ -139,7 +139,7 @@ def _figures(
             row |= {
                 f"{name}_first": float(means.iloc[0]) if len(means) else np.nan,
                 f"{name}_best": float(means.max()) if len(means) else np.nan,
-                f"{name}_best_epoch": int(means.index[means.argmax()]) if len(means) else np.nan,
+                f"{name}_best_epoch": int(means.index[int(means.argmax())]) if len(means) else np.nan,
                 f"{name}_epochs_to_reference": _reaches(
                     means, fold_means(test[test["stage"] == base], name) if base else means[:0]
                 ),
@@ -236,7 +236,7 @@ def _highest(variants: Sequence[Variant], table: pd.DataFrame) -> str:
     for column in ("accuracy_first", "accuracy"):
         values = table[column].to_numpy(np.float64)
         top = np.flatnonzero(np.isclose(values, np.nanmax(values), rtol=0, atol=1e-12))
-        told.append(listed([f"“{variants[place].label}”" for place in top]))
+        told.append(listed([f"“{variants[int(place)].label}”" for place in top]))
     return f"The highest accuracy after the first epoch is that of {told[0]}, in the end that of {told[1]}."
 
 
