@@ -1,0 +1,129 @@
+"""The comparison of backbones as a user runs it: in a process of its own, from flags to the report."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, confusion_matrix, roc_auc_score
+
+from skinjax.data.predictions import probabilities, read_predictions
+from skinjax.labels.taxonomy import load_taxonomy
+from tests.small_photos import write_photos
+
+pytestmark = pytest.mark.slow
+REPOSITORY = Path(__file__).resolve().parent.parent
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+ENVIRONMENT["PYTHONPATH"] = str(REPOSITORY)
+NAMES = ("small", "smaller")
+
+
+def run(*flags: str, code: int = 0) -> subprocess.CompletedProcess:
+    result = subprocess.run(
+        [sys.executable, str(REPOSITORY / "tests" / "small_backbones.py"), "benchmark_backbones", *flags],
+        capture_output=True, text=True, cwd=REPOSITORY, env=ENVIRONMENT, check=False,
+    )  # fmt: skip
+    assert result.returncode == code, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def small_flags(folder: Path) -> list[str]:
+    return [
+        f"--manifest={folder / 'mine' / 'manifest.csv'}", f"--taxonomy={folder / 'mine' / 'taxonomy.csv'}",
+        f"--workdir={folder / 'run'}", f"--compilation_cache={folder / 'cache'}", "--backbones=small,smaller",
+        "--epochs=3", "--batch_size=8", "--burn_in=2", "--learning_rate=0.05", "--noaudit", "--target=psoriasis",
+        "--choose_by=auc", "--hsv_h=0", "--hsv_s=0", "--hsv_v=0", "--cutout=0", "--batch_norm_momentum=0.5",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("backbones")
+    write_photos(folder / "mine", 12)
+    run(*small_flags(folder))
+    return folder
+
+
+def stored(folder: Path, name: str, part: str) -> pd.DataFrame:
+    return read_predictions(folder / "run" / "predictions" / f"{name}_{part}.parquet")
+
+
+def test_all_backbones_answer_for_the_same_photos_each_at_its_own_size(folder):
+    manifest = pd.read_csv(folder / "mine" / "manifest.csv", dtype=str)
+    for part in ("validation", "test"):
+        wanted = sorted(manifest.loc[manifest["split"] == part, "image"])
+        for name in NAMES:
+            assert sorted(stored(folder, name, part)["image"]) == wanted
+    assert {path.name for path in (folder / "run").glob("prepared*")} == {"prepared_32", "prepared_24"}
+
+
+def test_the_table_is_scikit_learns_on_the_stored_predictions(folder):
+    tables = folder / "run" / "report" / "tables"
+    found = pd.read_csv(tables / "backbones.csv").set_index("backbone")
+    tree = load_taxonomy(folder / "run" / "taxonomy.json")
+    matrices = pd.read_csv(folder / "run" / "report" / "figures" / "backbones_confusion.csv")
+    for name in NAMES:
+        test = stored(folder, name, "test")
+        truth = tree.encode(test["label"])
+        predicted = probabilities(test, tree).argmax(axis=1)
+        assert found.loc[name, "auc"] == pytest.approx(
+            roc_auc_score(test["label"] == "psoriasis", test["p_psoriasis"])
+        )
+        assert found.loc[name, "accuracy"] == pytest.approx(accuracy_score(truth, predicted))
+        validation = stored(folder, name, "validation")
+        assert found.loc[name, "threshold"] in set(validation["p_psoriasis"])
+        counts = matrices[matrices["backbone"] == name].pivot_table(
+            index="true", columns="predicted", values="photos", fill_value=0
+        )
+        full = counts.reindex(index=tree.classes(), columns=tree.classes(), fill_value=0)
+        np.testing.assert_array_equal(full, confusion_matrix(truth, predicted, labels=range(5)))
+    pairs = pd.read_csv(tables / "model_pairs.csv")
+    assert set(pairs["first"]) | set(pairs["second"]) == set(NAMES)
+
+
+def test_parameters_are_counted_and_epochs_are_those_of_the_record(folder):
+    costs = pd.read_csv(folder / "run" / "report" / "tables" / "backbone_costs.csv").set_index("backbone")
+    for name, width in (("small", 32), ("smaller", 8)):
+        # two 3 x 3 convolutions, each with a scale and an offset a channel, and a head of 5 classes
+        by_hand = 9 * 3 * width + 9 * width * width + 4 * width + width * 5 + 5
+        assert costs.loc[name, "parameters"] == by_hand
+        assert costs.loc[name, "epochs"] == 3
+        assert costs.loc[name, "photos_per_second"] > 0
+    metrics = pd.read_csv(folder / "run" / "metrics.csv")
+    seconds = metrics[metrics["split"] == "train"].groupby("stage")["seconds"].sum()
+    for name in NAMES:
+        assert costs.loc[name, "seconds"] == pytest.approx(seconds[name], abs=1e-6)
+
+
+def test_the_report_is_about_the_backbone_that_is_best_on_the_validation_photos(folder):
+    areas = {
+        name: roc_auc_score(frame["label"] == "psoriasis", frame["p_psoriasis"])
+        for name in NAMES
+        for frame in [stored(folder, name, "validation")]
+    }
+    best = max(NAMES, key=lambda name: areas[name])
+    page = (folder / "run" / "report" / "index.html").read_text(encoding="utf-8")
+    answer = re.search(r'<p class="answer">(.*?)</p>', page, re.DOTALL)[1]
+    assert answer.startswith(f"Of the backbones, {best} is best on the validation photos")
+    assert f"What does not compare backbones is about {best}." in page
+    assert "finished already" in run(*small_flags(folder)).stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--backbones=small,efficientnet_b9"], "efficientnet_b9"),
+        (["--backbone=small"], "--backbone is not used here"),
+    ],
+)
+def test_bad_input_gets_one_sentence_before_anything_is_prepared(folder, tmp_path, flags, message):
+    result = run(*small_flags(folder), f"--workdir={tmp_path / 'bad'}", *flags, code=2)
+    assert message in result.stderr
+    assert not list((tmp_path / "bad").glob("prepared*"))
