@@ -25,18 +25,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from absl import flags
 
+from experiments import crossed, folds, parts, populations, processes, training_flags, workdir
 from experiments import flags as shared
-from experiments import folds, parts, populations, processes, training_flags, workdir
 from experiments.inputs import Photos, audited
 from experiments.populations import SIDES
-from experiments.stored_run import training_table
 from skinjax.data import predictions, split
-from skinjax.report.sections.shift import sets_section, shift_sections
-from skinjax.report.shift_tables import Shift, answers_of
-from skinjax.report.study_page import write_study
 from skinjax.train.log import MetricsLog
 
 FLAGS = flags.FLAGS
@@ -49,11 +44,6 @@ training_flags.define_method_flags()
 training_flags.define_recipe_flags()
 training_flags.define_parallel_flags()
 shared.define_run_flags()
-
-
-def predictions_file(folder: Path, trained: int, on: int, fold: int) -> Path:
-    """Returns where a network's predictions of a set's fold are."""
-    return folder / "predictions" / f"{SIDES[trained]}_on_{SIDES[on]}" / f"fold_{fold}.parquet"
 
 
 def run_fold(
@@ -75,37 +65,9 @@ def run_fold(
             logits = fitted.logits if on == side else folds.predict(network, fitted, photos)
             frame = folds.predictions_of(other, held_out, logits, fold)
             if processes.is_first():
-                predictions.write_predictions(frame, predictions_file(folder, side, on, fold), other.taxonomy)
-
-
-def report(
-    folder: Path, sets: tuple[Photos, Photos], found: populations.Populations, config: dict, notes: list[str]
-) -> None:
-    """Pools the folds and writes the page, once all folds are there."""
-    answers = {}
-    for trained in (0, 1):
-        for on in (0, 1):
-            files = [predictions_file(folder, trained, on, fold) for fold in range(FLAGS.folds)]
-            if missing := [str(file.relative_to(folder)) for file in files if not file.exists()]:
-                print(f"no report yet, still to come: {', '.join(missing)}")
-                return
-            frame = pd.concat([predictions.read_predictions(file) for file in files], ignore_index=True)
-            pooled = folder / "predictions" / f"{SIDES[trained]}_on_{SIDES[on]}.parquet"
-            predictions.write_predictions(frame, pooled, sets[on].taxonomy)
-            answers[trained, on] = answers_of(frame, sets[on].taxonomy)
-    shift = Shift(found.names, sets[0].taxonomy, answers, seed=FLAGS.seed)
-    answer, sections = shift_sections(shift)
-    training = training_table(pd.read_csv(folder / "metrics.csv"))
-    sections.append(sets_section(shift, found.left_out, training))
-    path = write_study(
-        folder / "report",
-        title="Another population",
-        answer=answer,
-        sections=sections,
-        config=config,
-        notes=notes,
-    )
-    print(f"report: {path}")
+                predictions.write_predictions(
+                    frame, crossed.predictions_file(folder, side, on, fold), other.taxonomy
+                )
 
 
 def main() -> None:
@@ -134,7 +96,7 @@ def main() -> None:
         remarks = (*data.inputs.notes, *split.split_warnings(data.labels_by_name, data.cases, of))
         notes += [f"{name}: {remark}" for remark in remarks]
     if processes.is_first():
-        report(folder, sets, found, config, notes)
+        crossed.report(folder, sets, found, config, notes)
 
 
 if __name__ == "__main__":
