@@ -181,7 +181,7 @@ def _cell(gains: list[float]) -> str:
     return f"{values.mean():+.2f} ± {error:.2f} ({100 * np.mean(values > 0):.0f} %)"
 
 
-def compare_real(evaluations: int) -> None:
+def compare_real(evaluations: int, epochs: int) -> None:
     """The same searches on the training of `efficientnet_nano` on the built-in photos at 64 px."""
     import jax
 
@@ -206,7 +206,7 @@ def compare_real(evaluations: int) -> None:
         part = split_by_case(labels, frame["case_id"], (2, 1, 1), 0)
         train, seen, unseen = (Subset(source, np.flatnonzero(part == k), labels[part == k]) for k in range(3))
         spec, model = registry.spec("efficientnet_nano"), registry.create("efficientnet_nano", 19)
-        steps = 12 * steps_per_epoch(len(train), 16)
+        steps = epochs * steps_per_epoch(len(train), 16)
 
         def trained(values: NDArray, held_out: Subset, seed: int) -> NDArray:
             variables = registry.init_variables(model, jax.random.key(seed))
@@ -217,7 +217,7 @@ def compare_real(evaluations: int) -> None:
                 base = Recipe()
                 strengths = {name: chosen.pop(name) for name in base.strengths._fields if name in chosen}
                 recipes.append(base._replace(**chosen, strengths=base.strengths._replace(**strengths)))
-            settings = Settings(epochs=12, batch_size=16, seed=seed)
+            settings = Settings(epochs=epochs, batch_size=16, seed=seed)
             found = train_population(model, spec, variables, train, held_out, recipes, settings)
             scores = [
                 0.0 if lost else fitness(measure(held_out.labels, np.asarray(jax.nn.softmax(logits))))
@@ -255,6 +255,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=100, help="searches of each kind on each surface")
     parser.add_argument("--real", action="store_true", help="also train networks")
     parser.add_argument("--evaluations", type=int, default=BUDGET, help="of --real")
+    parser.add_argument("--epochs", type=int, default=12, help="of a training")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", category=FutureWarning)
     peers = [f"{name} {version(name)}" for name in ("numpy", "optuna") if importlib.util.find_spec(name)]
@@ -265,7 +266,7 @@ def main() -> None:
     print("standard error, and in brackets how often it was above 0.\n")
     compare(options.repetitions)
     if options.real:
-        compare_real(options.evaluations)
+        compare_real(options.evaluations, options.epochs)
 
 
 if __name__ == "__main__":
