@@ -165,43 +165,47 @@ def _row(found: Judged) -> dict[str, object]:
     return row
 
 
-def _columns(data: pd.DataFrame, figures: Sequence[str], heading: str) -> tuple[Column, ...]:
+def _thresholds(data: pd.DataFrame) -> list[str]:
     limits = zip(data["threshold_low"], data["threshold_high"], strict=True)
-    return (
-        Column(heading, list(data["model"])),
-        Column("AUC", ranged(data, "auc")),
-        Column("Threshold", [cell(a) if a == b else f"{cell(a)} to {cell(b)}" for a, b in limits]),
-        *(
-            Column(_FIGURES[name], ranged(data, name, decimals if name == "index" else percent))
-            for name in figures
-        ),
-    )
+    return [cell(a) if a == b or np.isnan(a) else f"{cell(a)} to {cell(b)}" for a, b in limits]
+
+
+def _columns(data: pd.DataFrame, figures: Sequence[str]) -> list[Column]:
+    shown = [
+        Column(_FIGURES[name], ranged(data, name, decimals if name == "index" else percent))
+        for name in figures
+    ]
+    return [Column("AUC", ranged(data, "auc")), *shown]
 
 
 def _models(judged: Sequence[Judged]) -> Table:
     data = pd.DataFrame([_row(found) for found in judged])
-    return Table("two_stage", data, _columns(data, list(_FIGURES), "Model"))
+    names = zip(data["model"], _thresholds(data), strict=True)
+    first = Column("Model", [f"{name}\nthreshold {threshold}" for name, threshold in names])
+    return Table("two_stage", data, (first, *_columns(data, list(_FIGURES))))
 
 
 def _strategies(judged: Mapping[str, Judged], chosen: str) -> Table:
     data = pd.DataFrame([_row(found) for found in judged.values()])
     data.insert(0, "strategy", list(judged))
-    shown = data.assign(
-        model=[
-            f"{found.name}\nthe one compared above" if name == chosen else found.name
-            for name, found in judged.items()
-        ]
-    )
-    columns = _columns(shown, ["sensitivity", "specificity", "index"], "Strategy")
-    return Table("two_stage_strategies", data, columns)
+    names = [
+        f"{found.name}\nthe one compared above" if name == chosen else found.name
+        for name, found in judged.items()
+    ]
+    return Table("two_stage_strategies", data, _with_threshold("Strategy", names, data))
 
 
 def _drawn(stages: Stages) -> Table:
     judged = [stages.judge(f"Draw {number + 1}", [scores]) for number, scores in enumerate(stages.drawn)]
     data = pd.DataFrame([_row(found) for found in judged])
-    columns = _columns(data, ["sensitivity", "specificity", "index"], "Network")
     caption = f"Each of the {len(judged)} single-stage networks on balanced draws"
+    columns = _with_threshold("Network", list(data["model"]), data)
     return Table("single_stage_draws", data, columns, caption, folded=True)
+
+
+def _with_threshold(heading: str, names: Sequence[str], data: pd.DataFrame) -> tuple[Column, ...]:
+    columns = _columns(data, ["sensitivity", "specificity", "index"])
+    return (Column(heading, names), Column("Threshold", _thresholds(data)), *columns)
 
 
 def _pairs(stages: Stages, judged: Sequence[Judged]) -> pd.DataFrame:
@@ -253,7 +257,7 @@ def _verdict(stages: Stages, judged: Sequence[Judged], pairs: pd.DataFrame) -> s
     if not test.both():
         return f"{who} cannot be compared with single-stage: the test photos are of one class only."
     if test.lone():
-        return f"{who} cannot be compared with single-stage: the test photos of a side are all of one case."
+        return f"{who} cannot be compared with single-stage: the test photos of one side are all of a single case."
     groups: dict[str, list[str]] = {"better": [], "worse": [], "equal": []}
     titles = (
         f"the mean of {len(stages.drawn)} single-stage networks",
