@@ -10,8 +10,10 @@ There are three ways, with one result to rounding:
 * `vmap`: all at once on one device, the state stacked over a leading axis.
 * `devices`: the stack spread over the devices, so many candidates on each.
 
-On a CPU `one` is the default: a dense convolution with a kernel for each candidate becomes a grouped one there, which
-XLA does slowly. Elsewhere the default is `devices` where there are several, else `vmap`.
+On a CPU `one` is the default: a dense convolution with a kernel for each candidate becomes a grouped one, which took
+XLA 1.8 times as long as one after another (four of 3 x 3, 64 channels, with gradients), and four candidates of
+EfficientNet-nano at 64 px 1.2 times. Elsewhere the default is `devices` where there are several, else `vmap`; that was
+not measured.
 
 A candidate whose loss is no number has diverged. It ends there, or in a stack goes on among its neighbours, which it
 cannot reach: nothing is ever summed over candidates.
