@@ -23,7 +23,8 @@ from skinjax.evolve import (
     select_parents,
     table_4_1,
 )
-from skinjax.evolve.gain import MEASURES, compare_sets
+from skinjax.evolve.gain import MEASURES, Gain, compare_sets
+from skinjax.report.sections.evolution import Evolution, answer, sections
 from skinjax.train.state import Recipe
 
 WIDE = [Gene(name, 1.0, 0.0, 1e9) for name in "abcdef"]
@@ -391,3 +392,59 @@ def test_one_seed_or_one_case_gives_no_interval():
         compare_sets([0, 1], probs, probs[:1], [0, 1])
     with pytest.raises(ValueError, match="evolved must hold finite numbers"):
         compare_sets([0, 1], probs, probs * np.nan, [0, 1])
+
+
+# The report.
+
+
+def found(difference: float, low: float, high: float, **other) -> Evolution:
+    history = evolve(bowl, WIDE, 4, population=2, seed=1)
+    history = dataclasses.replace(
+        history, fitness=np.where(np.arange(9) == 5, np.nan, 0.5 + history.fitness / 100)
+    )
+    gains = [
+        Gain(measure, 0.5, 0.5 + difference, 0.01, 0.02, difference, low, high, 0.02, 0.01, 0.005)
+        for measure in MEASURES
+    ]
+    given = {
+        "genes": WIDE, "history": history, "repeats": np.array([0.42, 0.46]), "gains": gains, "test_photos": 90,
+        "test_cases": 40, "seeds": 3, "diverged": (0, 1), "searched": "small", "retrained": "large",
+    }  # fmt: skip
+    return Evolution(**(given | other))
+
+
+def test_the_answer_says_whether_the_gain_is_real():
+    assert answer(found(0.1, 0.02, 0.18))[0].startswith("The gain is real: on 90 photos of 40 cases")
+    assert answer(found(-0.1, -0.18, -0.02))[0].startswith("The gain is not real, the evolved set is worse")
+    assert "does not stand out from the noise" in answer(found(0.1, -0.02, 0.22))[0]
+    unknown = found(0.1, np.nan, np.nan, seeds=1)
+    assert answer(unknown)[0].endswith("but one seed says nothing of the noise.")
+    assert "nothing to compare" in answer(found(0, 0, 0, gains=()))[0]
+    lost = dataclasses.replace(unknown.history, fitness=np.full(9, np.nan))
+    assert "Every training of the search diverged" in answer(found(0, 0, 0, gains=(), history=lost))[0]
+
+
+def test_the_answer_says_how_high_luck_alone_would_reach():
+    evolution = found(0.1, 0.02, 0.18)
+    start = evolution.history.fitness[0]
+    values = np.array([start, 0.42, 0.46])
+    assert evolution.noise == pytest.approx((values.mean(), values.std(ddof=1)))
+    told = float(answer(evolution)[1].rsplit("expected at ", 1)[1].rstrip("."))
+    # Eight sets were measured: the mean of the largest of eight, simulated.
+    largest = rng().standard_normal((100_000, 8)).max(axis=1).mean()
+    assert told == pytest.approx(values.mean() + largest * values.std(ddof=1), abs=0.001)
+
+
+def test_the_sections_hold_what_was_found_and_draw_what_diverged():
+    evolution = found(0.1, 0.02, 0.18)
+    shown = {section.id: section for section in sections(evolution)}
+    words = " ".join(
+        block.words for section in shown.values() for block in section.blocks if block.kind == "text"
+    )
+    assert "of the evolved set’s 1" in words
+    assert "The search itself trained small" in words
+    panels = shown["genes_scatter"].blocks[0].picture.panels
+    assert [panel.name for panel in panels] == [f"gene_{gene.name}" for gene in WIDE]
+    assert len(sections(found(0, 0, 0, gains=()))) == 4
+    lost = dataclasses.replace(evolution.history, fitness=np.full(9, np.nan))
+    assert len(sections(found(0, 0, 0, gains=(), history=lost, repeats=np.zeros(0)))) == 4
