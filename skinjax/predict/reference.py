@@ -227,7 +227,7 @@ def _write(path: Path, key: str, reference: Reference) -> None:
 def _read(path: Path, key: str) -> Reference | None:
     """What `_write` wrote under this key; None where it is not there, of another key, or damaged."""
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             if str(stored["key"]) != key:
                 return None
             space = FeatureSpace(
