@@ -113,7 +113,7 @@ def answer(session: Session, paths: list[Path], out: Path) -> None:
     """Answers photos: a table on the terminal, and the files in `out`, whole or not at all.
 
     Raises:
-      ValueError: none of the photos can be read.
+      ValueError: no photo can be read.
     """
     from skinjax.predict.photos import predict_photos
 
@@ -141,7 +141,7 @@ def answer(session: Session, paths: list[Path], out: Path) -> None:
                 if one.error is None and len(checked) < CHECKED:
                     checked.append(one)
         if not checked:
-            raise ValueError(f"none of the {len(paths)} photos can be read: {_first_error(hidden)}")
+            raise ValueError(f"no photo of {len(paths)} can be read; the first: {_first_error(hidden)}")
         if flags.FLAGS.check_explanations:
             _check(session, checked, hidden / "explanations")
     counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())

@@ -14,6 +14,7 @@ from flax import traverse_util
 from skinjax.models import features, pooling, registry
 from skinjax.models.pretrained import load_pretrained, load_with_report
 from skinjax.models.torch_names import from_torch, reason_to_leave_out, torch_names
+from skinjax.predict.gradcam import grad_cam
 
 pytestmark = [
     pytest.mark.slow,
@@ -247,3 +248,30 @@ def test_files_as_torchvision_publishes_them(tmp_path):
         load_pretrained("densenet121", tmp_path / f"{name}.pth", 3) for name in ("dotted", "plain")
     )
     jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+GRADCAM = {"efficientnet_b0": "block_10", "densenet121": "top"}
+
+
+@pytest.mark.parametrize("row", GRADCAM)
+def test_grad_cam(row, tmp_path):
+    """PyTorch's, by hand: a hook keeps a map and its gradient."""
+    peer = opened(row)
+    variables = load_pretrained(row, peer.save(tmp_path / "weights.pth"), CLASSES)
+    photos = np.random.default_rng(0).integers(0, 256, (CLASSES, 64, 75, 3), dtype=np.uint8)
+    spec = registry.spec(row)
+    inputs = (photos / 255 - np.asarray(spec.mean)) / np.asarray(spec.std)
+    layer, kept = GRADCAM[row], []
+
+    def keep(module, inputs, output):
+        output.retain_grad()
+        kept.append(output)
+
+    peer.model.get_submodule(MAPS[row][layer]).register_forward_hook(keep)
+    peer.model(peer._inputs(inputs)).diagonal().sum().backward()  # of each photo another class
+    activations, gradient = kept[0].detach().numpy(), kept[0].grad.numpy()
+    expected = np.maximum((activations * gradient.mean((2, 3), keepdims=True)).sum(1), 0)
+    assert expected.max() > 0
+    members = np.eye(CLASSES, dtype=bool)
+    found = grad_cam(registry.create(row, CLASSES), variables, spec, photos, members, layer)
+    assert relative_error(found, expected) < 1e-3
