@@ -112,7 +112,7 @@ def shrink() -> None:
     tiny = {
         "backbone": "efficientnet_nano",
         "image_size": 64,
-        "synthetic_cases": 6 if "parts" in flags.FLAGS else 4,  # some of each class in all three parts
+        "synthetic_cases": 8 if "parts" in flags.FLAGS else 4,  # some of each class in all three parts
         "folds": 2,
         "epochs": 2,
         "batch_size": 16,
