@@ -9,8 +9,9 @@
 
 Each photo gets the most probable classes of every level with calibrated probabilities, a set that holds the true class
 as often as --coverage says, a score and degree of malignancy where there are degrees, and a diagnosis, or why there is
-none: too blurred, too dark, too bright, unlike the run's photos, or not certain enough. What that rests on comes from
-the run's photos that the networks have not seen; it is worked out the first time and kept in the run's folder.
+none: too blurred, too grainy, too dark, too bright, unlike the run's photos, or not certain enough. What that rests on
+comes from the run's photos that the networks have not seen; it is worked out the first time and kept in the run's
+folder.
 
 Writes predictions.jsonl (everything, an object a photo), predictions.csv and explanations/ (Grad-CAM) to --out. A photo
 that cannot be read is named and the others are answered. Times: benchmarks/results/predict.md.

@@ -68,7 +68,7 @@ def test_limits_are_quantiles_but_never_laxer_than_the_absolute_ones():
     assert np.mean(kept) == pytest.approx(0.95, abs=0.003)
     assert limits.darkest == pytest.approx(np.quantile(values[:, 1], 0.05))
     assert limits.brightest == pytest.approx(np.quantile(values[:, 1], 0.95))
-    assert limits_of(np.tile([0.0, 0, 1, 1], (5, 1)), 0.05) == QualityLimits(2, 25, 0, 0.6, 0.6)
+    assert limits_of(np.tile([0.0, 0, 1, 1], (5, 1)), 0.05) == QualityLimits(2, 0, 25, 0, 0.6, 0.6)
 
 
 def test_skin_that_is_blurred_darkened_or_washed_out_is_told_from_skin(skin):
@@ -81,6 +81,8 @@ def test_skin_that_is_blurred_darkened_or_washed_out_is_told_from_skin(skin):
         return np.asarray(Image.fromarray(photo).filter(ImageFilter.GaussianBlur(4)))
 
     assert sum(not words for words in told(lambda photo: photo)) >= 0.8 * len(skin)
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    assert all("too grainy" in words for words in told(lambda photo: noise))
     assert all("too blurred" in words for words in told(blurred))
     assert all("too dark" in words for words in told(lambda photo: (photo * 0.1).astype(np.uint8)))
     assert all(

@@ -1,4 +1,4 @@
-"""Whether a photo can be used at all: too blurred, too dark, too bright.
+"""Whether a photo can be used at all: too blurred, too grainy, too dark, too bright.
 
 All is measured on the photo as a network is fed it, a square of the run's size in pixels, and on its luminance
 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601) in 0..255; black bars that padding adds at the borders are left out.
@@ -12,7 +12,7 @@ which does it no harm, is none.
 
 Sharpness is that of Pech-Pacheco et al. 2000, doi:10.1109/ICPR.2000.903548; Pertuz, Puig and Garcia 2013,
 doi:10.1016/j.patcog.2012.11.011, compare such measures. It depends on what is photographed, so its limit is best
-a quantile of photos that are known to serve.
+a quantile of photos that are known to serve. So is its upper limit: noise and print are sharper than skin.
 
 >>> import numpy as np
 >>> grey = np.full((32, 32, 3), 128, np.uint8)
@@ -30,6 +30,9 @@ import numpy.typing as npt
 
 DARK, BRIGHT = 16, 250
 """Luminances below and above which a pixel shows nothing."""
+
+TOLERATED = 0.05
+"""Share of pixels that may show nothing in any photo: a highlight, a hair, the corner of a ruler; ours."""
 
 _WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -61,6 +64,7 @@ class QualityLimits:
 
     Attributes:
       sharpness: the least.
+      grain: the highest sharpness.
       darkest: the least brightness.
       brightest: the highest brightness.
       dark: the highest share of nearly black pixels.
@@ -68,16 +72,18 @@ class QualityLimits:
     """
 
     sharpness: float
+    grain: float
     darkest: float
     brightest: float
     dark: float
     bright: float
 
 
-ABSOLUTE = QualityLimits(sharpness=2, darkest=25, brightest=240, dark=0.6, bright=0.6)
+ABSOLUTE = QualityLimits(sharpness=2, grain=20000, darkest=25, brightest=240, dark=0.6, bright=0.6)
 """Limits where no photos are at hand to take them from, and never passed where there are; ours.
 
-Rounding to whole numbers alone gives a flat surface a sharpness of 20 / 12: below 2 nothing else is there.
+Uniform noise has a sharpness of about 49,000. Rounding to whole numbers alone gives a flat surface one of 20 / 12:
+below 2 nothing else is there.
 """
 
 
@@ -122,14 +128,14 @@ def limits_of(qualities: npt.NDArray[np.floating], share: float) -> QualityLimit
       share: in [0, 0.5), of the photos beyond each limit; 0 takes the extremes.
 
     Returns:
-      Their quantiles, nowhere laxer than `ABSOLUTE`.
+      Their quantiles, nowhere laxer than `ABSOLUTE`, and of shares not below `TOLERATED`.
 
     Raises:
       ValueError: no photo, another number of measures, or a share out of range.
 
     >>> photos = np.array([[10, 100, 0.0, 0.0], [20, 200, 0.1, 0.0]])
     >>> limits_of(photos, share=0)
-    QualityLimits(sharpness=10.0, darkest=100.0, brightest=200.0, dark=0.1, bright=0.0)
+    QualityLimits(sharpness=10.0, grain=20.0, darkest=100.0, brightest=200.0, dark=0.1, bright=0.05)
     """
     values = np.asarray(qualities, np.float64)
     if values.ndim != 2 or values.shape[1] != len(MEASURES) or not len(values):
@@ -141,10 +147,11 @@ def limits_of(qualities: npt.NDArray[np.floating], share: float) -> QualityLimit
     low, high = np.quantile(values, share, axis=0), np.quantile(values, 1 - share, axis=0)
     return QualityLimits(
         sharpness=max(ABSOLUTE.sharpness, float(low[0])),
+        grain=min(ABSOLUTE.grain, float(high[0])),
         darkest=max(ABSOLUTE.darkest, float(low[1])),
         brightest=min(ABSOLUTE.brightest, float(high[1])),
-        dark=min(ABSOLUTE.dark, float(high[2])),
-        bright=min(ABSOLUTE.bright, float(high[3])),
+        dark=min(ABSOLUTE.dark, max(TOLERATED, float(high[2]))),
+        bright=min(ABSOLUTE.bright, max(TOLERATED, float(high[3]))),
     )
 
 
@@ -156,6 +163,8 @@ def faults(quality: Quality, limits: QualityLimits) -> tuple[str, ...]:
     found = []
     if quality.sharpness < limits.sharpness:
         found.append(_told("too blurred", "sharpness", quality.sharpness, "at least", limits.sharpness))
+    elif quality.sharpness > limits.grain:
+        found.append(_told("too grainy", "sharpness", quality.sharpness, "at most", limits.grain))
     if quality.brightness < limits.darkest:
         found.append(_told("too dark", "brightness", quality.brightness, "at least", limits.darkest))
     elif quality.dark > limits.dark:
@@ -173,7 +182,12 @@ def as_row(quality: Quality) -> Sequence[float]:
 
 
 def _told(fault: str, name: str, value: float, wanted: str, limit: float) -> str:
-    return f"{fault} ({name} {value:.3g}, {wanted} {limit:.3g} is wanted)"
+    return f"{fault} ({name} {_short(value)}, {wanted} {_short(limit)} is wanted)"
+
+
+def _short(value: float) -> str:
+    """Three digits, and all of those before the point."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _without_bars(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

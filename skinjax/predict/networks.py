@@ -118,10 +118,11 @@ class Predictor:
                 for transform in self.transforms:
                     views.append(run(loaded.body, np.ascontiguousarray(transform(images))))
                 probs = tuple(
-                    read(loaded.kernel, loaded.bias, pooled, loaded.network.precision) for _, pooled in views
+                    read(loaded.kernel, loaded.bias, pooled, loaded.network.precision)
+                    for _, _, pooled in views
                 )
-                last_map, pooled = views[0]
-                by_level[level] = _Output(probs, pooled, last_map)
+                last_map, *features = views[0]
+                by_level[level] = _Output(probs, tuple(features), last_map)
             outputs.append(by_level)
         return Forward(tuple(outputs), self.taxonomy.finest)
 
@@ -129,7 +130,7 @@ class Predictor:
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Output:
     probs: tuple[jax.Array, ...]
-    pooled: jax.Array
+    features: tuple[jax.Array, ...]
     last_map: jax.Array
 
 
@@ -152,33 +153,44 @@ class Forward:
             for level in self.outputs[0]
         }
 
-    def features(self) -> list[np.ndarray]:
-        """float32[B, C] of each fold's finest network: the averaged last map that its head reads."""
-        return [np.asarray(out[self.finest].pooled) for out in self.outputs]
+    def features(self) -> list[tuple[np.ndarray, ...]]:
+        """Of each fold's finest network, the means of `early_map` and of the last map: two float32[B, C]."""
+        return [tuple(map(np.asarray, out[self.finest].features)) for out in self.outputs]
 
     def last_map(self, level: str, row: int, member: int = 0) -> np.ndarray:
         """float32[h, w, C], the last map of one photo in a level's network."""
         return np.asarray(self.outputs[member][level].last_map[row], np.float32)
 
 
+def early_map(spec: registry.ModelSpec) -> str:
+    """The map a third of the way into a backbone: it still knows texture, which the last one may have dropped.
+
+    >>> early_map(registry.spec("efficientnet_b0"))
+    'block_05'
+    """
+    names = map_names(spec)
+    return names[len(names) // 3]
+
+
 @functools.lru_cache(maxsize=16)
-def compiled_body(backbone: str, precision: str) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """The jitted function (variables, uint8[B, H, W, 3]) -> last map [B, h, w, C] and its mean float32[B, C].
+def compiled_body(backbone: str, precision: str) -> Callable[..., tuple[jax.Array, jax.Array, jax.Array]]:
+    """The jitted function (variables, uint8[B, H, W, 3]) -> last map [B, h, w, C], and the means of two maps.
 
     Args:
       backbone: name in the registry.
       precision: dtype of the computation.
 
     Returns:
-      The function; its variables have a head of one output, as `Loaded.body`.
+      The function; its variables have a head of one output, as `Loaded.body`. The means are float32[B, C] each, of
+      `early_map` and of the last map.
     """
     spec = registry.spec(backbone)
     model = registry.create(backbone, 1, dtype=jnp.dtype(precision))
-    last = map_names(spec)[-1]
+    early, last = early_map(spec), map_names(spec)[-1]
 
-    def run(variables: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def run(variables: Any, images: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         named = model.apply(variables, normalize(images, spec), features=True)
-        return named[last], named["pooled"]
+        return named[last], named[early].astype(jnp.float32).mean(axis=(1, 2)), named["pooled"]
 
     return jax.jit(run, compiler_options=compiler_options())
 

@@ -1,15 +1,15 @@
 """How far a photo lies from those that a network knows: Mahalanobis distance of its features.
 
-The features are those that the finest network's head reads, scaled to length 1: their length varies so much from photo
-to photo, with a long tail, that it would hide the rest (Mueller and Hein 2025,
-doi:10.48550/arXiv.2505.18032). With the mean m_k of each class and one covariance C of
-all photos around the means of their classes, the distance of features x is
+The features are those that the finest network's head reads, and likewise the means of a map a third of the way into it
+(`skinjax.predict.networks.early_map`), for texture that the last map no longer knows; each has a limit of its own. They
+are scaled to length 1: their length varies so much from photo to photo, with a long tail, that it would hide the rest
+(Mueller and Hein 2025, doi:10.48550/arXiv.2505.18032). With the mean m_k of each class and one covariance C of all
+photos around the means of their classes, the distance of features x is
 
     d(x) = min over k of sqrt((x - m_k)^T C^-1 (x - m_k))
 
-(Lee, Lee, Lee and Shin 2018, doi:10.48550/arXiv.1807.03888, with the last layer alone). There are about as many
-features as photos, so C is shrunk towards a multiple of the identity (Ledoit and Wolf 2004,
-doi:10.1016/S0047-259X(03)00096-4).
+(Lee, Lee, Lee and Shin 2018, doi:10.48550/arXiv.1807.03888). There are about as many features as photos, so C is shrunk
+towards a multiple of the identity (Ledoit and Wolf 2004, doi:10.1016/S0047-259X(03)00096-4).
 
 Means and covariance are taken from photos that the network has *not* trained on, as new photos are. A photo's distance
 to a space that was fitted on it is too small, so the limit comes from distances that were fitted on other cases

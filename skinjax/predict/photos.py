@@ -278,7 +278,7 @@ def _answer(
         reasons.append(f"unlike the photos of the run ({far:.2f} times as far as is usual)")
     if not outcome["certain"][row]:
         sure, least = outcome["certainty"][row], asked.decisions.certainty
-        reasons.append(f"not certain enough ({100 * sure:.0f}%, at least {100 * least:.0f}% is wanted)")
+        reasons.append(f"not certain enough ({100 * sure:.3g}%, at least {100 * least:.3g}% is wanted)")
     malignancy = None
     if asked.wanted.degree_of_class:
         malignancy = Malignancy(

@@ -1,8 +1,8 @@
 """What a run's own photos look like to its network, measured once: the measure of what is out of the ordinary.
 
 A reference is made from the photos that the network has not trained on, as named in the run's stored predictions and
-read from where the run read them. It is kept in the run's folder as `novelty_<stage>_fold_<k>.npz` (`_folds` for all
-folds together, one file a fold), and made anew when the predictions or the network have changed.
+read from where the run read them. It is kept in the run's folder as `novelty_<stage>_fold_<k>.npz`, and made anew when
+the predictions or the network have changed.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class Reference:
     """Of one network.
 
     Attributes:
-      space: of its features.
-      distances: float64[N], of its unseen photos, each in a space fitted on other cases.
+      spaces: of its features, one a map.
+      distances: float64[L, N], of its unseen photos in each space, which was fitted on other cases for it.
       cases: int64[N], the case of each photo.
       qualities: float64[N, 4], columns as `skinjax.data.quality.MEASURES`.
     """
 
-    space: FeatureSpace
+    spaces: tuple[FeatureSpace, ...]
     distances: NDArray[np.float64]
     cases: NDArray[np.int64]
     qualities: NDArray[np.float64]
@@ -57,27 +57,30 @@ class Usual:
 
     Attributes:
       limits: of quality.
-      spaces: of features, one a fold that answers; empty where nothing is known.
-      far: the limit of each space.
+      spaces: of features, for each fold that answers one a map; empty where nothing is known.
+      far: the limit of each space, likewise.
       photos: how many of the run's photos this comes from; 0 for absolute limits alone.
     """
 
     limits: QualityLimits = ABSOLUTE
-    spaces: tuple[FeatureSpace, ...] = ()
-    far: tuple[float, ...] = ()
+    spaces: tuple[tuple[FeatureSpace, ...], ...] = ()
+    far: tuple[tuple[float, ...], ...] = ()
     photos: int = 0
 
-    def novelty(self, features: list[NDArray[np.floating]]) -> NDArray[np.float64] | None:
-        """Distances over their limit, the mean over folds; above 1 is far. None where nothing is known.
+    def novelty(self, features: list[tuple[NDArray[np.floating], ...]]) -> NDArray[np.float64] | None:
+        """Distance over its limit at the map where that is largest, the mean over folds; above 1 is far.
 
         Args:
-          features: float[B, C] of each fold's network.
+          features: of each fold's network, float[B, C] a map.
+
+        Returns:
+          float64[B]; None where nothing is known.
         """
         if not self.spaces:
             return None
         ratios = [
-            space.distances(x) / limit
-            for space, limit, x in zip(self.spaces, self.far, features, strict=True)
+            np.max([space.distances(x) / limit for space, limit, x in zip(*of_fold, strict=True)], axis=0)
+            for of_fold in zip(self.spaces, self.far, features, strict=True)
         ]
         return np.asarray(np.mean(ratios, axis=0), np.float64)
 
@@ -87,7 +90,8 @@ def usual(references: list[Reference], unusual: float) -> Usual:
 
     Args:
       references: of the folds that answer; none gives absolute limits of quality alone.
-      unusual: share of the run's own photos beyond each limit, in (0, 0.5).
+      unusual: share of the run's own photos beyond each limit of quality, and beyond the limits of distance in all, of
+        which there is one a map; in (0, 0.5).
 
     Returns:
       The limits.
@@ -97,8 +101,11 @@ def usual(references: list[Reference], unusual: float) -> Usual:
     qualities = np.concatenate([reference.qualities for reference in references])
     return Usual(
         limits=limits_of(qualities, unusual),
-        spaces=tuple(reference.space for reference in references),
-        far=tuple(far_limit(r.distances, r.cases, unusual) for r in references),
+        spaces=tuple(reference.spaces for reference in references),
+        far=tuple(
+            tuple(far_limit(distances, r.cases, unusual / len(r.distances)) for distances in r.distances)
+            for r in references
+        ),
         photos=len(qualities),
     )
 
@@ -190,37 +197,38 @@ def _make(
         for some in batches(readable(pool), batch_size):
             images = np.zeros((batch_size, predictor.image_size, predictor.image_size, 3), np.uint8)
             images[: len(some)] = [photo.image for _, photo in some]
-            features.append(alone.forward(images).features()[0][: len(some)])
+            features.append([x[: len(some)] for x in alone.forward(images).features()[0]])
             qualities += [as_row(photo.quality) for _, photo in some]
             kept += [place for place, _ in some]
     if len(kept) < LEAST_PHOTOS:
         return f"{len(kept)} of the run's photos can be read in {root}, {LEAST_PHOTOS} are wanted"
-    rows, x = rows.iloc[kept], np.concatenate(features)
+    rows, by_map = rows.iloc[kept], [np.concatenate(parts) for parts in zip(*features, strict=True)]
     labels = predictor.taxonomy.encode(rows["label"])
     _, cases = np.unique(rows["case_id"].to_numpy(str), return_inverse=True)
     if len(np.unique(cases)) < 2:
         return "the run's photos are of a single case"
     return Reference(
-        space=fit_feature_space(x, labels),
-        distances=cross_fitted_distances(x, labels, cases),
+        spaces=tuple(fit_feature_space(x, labels) for x in by_map),
+        distances=np.stack([cross_fitted_distances(x, labels, cases) for x in by_map]),
         cases=cases.astype(np.int64),
         qualities=np.asarray(qualities, np.float64),
     )
 
 
 def _write(path: Path, key: str, reference: Reference) -> None:
-    space = reference.space
+    spaces = {
+        f"{name}_{number}": value
+        for number, space in enumerate(reference.spaces)
+        for name, value in dataclasses.asdict(space).items()
+    }
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(
             file,
             key=np.array(key),
-            directions=space.directions,
-            gains=space.gains,
-            rest=np.float64(space.rest),
-            means=space.means,
             distances=reference.distances,
             cases=reference.cases,
             qualities=reference.qualities,
+            **spaces,
         )
 
 
@@ -230,10 +238,16 @@ def _read(path: Path, key: str) -> Reference | None:
         with path.open("rb") as file, np.load(file) as stored:
             if str(stored["key"]) != key:
                 return None
-            space = FeatureSpace(
-                stored["directions"], stored["gains"], float(stored["rest"]), stored["means"]
+            spaces = tuple(
+                FeatureSpace(
+                    stored[f"directions_{number}"],
+                    stored[f"gains_{number}"],
+                    float(stored[f"rest_{number}"]),
+                    stored[f"means_{number}"],
+                )
+                for number in range(len(stored["distances"]))
             )
-            reference = Reference(space, stored["distances"], stored["cases"], stored["qualities"])
+            reference = Reference(spaces, stored["distances"], stored["cases"], stored["qualities"])
     except Exception:  # numpy and zipfile raise nearly every type there is on a damaged file
         return None
     return reference if reference.qualities.shape[1:] == (len(MEASURES),) else None

@@ -1,0 +1,162 @@
+"""The experiment as a user runs it: photos good, odd and damaged, from flags to table, files and pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skinjax.data.predictions import read_predictions
+from skinjax.labels.taxonomy import load_taxonomy
+from skinjax.predict.answers import csv_header
+from skinjax.predict.networks import load_predictor
+from skinjax.predict.photos import predict_photos, prepare_answers
+
+pytestmark = pytest.mark.slow
+REPOSITORY = Path(__file__).resolve().parent.parent
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {
+    "PYTHONPATH": str(REPOSITORY)
+}
+TAXONOMY = load_taxonomy("synthetic19")
+
+
+def predict(folder: Path, *flags: str, code: int = 0) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "experiments.predict", f"--compilation_cache={folder / 'cache'}", *flags]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=ENVIRONMENT, check=False)
+    assert result.returncode == code, result.stdout + result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("predict")
+
+
+@pytest.fixture(scope="module")
+def smoke(folder) -> subprocess.CompletedProcess:
+    """Everything, on a run that is made for it."""
+    return predict(folder, "--smoke")
+
+
+def lines(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_every_photo_is_answered_and_the_damaged_one_is_named(smoke, folder):
+    found = {Path(line["photo"]).name: line for line in lines(folder / "runs/predict_smoke/answers")}
+    assert len(found) == 9
+    assert found["damaged.jpg"] == {
+        "photo": "runs/predict_smoke/made_up/damaged.jpg",
+        "error": found["damaged.jpg"]["error"],
+    }
+    assert f"left out runs/predict_smoke/made_up/damaged.jpg: {found['damaged.jpg']['error']}" in smoke.stderr
+    assert "9 photos:" in smoke.stdout
+    assert "1 not readable" in smoke.stdout
+    assert "nothing they say is medical evidence" in smoke.stdout
+    assert "Not a medical diagnosis" in smoke.stdout
+    assert found["blank.png"]["diagnosis"] is None
+    assert any("too blurred" in reason for reason in found["blank.png"]["reasons"])
+    for name, line in found.items():
+        if name != "damaged.jpg":
+            for level in TAXONOMY.levels:
+                assert sum(line["probabilities"][level].values()) == pytest.approx(1, abs=1e-5)
+                assert line["top"][level][0]["probability"] == max(line["probabilities"][level].values())
+            assert line["top"]["sub"][0]["class"] in line["conformal_set"]
+
+
+def test_the_csv_says_what_the_json_lines_say(smoke, folder):
+    out = folder / "runs/predict_smoke/answers"
+    with (out / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == list(csv_header(TAXONOMY))
+    for row, line in zip(rows, lines(out), strict=True):
+        assert row["photo"] == line["photo"]
+        assert row["error"] == (line["error"] or "")
+        if not line["error"]:
+            assert float(row["sub_probability"]) == line["top"]["sub"][0]["probability"]
+
+
+def test_each_answered_photo_has_a_picture_and_explanations_change_with_the_weights(smoke, folder):
+    out = folder / "runs/predict_smoke/answers"
+    pictures = [line["explanation"] for line in lines(out) if not line["error"]]
+    assert len(set(pictures)) == 8
+    for name in pictures:
+        with Image.open(out / name) as picture:
+            assert picture.width >= 420
+    with (out / "explanations" / "check.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert (rows[0]["random_down_to"], rows[-1]["random_down_to"]) == ("head", "stem")
+    assert np.mean([float(row["rank_correlation"]) for row in rows]) < 0.7
+    assert "explanations of 8 photos" in smoke.stdout
+
+
+def test_print_is_unlike_the_runs_photos_noise_is_refused_and_its_own_mostly_are_not(smoke, folder):
+    """Its own are those that the network trained on: they had no part in what is usual."""
+    run = folder / "runs/predict_smoke/run"
+    predictor = load_predictor(run)
+    asked = prepare_answers(predictor, unusual=0.05)
+    frame = read_predictions(run / "predictions" / "out_of_fold.parquet")
+    own = [run / "photos" / name for name in frame["image"][frame["fold"] == 1]]
+    rng = np.random.default_rng(1)
+    noise, words = [], []
+    for number in range(10):
+        noise.append(folder / f"noise{number}.png")
+        Image.fromarray(rng.integers(0, 256, (96, 96, 3), np.uint8)).save(noise[-1])
+        words.append(folder / f"words{number}.png")
+        letters = np.repeat(rng.integers(0, 2, (12, 16), np.uint8) * 255, 8, axis=0).repeat(6, axis=1)
+        Image.fromarray(np.repeat(letters[:, :, None], 3, axis=2)).save(words[-1])
+
+    def far(paths):
+        return np.mean([answer.novelty > 1 for answer in predict_photos(predictor, paths, asked)])
+
+    assert far(own) <= 0.15
+    assert far(words) >= 0.9
+    # Two epochs teach a network too little of texture; that noise is no photo is seen by its grain.
+    refused = [" ".join(answer.reasons) for answer in predict_photos(predictor, noise, asked)]
+    assert all("too grainy" in reasons or "unlike the photos" in reasons for reasons in refused)
+
+
+def test_files_of_one_name_get_pictures_of_their_own_and_other_files_stay(smoke, folder):
+    run = folder / "runs/predict_smoke/run"
+    source = next((run / "photos").rglob("*.jpg"))
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        (folder / name / "a.jpg").write_bytes(source.read_bytes())
+    out = folder / "elsewhere"
+    out.mkdir()
+    (out / "mine.txt").write_text("kept")
+    flags = (f"--workdir={run}", "--photos=one,two", f"--out={out}", "--fold=-1", "--explain_class=pigmented")
+    predict(folder, *flags, "--explain_level=meta")
+    assert [line["explanation"] for line in lines(out)] == ["explanations/a.png", "explanations/a~2.png"]
+    assert {line["explained"]["class"] for line in lines(out)} == {"pigmented"}
+    assert (out / "mine.txt").read_text() == "kept"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "explanations", "mine.txt", "predictions.csv", "predictions.jsonl"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "no run to answer with: give --workdir"),
+        (("--workdir=nowhere",), "nowhere is not the folder of a run: it has no config.json"),
+        (("--workdir=runs/predict_smoke/run", "--photos=made", "--fold=5"), "has no networks of fold 5"),
+        (("--workdir=runs/predict_smoke/run", "--photos=cache"), "cache holds no photo"),
+        (("--workdir=runs/predict_smoke/run", "--photos=a.jpg", "--explain_class=psorasis"),
+         "no class 'psorasis' of level 'sub' to explain, did you mean 'psoriasis'?"),
+        (("--workdir=runs/predict_smoke/run", "--photos=gone.jpg"),
+         "no photo of 1 can be read; the first: gone.jpg does not exist"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_in_one_sentence(smoke, folder, flags, message):
+    result = predict(folder, *flags, code=2)
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (folder / "runs/predict_smoke/run/answers").exists()
