@@ -155,9 +155,10 @@ def smoke(folder: Path) -> None:
 
     values = flags.FLAGS
     run = folder / "run"
-    command = [sys.executable, "-m", "experiments.hierarchy", "--smoke", f"--workdir={run}"]
-    print(f"--smoke without --workdir: first {' '.join(command[1:])}", flush=True)
-    subprocess.run([*command, f"--compilation_cache={values.compilation_cache}"], check=True)
+    if not (run / "report" / "index.html").exists():
+        command = [sys.executable, "-m", "experiments.hierarchy", "--smoke", f"--workdir={run}"]
+        print(f"--smoke without --workdir: first {' '.join(command[1:])}", flush=True)
+        subprocess.run([*command, f"--compilation_cache={values.compilation_cache}"], check=True)
     made = folder / "made_up"
     made.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(values.seed)
