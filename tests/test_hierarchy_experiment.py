@@ -349,3 +349,31 @@ def test_help_shows_the_flags_in_groups():
     assert places == sorted(places)
     assert "--transfer_blocks" in shown
     assert "thesis, chapter 4" in shown
+
+
+def test_the_finished_run_answers_photos_as_it_answered_them_when_they_were_held_out(
+    finished, cache, tmp_path
+):
+    """From the file, by the fold's own networks: the same numbers as were stored, then calibrated."""
+    taxonomy = load_taxonomy("synthetic19")
+    frame = read_predictions(finished / "predictions" / "out_of_fold.parquet")
+    rows = frame[frame["fold"] == 1].iloc[:3]
+    photos_of_fold = ",".join(str(finished / "photos" / name) for name in rows["image"])
+    flags = (
+        f"--workdir={finished}",
+        f"--photos={photos_of_fold}",
+        "--fold=1",
+        f"--out={tmp_path / 'answers'}",
+    )
+    run("predict", *flags, f"--compilation_cache={cache}")
+    lines = (tmp_path / "answers" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    temperatures = json.loads((finished / "decisions.json").read_text(encoding="utf-8"))["decisions"][
+        "temperatures"
+    ]
+    sub, meta = probabilities(rows, taxonomy), probabilities(rows, taxonomy, "meta")
+    fused = np.asarray(fuse(meta, sub, taxonomy.parents("sub", "meta"), normalize=True))
+    for level, values in (("sub", fused), ("meta", meta)):
+        powers = values ** (1 / temperatures[level])
+        expected = powers / powers.sum(axis=1, keepdims=True)
+        found = [list(json.loads(line)["probabilities"][level].values()) for line in lines]
+        np.testing.assert_allclose(found, expected, atol=2e-4)
