@@ -46,7 +46,6 @@ from skinjax.predict.reading import ahead, find_photos, read_photo
 from skinjax.train.checkpoints import Checkpoints
 from skinjax.train.network import Network
 
-TAXONOMY = "synthetic19"
 PHASES = """
 import sys, time
 from pathlib import Path
@@ -71,16 +70,18 @@ told("second photo")
 """
 
 
-def make_run(folder: Path, backbone: str, size: int, photos: Path, folds: int = 1) -> None:
+def make_run(
+    folder: Path, backbone: str, size: int, photos: Path, folds: int = 1, taxonomy_name: str = "synthetic19"
+) -> None:
     """Makes the folder of a run of `hierarchy` with random weights and made-up predictions of a folder's photos."""
-    taxonomy = load_taxonomy(TAXONOMY)
+    taxonomy = load_taxonomy(taxonomy_name)
     folder.mkdir(parents=True)
     (folder / "taxonomy.json").write_text(taxonomy.to_json(), encoding="utf-8")
     flags = {"fit": "stretch", "manifest": str(photos / "manifest.csv"), "test_time_augmentation": "none"}
     config = {"experiment": "hierarchy", "flags": flags, "synthetic": True}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     for fold in range(folds):
-        for seed, (stage, level) in enumerate((("sub", "sub"), ("meta", "meta"))):
+        for seed, (stage, level) in enumerate((("sub", taxonomy.finest), ("meta", taxonomy.coarsest))):
             network = Network(stage, fold, backbone, level, taxonomy.classes(level), size)
             network.write(folder)
             variables = registry.init_variables(network.model(), jax.random.key(10 * fold + seed))
@@ -91,10 +92,10 @@ def make_run(folder: Path, backbone: str, size: int, photos: Path, folds: int = 
     probs = {
         level: rng.dirichlet(np.ones(len(taxonomy.classes(level))), len(names)) for level in taxonomy.levels
     }
-    labels = [rng.choice(taxonomy.classes(), p=row) for row in probs["sub"]]
-    frame = predictions.from_arrays(
-        names, names, labels, np.arange(len(names)) % folds, probs["sub"], taxonomy, {"meta": probs["meta"]}
-    )
+    labels = [rng.choice(taxonomy.classes(), p=row) for row in probs[taxonomy.finest]]
+    fold = np.arange(len(names)) % folds
+    fine, coarse = probs[taxonomy.finest], {taxonomy.coarsest: probs[taxonomy.coarsest]}
+    frame = predictions.from_arrays(names, names, labels, fold, fine, taxonomy, coarse)
     predictions.write_predictions(frame, folder / "predictions" / "out_of_fold.parquet", taxonomy)
     pd.DataFrame({"image": names, "label": labels, "case_id": names}).to_csv(
         photos / "manifest.csv", index=False

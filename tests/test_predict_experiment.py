@@ -15,6 +15,7 @@ from PIL import Image
 
 from benchmarks.predict import make_run
 from skinjax.data.synthetic import CLASS_NAMES, render_case
+from skinjax.labels.degrees import advice
 from skinjax.labels.taxonomy import load_taxonomy
 from skinjax.predict.answers import csv_header
 from skinjax.predict.networks import load_predictor
@@ -68,6 +69,10 @@ def smoke(folder) -> subprocess.CompletedProcess:
 
 def lines(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def decisions(run: Path) -> dict:
+    return json.loads((run / "decisions.json").read_text(encoding="utf-8"))["decisions"]
 
 
 def test_every_photo_is_answered_and_the_damaged_one_is_named(smoke, folder):
@@ -159,6 +164,24 @@ def test_files_of_one_name_get_pictures_of_their_own_and_other_files_stay(smoke,
     assert sorted(path.name for path in out.iterdir()) == [
         "explanations", "mine.txt", "predictions.csv", "predictions.jsonl"
     ]  # fmt: skip
+
+
+def test_tumours_get_a_score_a_degree_and_how_soon_to_see_a_doctor(folder):
+    photos = write_photos(folder / "growths", seeds=range(30))
+    make_run(folder / "tumours", "efficientnet_nano", 64, photos, taxonomy_name="tumours10")
+    flags = ("--workdir=tumours", f"--photos={photos / '0_0.jpg'}", "--grade_rule=cutpoints")
+    shown = predict(folder, *flags).stdout
+    answer, cutpoints = lines(folder / "tumours" / "answers")[0], decisions(folder / "tumours")["cutpoints"]
+    taxonomy = load_taxonomy("tumours10")
+    degrees = taxonomy.parents("tumour", "degree")
+    fine = np.array(list(answer["probabilities"]["tumour"].values()))
+    of_degree = np.array([fine[degrees == degree].sum() for degree in range(3)])
+    np.testing.assert_allclose(answer["malignancy"]["probabilities"], of_degree, atol=1e-5)
+    score = 100 * of_degree @ [0, 0.5, 1]
+    assert answer["malignancy"]["score"] == pytest.approx(score, abs=0.01)
+    assert answer["malignancy"]["degree"] == sum(score >= (np.inf if c is None else c) for c in cutpoints)
+    assert f"malignancy {score:.0f} of 100, " in " ".join(shown.split())
+    assert advice(answer["malignancy"]["degree"], 3) in " ".join(shown.split())
 
 
 @pytest.mark.parametrize(
