@@ -61,12 +61,15 @@ class AnswerTable:
             for row in range(depth)
         ]
         lines = []
-        if answer.malignancy:
+        # No advice by what gives no diagnosis: of a black photo a network may well say that it looks benign.
+        if answer.malignancy and not answer.reasons:
             degree = answer.malignancy.degree
             words = f"malignancy {answer.malignancy.score:.0f} of 100, {self._degrees[degree]}"
             lines.append(f"{words}. {advice(degree, len(self._degrees))}")
         if answer.reasons:
             lines.append(f"no diagnosis: {'; '.join(answer.reasons)}")
+            if answer.malignancy:
+                lines.append("take another photo, or show it to a doctor")
         indent = " " * (_PHOTO + 2)
         below = [
             row

@@ -282,7 +282,8 @@ def predictions_path(predictor: Predictor) -> Path | None:
     folder = predictor.workdir / "predictions"
     stages = set(predictor.stages.values())
     names = POOLED if stages <= set(DEFAULT_STAGES) else ()
-    names = (*names, f"{predictor.stages[predictor.taxonomy.finest]}.parquet")
+    stage = predictor.stages[predictor.taxonomy.finest]
+    names = (*names, f"{stage}.parquet", f"{stage}_test.parquet")
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
