@@ -22,7 +22,6 @@ def build(spec: ModelSpec, num_classes: int, *, axis_name: str | None, **_: Any)
     return Small(num_classes, axis_name)
 
 
-register({"small": SPEC}, build)
-
 if __name__ == "__main__":
+    register({"small": SPEC}, build)
     workdir.run_script(hierarchy.main)

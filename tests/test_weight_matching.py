@@ -3,11 +3,13 @@
 The files are tables of contents whose arrays are one number throughout.
 """
 
+import dataclasses
 import functools
 
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 from flax import traverse_util
 
 from skinjax.models import matching, pretrained, registry
@@ -202,6 +204,30 @@ def test_files_of_the_other_world_are_refused(row, load):
         load(f"{row}_torch", keras_file(row))
     with pytest.raises(ValueError, match=rf"does not hold {row}: it looks like densenet121 \("):
         load(row, torch_file("densenet121"))
+
+
+class MeanColour(nn.Module):
+    """A registered backbone: a head on the mean colour."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, images, *, train=False):
+        return nn.Dense(self.num_classes, name="head")(nn.Dense(5, name="mix")(images.mean((1, 2))))
+
+
+def test_a_registered_backbone_reads_our_checkpoints_alone_and_confuses_no_other(load, monkeypatch):
+    monkeypatch.setattr(registry, "_FAMILIES", registry._FAMILIES)
+    spec = dataclasses.replace(registry.spec("xception"), name="mean", family="mean", block_names=("mix",))
+    registry.register({"mean": spec}, lambda spec, num_classes, **_: MeanColour(num_classes))
+    assert nearest_backbones(torch_file("xception_torch")) == ("xception_torch",)
+    ours = stored("orbax", shapes_of("mean"))
+    assert nearest_backbones(ours) == ("mean",)
+    variables, _ = load("mean", ours)
+    assert {name for name, _ in traverse_util.flatten_dict(variables["params"])} == {"mix", "head"}
+    for file in (torch_file("xception_torch"), keras_file("xception")):
+        with pytest.raises(ValueError, match=r"does not hold mean.*only skinjax's own checkpoints are read"):
+            load("mean", file)
 
 
 def test_scales_of_one_may_be_left_out(load):

@@ -67,8 +67,10 @@ def world(stored: StoredWeights) -> str:
 
 
 def reads(spec: ModelSpec, stored: StoredWeights) -> bool:
-    """Whether the backbone computes as the file's writer does."""
-    return world(stored) == "skinjax" or _READ_BY.get(spec.name) in (None, world(stored))
+    """Whether the backbone computes as the file's writer does, and its names there are known."""
+    if world(stored) == "skinjax":
+        return True
+    return torch_names.has_names(spec) and _READ_BY.get(spec.name) in (None, world(stored))
 
 
 def sibling(name: str) -> str:
@@ -86,9 +88,9 @@ def difference(spec: ModelSpec) -> str:
     return _DIFFERENCES[spec.family]
 
 
-def variable_names(spec: ModelSpec) -> set[str]:
-    """The names of a backbone's variables, without tracing it."""
-    return set(torch_names.torch_names(spec).values())
+def variable_names(spec: ModelSpec) -> set[str] | None:
+    """The names of a backbone's variables, without tracing it; None for a registered one."""
+    return set(torch_names.torch_names(spec).values()) if torch_names.has_names(spec) else None
 
 
 def match(stored: StoredWeights, spec: ModelSpec) -> Match:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flax import traverse_util
 
 from skinjax.models import registry
@@ -45,15 +47,23 @@ def _likeness(stored: StoredWeights, spec: ModelSpec) -> float:
         return 0.0
     head = f"params/{spec.head}/"
     held, wanted = (
-        {name for name in names if not name.startswith(head)} for names in (held, variable_names(spec))
+        {name for name in names if not name.startswith(head)}
+        for names in (held, variable_names(spec) or _shapes(spec))
     )
     return len(held & wanted) / len(held | wanted)
 
 
 def _agreeing_shapes(stored: StoredWeights, spec: ModelSpec) -> int:
-    shapes = traverse_util.flatten_dict(registry.variable_shapes(registry.create(spec.name, 1)), sep="/")
+    shapes = _shapes(spec)
     names = match(stored, spec).by_variable
     return sum(
         name in shapes and network_shape(stored, name, file_name) == tuple(shapes[name].shape)
         for name, file_name in names.items()
     )
+
+
+def _shapes(spec: ModelSpec) -> dict[str, Any]:
+    shapes: dict[str, Any] = traverse_util.flatten_dict(
+        registry.variable_shapes(registry.create(spec.name, 1)), sep="/"
+    )
+    return shapes

@@ -43,6 +43,7 @@ from skinjax.models.nearest import nearest_backbones
 from skinjax.models.spec import ModelSpec
 from skinjax.models.stored_arrays import Shape, StoredWeights
 from skinjax.models.stored_weights import open_weights
+from skinjax.models.torch_names import has_names
 
 _LOG = logging.getLogger(__name__)
 # Repositories of timm's whose arrays have the names and shapes of a backbone here that computes something else.
@@ -173,6 +174,11 @@ def _match(path: str | Path, stored: StoredWeights, spec: ModelSpec) -> Match:
             raise ValueError(
                 f"{path} holds {other}, as {writer} computes it, and not {spec.name}, which differs "
                 f"{matching.difference(spec)}: load it as {other}"
+            )
+        if not has_names(spec):
+            raise ValueError(
+                f"{path} does not hold {spec.name}{_looks_like(nearest)}; of a registered backbone only skinjax's own "
+                "checkpoints are read"
             )
         raise ValueError(
             f"{path} does not hold {spec.name}{_looks_like(nearest)} "

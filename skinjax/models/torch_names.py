@@ -70,6 +70,17 @@ _INCEPTION = {
 }
 
 
+def has_names(spec: ModelSpec) -> bool:
+    """Whether the names of a backbone's family are known here; those of a registered one are not.
+
+    Example:
+      >>> from skinjax.models.registry import spec
+      >>> has_names(spec("xception"))
+      True
+    """
+    return spec.family in _LAYERS
+
+
 def torch_names(spec: ModelSpec) -> dict[str, str]:
     """The variable of ours that each array of a state dict holds.
 
