@@ -40,13 +40,8 @@ from skinjax.train.network import Network
 
 FLAGS = flags.FLAGS
 
-shared.define_data_flags()
+training_flags.define_all_flags(folds=False)
 parts.define_parts_flag()
-training_flags.define_training_flags()
-training_flags.define_method_flags()
-training_flags.define_recipe_flags()
-training_flags.define_parallel_flags()
-shared.define_run_flags()
 shared.define_readers_flag()
 OWN = {"module_name": shared.SCRIPT}
 FOUR = ["densenet121", "inception_v3", "inception_resnet_v2", "xception"]

@@ -28,7 +28,6 @@ import numpy as np
 from absl import flags
 
 from experiments import crossed, folds, parts, populations, processes, training_flags, workdir
-from experiments import flags as shared
 from experiments.inputs import Photos, audited
 from experiments.populations import SIDES
 from skinjax.data import predictions, split
@@ -36,14 +35,8 @@ from skinjax.train.log import MetricsLog
 
 FLAGS = flags.FLAGS
 
-shared.define_data_flags()
+training_flags.define_all_flags(folds=True)
 populations.define_other_flags()
-training_flags.define_training_flags()
-training_flags.define_fold_flags()
-training_flags.define_method_flags()
-training_flags.define_recipe_flags()
-training_flags.define_parallel_flags()
-shared.define_run_flags()
 
 
 def run_fold(

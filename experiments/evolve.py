@@ -31,13 +31,7 @@ from skinjax.report.study_page import write_study
 
 FLAGS = flags.FLAGS
 
-shared.define_data_flags()
-training_flags.define_training_flags()
-training_flags.define_fold_flags()
-training_flags.define_method_flags()
-training_flags.define_recipe_flags()
-training_flags.define_parallel_flags()
-shared.define_run_flags()
+training_flags.define_all_flags(folds=True)
 OWN = {"module_name": shared.SCRIPT}
 flags.DEFINE_integer("generations", 50, "Generations after the start set.", 1, **OWN)
 flags.DEFINE_integer("population", 1, "Candidates a generation; 1 in the thesis.", 1, **OWN)

@@ -35,13 +35,7 @@ from skinjax.train.log import MetricsLog
 
 FLAGS = flags.FLAGS
 
-shared.define_data_flags()
-training_flags.define_training_flags()
-training_flags.define_fold_flags()
-training_flags.define_method_flags()
-training_flags.define_recipe_flags()
-training_flags.define_parallel_flags()
-shared.define_run_flags()
+training_flags.define_all_flags(folds=True)
 OWN = {"module_name": shared.SCRIPT}
 flags.DEFINE_string(
     "degrees", "", "CSV (class, degree), JSON or catalogue name. Default: the taxonomy's in the catalogue.", **OWN

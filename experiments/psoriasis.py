@@ -32,13 +32,8 @@ from skinjax.train.log import MetricsLog
 
 FLAGS = flags.FLAGS
 
-shared.define_data_flags()
+training_flags.define_all_flags(folds=False)
 parts.define_parts_flag()
-training_flags.define_training_flags()
-training_flags.define_method_flags()
-training_flags.define_recipe_flags()
-training_flags.define_parallel_flags()
-shared.define_run_flags()
 targets.define_target_flag(["psoriasis"])
 shared.define_readers_flag()
 OWN = {"module_name": shared.SCRIPT}

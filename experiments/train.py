@@ -18,20 +18,13 @@ import sys
 import numpy as np
 from absl import flags
 
-from experiments import flags as shared
 from experiments import folds, inputs, pooling, processes, training_flags, workdir
 from skinjax.data import predictions, split
 from skinjax.train.log import MetricsLog
 
 FLAGS = flags.FLAGS
 
-shared.define_data_flags()
-training_flags.define_training_flags()
-training_flags.define_fold_flags()
-training_flags.define_method_flags()
-training_flags.define_recipe_flags()
-training_flags.define_parallel_flags()
-shared.define_run_flags()
+training_flags.define_all_flags(folds=True)
 
 
 def parts(data: inputs.Photos, fold: int) -> tuple[np.ndarray, np.ndarray]:

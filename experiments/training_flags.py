@@ -6,7 +6,7 @@ from typing import get_args
 
 from absl import flags
 
-from experiments.flags import METHODS, NETWORK, PARALLEL, RECIPE
+from experiments.flags import METHODS, NETWORK, PARALLEL, RECIPE, define_data_flags, define_run_flags
 from skinjax.train.loop import Settings
 from skinjax.train.losses import Loss
 from skinjax.train.method import Method
@@ -19,6 +19,22 @@ LARGEST = {"hsv_h": 0.5, "rotation": 180, "scale": 0.9, "shear": 40}  # of a str
 
 DEFAULT, METHOD = Recipe(), Method()
 _STRENGTHS = DEFAULT.strengths
+
+
+def define_all_flags(*, folds: bool) -> None:
+    """What every experiment that trains has: photos, networks and their training, devices, running.
+
+    Args:
+      folds: whether it cross-validates.
+    """
+    define_data_flags()
+    define_training_flags()
+    if folds:
+        define_fold_flags()
+    define_method_flags()
+    define_recipe_flags()
+    define_parallel_flags()
+    define_run_flags()
 
 
 def define_training_flags() -> None:
