@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import functools
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,23 +13,12 @@ from sklearn.metrics import accuracy_score, confusion_matrix, roc_auc_score
 
 from skinjax.data.predictions import probabilities, read_predictions
 from skinjax.labels.taxonomy import load_taxonomy
+from tests.commands import run_with_small_backbones
 from tests.small_photos import write_photos
 
 pytestmark = pytest.mark.slow
-REPOSITORY = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-ENVIRONMENT["PYTHONPATH"] = str(REPOSITORY)
 NAMES = ("small", "smaller")
-
-
-def run(*flags: str, code: int = 0) -> subprocess.CompletedProcess:
-    result = subprocess.run(
-        [sys.executable, str(REPOSITORY / "tests" / "small_backbones.py"), "benchmark_backbones", *flags],
-        capture_output=True, text=True, cwd=REPOSITORY, env=ENVIRONMENT, check=False,
-    )  # fmt: skip
-    assert result.returncode == code, result.stdout + result.stderr
-    assert "Traceback" not in result.stderr
-    return result
+run = functools.partial(run_with_small_backbones, "benchmark_backbones")
 
 
 def small_flags(folder: Path) -> list[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -14,21 +12,11 @@ from sklearn.metrics import balanced_accuracy_score
 
 from skinjax.data.predictions import probabilities, read_predictions, validate
 from skinjax.labels.taxonomy import load_taxonomy
+from tests.commands import run_experiment
 
 pytestmark = pytest.mark.slow
-REPOSITORY = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
 PAIRS = [(trained, on) for trained in "ab" for on in "ab"]
-
-
-def run(*flags: str, code: int = 0) -> subprocess.CompletedProcess:
-    result = subprocess.run(
-        [sys.executable, "-m", "experiments.cross_dataset", *flags],
-        capture_output=True, text=True, cwd=REPOSITORY, env=ENVIRONMENT, check=False,
-    )  # fmt: skip
-    assert result.returncode == code, result.stdout + result.stderr
-    assert "Traceback" not in result.stderr
-    return result
+run = functools.partial(run_experiment, "cross_dataset")
 
 
 @pytest.fixture(scope="module")

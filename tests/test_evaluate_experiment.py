@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,24 +18,14 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from skinjax.data.invented import invent_predictions, invent_readers
 from skinjax.data.predictions import columns, read_predictions, write_predictions
 from skinjax.labels.taxonomy import load_taxonomy
+from tests.commands import ENVIRONMENT, REPOSITORY, run_experiment
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-ENVIRONMENT["PYTHONPATH"] = str(REPOSITORY)
 TREE = load_taxonomy("psoriasis9")
+run = functools.partial(run_experiment, "evaluate")
 
 
 def command(*flags: str) -> list[str]:
     return [sys.executable, "-m", "experiments.evaluate", *flags]
-
-
-def run(*flags: str, code: int = 0, folder: Path = REPOSITORY) -> subprocess.CompletedProcess:
-    result = subprocess.run(
-        command(*flags), capture_output=True, text=True, cwd=folder, env=ENVIRONMENT, check=False
-    )
-    assert result.returncode == code, result.stdout + result.stderr
-    assert "Traceback" not in result.stderr
-    return result
 
 
 @pytest.fixture(scope="module")

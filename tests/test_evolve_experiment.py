@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -19,25 +19,12 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from skinjax.data.predictions import probabilities, read_predictions
 from skinjax.evolve import table_4_1
 from skinjax.labels.taxonomy import load_taxonomy
+from tests.commands import REPOSITORY, run_experiment
 
 pytestmark = pytest.mark.slow
-REPOSITORY = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
 NAMES = [gene.name for gene in table_4_1()]
 TAXONOMY = load_taxonomy("synthetic19")
-
-
-def run(*flags: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess:
-    result = subprocess.run(
-        [sys.executable, "-m", "experiments.evolve", *flags],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        env=ENVIRONMENT | environment,
-        check=False,
-    )
-    assert result.returncode == code, result.stdout + result.stderr
-    return result
+run = functools.partial(run_experiment, "evolve")
 
 
 def smoke_flags(workdir: Path, cache: Path) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -21,10 +20,10 @@ from skinjax.data.predictions import probabilities, read_predictions, validate
 from skinjax.decide.hierarchy import fuse
 from skinjax.labels.taxonomy import load_taxonomy
 from skinjax.predict.load import load_run
+from tests.commands import ENVIRONMENT, REPOSITORY
+from tests.commands import run_experiment as run
 
 pytestmark = pytest.mark.slow
-REPOSITORY = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
 
 
 @pytest.fixture(scope="module")
@@ -34,19 +33,6 @@ def cache(compilations) -> Path:
 
 def command(experiment: str, *flags: str) -> list[str]:
     return [sys.executable, "-m", f"experiments.{experiment}", *flags]
-
-
-def run(experiment: str, *flags: str, code: int = 0) -> subprocess.CompletedProcess:
-    result = subprocess.run(
-        command(experiment, *flags),
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        env=ENVIRONMENT,
-        check=False,
-    )
-    assert result.returncode == code, result.stdout + result.stderr
-    return result
 
 
 def smoke_flags(workdir: Path, cache: Path) -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +13,10 @@ from experiments.tumours import cost_matrix
 from skinjax.data.predictions import probabilities, read_predictions, validate
 from skinjax.labels.degrees import load_degrees
 from skinjax.labels.taxonomy import load_taxonomy
+from tests.commands import run_experiment
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
 DEGREES = dict(load_degrees("synthetic19").degrees)
-
-
-def run(*flags: str, code: int = 0) -> subprocess.CompletedProcess:
-    result = subprocess.run(
-        [sys.executable, "-m", "experiments.malignancy", *flags],
-        capture_output=True, text=True, cwd=REPOSITORY, env=ENVIRONMENT, check=False,
-    )  # fmt: skip
-    assert result.returncode == code, result.stdout + result.stderr
-    assert "Traceback" not in result.stderr
-    return result
+run = functools.partial(run_experiment, "malignancy")
 
 
 @pytest.fixture(scope="module")

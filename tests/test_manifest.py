@@ -177,7 +177,7 @@ cell = st.text(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(cell, cell, st.sampled_from([None, 1, 6])), min_size=1, max_size=6))
 def test_written_manifests_read_back_the_same(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("round")

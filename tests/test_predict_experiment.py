@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +18,15 @@ from skinjax.labels.taxonomy import load_taxonomy
 from skinjax.predict.answers import csv_header
 from skinjax.predict.networks import load_predictor
 from skinjax.predict.photos import predict_photos, prepare_answers
+from tests.commands import run_experiment
 
 pytestmark = pytest.mark.slow
-REPOSITORY = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {
-    "PYTHONPATH": str(REPOSITORY)
-}
 TAXONOMY = load_taxonomy("synthetic19")
 
 
 def predict(folder: Path, *flags: str, code: int = 0) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "experiments.predict", f"--compilation_cache={folder / 'cache'}", *flags]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=ENVIRONMENT, check=False)
-    assert result.returncode == code, result.stdout + result.stderr
-    return result
+    kept = f"--compilation_cache={folder / 'cache'}"
+    return run_experiment("predict", kept, *flags, code=code, folder=folder)
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,23 +19,12 @@ from experiments.inputs import Inputs
 from skinjax.data.predictions import probabilities, read_predictions, read_taxonomy, validate
 from skinjax.decide.logistic_head import fit_head, head_log_odds
 from skinjax.labels.taxonomy import load_taxonomy
+from tests.commands import run_with_small_backbones
 from tests.flag_values import FlagValues
 from tests.small_photos import TAXONOMY, write_photos
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-ENVIRONMENT["PYTHONPATH"] = str(REPOSITORY)
 SINGLE = ("single_0", "single_1", "single_weighted")
-
-
-def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess:
-    result = subprocess.run(
-        [sys.executable, str(REPOSITORY / "tests" / "small_backbones.py"), "psoriasis", *arguments],
-        capture_output=True, text=True, cwd=REPOSITORY, env=ENVIRONMENT, check=False,
-    )  # fmt: skip
-    assert result.returncode == code, result.stdout + result.stderr
-    assert "Traceback" not in result.stderr
-    return result
+run = functools.partial(run_with_small_backbones, "psoriasis")
 
 
 def small_flags(folder: Path) -> list[str]:

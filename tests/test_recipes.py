@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,28 +14,14 @@ from sklearn.metrics import accuracy_score
 from skinjax.data.invented import invent_predictions
 from skinjax.data.predictions import columns, probabilities, read_predictions, validate
 from skinjax.labels.taxonomy import load_taxonomy
+from tests.commands import run_experiment, run_python
 
 pytestmark = pytest.mark.slow
-REPOSITORY = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
 TREE = load_taxonomy("synthetic19")
 
 
-def run(*command: str, code: int = 0) -> subprocess.CompletedProcess:
-    result = subprocess.run(
-        [sys.executable, *command],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        env=ENVIRONMENT,
-        check=False,
-    )
-    assert result.returncode == code, result.stdout + result.stderr
-    return result
-
-
 def recipe(name: str, *flags: str, code: int = 0) -> subprocess.CompletedProcess:
-    return run("-m", f"experiments.recipes.{name}", *flags, code=code)
+    return run_experiment(f"recipes.{name}", *flags, code=code)
 
 
 def models(report: Path) -> pd.Series:
@@ -112,7 +96,7 @@ run = load_run({str(workdir)!r})
 image = photos.fit(photos.decode({str(workdir / "photos" / frame["image"][0])!r}, target=64), 64)
 print(run.network.backbone, *np.asarray(run.predict_fn(image[None]))[0])
 """
-    refused, loaded = run("-c", program).stdout.splitlines()
+    refused, loaded = run_python("-c", program).stdout.splitlines()
     assert 'there is no backbone "plain"' in refused
     backbone, *probs = loaded.split()
     assert backbone == "plain"

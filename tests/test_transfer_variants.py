@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -28,9 +26,9 @@ from skinjax.report import figures
 from skinjax.report.blocks import Figure, Table, Text
 from skinjax.report.figures_transfer import curves_compared, fold_means
 from skinjax.report.sections.transfer import Variant, transfer_section
+from tests.commands import run_python
 from tests.flag_values import training_values
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 THESIS = ["random", "0", "10/45", "23/45", "30/45", "all"]
 
 
@@ -357,24 +355,10 @@ def test_folds_that_stopped_early_do_not_bend_the_mean():
 
 # The experiment, as a user runs it, with a network of two blocks that compiles fast.
 
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-
 
 def run(*options: str, code: int = 0) -> subprocess.CompletedProcess:
-    command = [
-        sys.executable,
-        "-m",
-        "tests.small_hierarchy",
-        "--backbone=small",
-        "--smoke",
-        "--noaudit",
-        *options,
-    ]
-    result = subprocess.run(
-        command, capture_output=True, text=True, cwd=REPOSITORY, env=ENVIRONMENT, check=False
-    )
-    assert result.returncode == code, result.stdout + result.stderr
-    return result
+    fixed = ["-m", "tests.small_hierarchy", "--backbone=small", "--smoke", "--noaudit"]
+    return run_python(*fixed, *options, code=code)
 
 
 @pytest.fixture(scope="module")
