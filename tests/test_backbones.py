@@ -46,6 +46,11 @@ FAMILIES = {
 IMAGES = jax.ShapeDtypeStruct((2, 97, 112, 3), jnp.float32)
 
 
+def slow_but(*quick, of):
+    """The names as parameters, all but the quick ones marked slow."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name not in quick)) for name in of]
+
+
 @functools.cache
 def shapes_of(name, num_classes):
     return dict(registry.variable_shapes(registry.create(name, num_classes)))
@@ -63,18 +68,21 @@ def test_every_backbone_is_in_the_table():
     assert {registry.spec(name).family for name in FAMILIES} == {registry.spec(n).family for n in COUNTS}
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize(
+    "name", slow_but(*FAMILIES, "efficientnet_b0", "efficientnet_b6", "xception_torch", of=COUNTS)
+)
 def test_counts_and_names(name):
     shapes, spec = shapes_of(name, 1000), registry.spec(name)
     assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) == COUNTS[name]
     layers = [*spec.stem, *spec.block_names, *spec.top, spec.head]
     assert sorted(layers) == sorted(shapes["params"])
     assert shapes["params"][spec.head]["kernel"].shape == (spec.feature_width, 1000)
+    assert set(shapes["batch_stats"]) < set(layers)
     assert set(traverse_util.flatten_dict(shapes, sep="/")) == variable_names(spec)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.slow)])
 def test_named_features(name, dtype):
     """All of the spec's names in its order; in half precision parameters, means and logits stay in single."""
     maps, _ = FAMILIES[name]
@@ -103,7 +111,7 @@ def test_named_features(name, dtype):
     }
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", slow_but("efficientnet_nano", of=FAMILIES))
 def test_the_number_of_classes_changes_the_head_alone(name):
     one, many = (traverse_util.flatten_dict(shapes_of(name, n), sep="/") for n in (1, 41))
     changed = {key for key in one if one[key].shape != many[key].shape}

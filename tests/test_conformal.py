@@ -150,6 +150,7 @@ def photos(rng, sizes):
     return softmax(1.5 * logits, axis=1).astype(np.float32), label[case], case
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lac", "aps", "randomised aps"])
 def test_a_new_case_is_covered_as_often_as_promised(kind):
     """Each of 61 cases in turn is the new one, over 50 studies; counting photos alike covers far more.

@@ -48,6 +48,7 @@ def truths():
     patch.undo()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", [c for c in interval_checks() if c.name in CHECKED], ids=lambda c: c.name)
 def test_intervals_by_case_hold_and_those_by_photo_do_not(check, truths):
     held = {"case": [], "photo": []}

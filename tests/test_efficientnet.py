@@ -11,36 +11,22 @@ from skinjax.models import registry
 from skinjax.models.efficientnet import VARIANTS, Block, MBConv, plan_blocks
 from skinjax.models.layers import DropPath
 
-# Parameters and running statistics with 1,000 classes: Keras's counts without the 7 numbers of its
-# normalisation layer; nano's by the formula of its own table.
-SIZES = {
-    "efficientnet_b0": (5_330_564, 16),
-    "efficientnet_b1": (7_856_232, 23),
-    "efficientnet_b2": (9_177_562, 23),
-    "efficientnet_b3": (12_320_528, 26),
-    "efficientnet_b4": (19_466_816, 32),
-    "efficientnet_b5": (30_562_520, 39),
-    "efficientnet_b6": (43_265_136, 45),
-    "efficientnet_b7": (66_658_680, 55),
-    "efficientnet_nano": (1_065_592, 7),
+# MBConv blocks; what they hold is counted in test_backbones.py.
+BLOCKS = {
+    "efficientnet_b0": 16,
+    "efficientnet_b1": 23,
+    "efficientnet_b2": 23,
+    "efficientnet_b3": 26,
+    "efficientnet_b4": 32,
+    "efficientnet_b5": 39,
+    "efficientnet_b6": 45,
+    "efficientnet_b7": 55,
+    "efficientnet_nano": 7,
 }
 
 
-def test_every_variant_is_in_the_table():
-    assert set(SIZES) == set(VARIANTS)
-
-
-@pytest.mark.parametrize("name", SIZES)
-def test_counts_and_names(name):
-    spec = registry.spec(name)
-    shapes = registry.variable_shapes(registry.create(name, num_classes=1000))
-    count, blocks = SIZES[name]
-    assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) == count
-    assert len(spec.block_names) == blocks
-    layers = [*spec.stem, *spec.block_names, *spec.top, spec.head]
-    assert sorted(layers) == sorted(shapes["params"])
-    assert set(shapes["batch_stats"]) < set(layers)
-    assert shapes["params"][spec.head]["kernel"].shape == (spec.feature_width, 1000)
+def test_every_variant_has_its_number_of_blocks():
+    assert {name: len(registry.spec(name).block_names) for name in VARIANTS} == BLOCKS
 
 
 def test_b0_is_the_paper_s_table():

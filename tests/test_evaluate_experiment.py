@@ -38,6 +38,7 @@ def csv(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_csv_of_someone_elses_model_becomes_a_report_whose_figures_are_scikit_learns(csv):
     result = run(f"--predictions={csv}", "--replicates=200")
     out = csv.parent / "evaluation"

@@ -58,6 +58,7 @@ def test_the_maps_that_a_spec_names_are_those_that_there_are(name):
     assert sides == sorted(sides, reverse=True)
 
 
+@pytest.mark.slow
 def test_at_the_last_map_it_is_the_heads_weighted_sum(nano, named):
     """Zhou et al.'s class activation map, with the weights of two classes mixed by their probabilities."""
     model, variables, spec, images = nano
@@ -71,6 +72,7 @@ def test_at_the_last_map_it_is_the_heads_weighted_sum(nano, named):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_inside_the_network_its_weights_are_the_slopes_of_the_score(nano, named):
     """The mean over places of dy / dA_k is the slope of y when all of channel k rises, over the number of places."""
     model, variables, spec, images = nano
@@ -142,6 +144,7 @@ def test_weights_become_random_from_the_head_to_the_stem_until_nothing_is_left(n
                 assert value is source[collection][name], (number, name)
 
 
+@pytest.mark.slow
 def test_maps_of_random_weights_are_not_those_of_the_network(nano):
     """The network's maps are those of its own random weights, so others' are as unlike as any two networks'."""
     model, variables, spec, images = nano

@@ -1,5 +1,7 @@
 """Fusion rules against the thesis's equations written out class by class, in float64."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,6 +65,11 @@ def test_eager_jit_and_vmap_agree(probabilities, rule, normalize):
     np.testing.assert_allclose(mapped, eager, rtol=1e-6)
 
 
+@functools.cache
+def score_and_gradients(rule, normalize):
+    return jax.jit(jax.value_and_grad(lambda m, s: fuse(m, s, PARENTS, rule, normalize)[2], argnums=(0, 1)))
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3),
@@ -72,9 +79,7 @@ def test_eager_jit_and_vmap_agree(probabilities, rule, normalize):
 )
 def test_never_nan_and_gradients_are_finite(meta, sub, rule, normalize):
     meta, sub = jnp.asarray(meta, jnp.float32), jnp.asarray(sub, jnp.float32)
-    value, gradients = jax.value_and_grad(
-        lambda m, s: fuse(m, s, PARENTS, rule, normalize)[2], argnums=(0, 1)
-    )(meta, sub)
+    value, gradients = score_and_gradients(rule, normalize)(meta, sub)
     assert np.isfinite(value)
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
@@ -212,6 +217,14 @@ def test_a_chain_of_two_levels_is_fuse(probabilities, rule, normalize):
     np.testing.assert_array_equal(fuse_levels([sub], [], rule), sub.astype(np.float32))
 
 
+@functools.cache
+def chain_score_and_gradient(rule, normalize):
+    def score(values):
+        return fuse_levels([values[:3], values[3:7], values[7:]], CHAIN, rule, normalize)[2]
+
+    return jax.jit(jax.value_and_grad(score))
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.sampled_from([0.0, 1e-38, 1e-19, 0.5, 1.0]), min_size=14, max_size=14),
@@ -219,12 +232,7 @@ def test_a_chain_of_two_levels_is_fuse(probabilities, rule, normalize):
     st.booleans(),
 )
 def test_chains_are_never_nan_and_gradients_are_finite(values, rule, normalize):
-    values = jnp.asarray(values, jnp.float32)
-
-    def score(values):
-        return fuse_levels([values[:3], values[3:7], values[7:]], CHAIN, rule, normalize)[2]
-
-    value, gradient = jax.value_and_grad(score)(values)
+    value, gradient = chain_score_and_gradient(rule, normalize)(jnp.asarray(values, jnp.float32))
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()
 

@@ -146,6 +146,7 @@ def test_evaluation_counts_every_photo_exactly_once_and_pads_the_last_batch(coun
         assert not any(batch[name][~batch["mask"]].any() for name in ("image", "label", "photo"))
 
 
+@pytest.mark.slow
 def test_worker_processes_read_what_threads_read(prepared):
     ours = Subset(prepared.source, np.arange(26), (np.arange(26) % 4).astype(np.int32))
     here = list(training_batches(ours, 4, 9, first=3, steps=14, threads=1))

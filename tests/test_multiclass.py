@@ -63,6 +63,7 @@ def test_each_class_has_its_own_interval():
     assert found.auc == pytest.approx(macro_auc(labels, scores))
 
 
+@pytest.mark.slow
 def test_intervals_and_tests_by_case_hold_and_those_by_photo_do_not():
     truth, studies = norm.cdf(1.5 / 2), 300
     held, p_values = {"case": 0, "photo": 0}, []

@@ -74,6 +74,7 @@ def test_sets_hold_the_true_class_of_new_cases_as_often_as_asked_for():
     assert 0.79 < np.mean(held) < 0.84  # at least 0.8, and not much more
 
 
+@pytest.mark.slow
 def test_the_share_that_is_asked_for_is_certain_enough():
     probs, labels, cases = draw(1, 200)
     for answered in (0.5, 0.9, 1.0):

@@ -106,6 +106,7 @@ def test_mean_readers_interval_is_near_the_bootstrap_over_readers_and_cases():
     assert fixed.std_error < found.std_error
 
 
+@pytest.mark.slow
 def test_the_test_holds_for_random_readers_and_cases_and_the_one_over_readers_alone_does_not():
     rejected, studies = {"both": 0, "readers": 0}, 150
     for study in range(studies):

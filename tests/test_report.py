@@ -261,6 +261,7 @@ def test_figures_stand_beside_the_page_with_their_data_and_are_deterministic(
         assert (tmp_path / "figures" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
+@pytest.mark.slow
 def test_hostile_and_foreign_names_are_text(tmp_path):
     pairs = [
         ("<b>bold</b>", "<script>alert(1)</script>"),
@@ -319,6 +320,7 @@ def test_strips_hold_one_photo_a_case_and_what_their_headings_say(taxonomy, pred
     assert worst[0].probability == pytest.approx(answers.scores["flat"][~hits].max())
 
 
+@pytest.mark.slow
 def test_114_classes_and_classes_without_photos(tmp_path):
     taxonomy = load_taxonomy("fitzpatrick17k")
     coarse_level = taxonomy.levels[-2]

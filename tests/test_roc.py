@@ -219,6 +219,7 @@ def test_the_band_is_wide_where_no_replicate_differs():
     assert np.isnan([alone.low, alone.high]).all()
 
 
+@pytest.mark.slow
 def test_the_band_by_case_covers_and_the_band_by_photo_does_not():
     held, samples_drawn, separation = {"case": 0, "photo": 0}, 150, 2.0
     truth = 1 - norm.cdf(norm.ppf(0.8) - separation / np.sqrt(1.25))

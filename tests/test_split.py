@@ -120,7 +120,7 @@ def test_known_split_stays_the_same():
         ("ham10000", "HAM10000_metadata.csv", "dx", "lesion_id"),
     ],
 )
-@pytest.mark.parametrize("folds", [5, 10])
+@pytest.mark.parametrize("folds", [5, pytest.param(10, marks=pytest.mark.slow)])
 def test_real_manifests_as_even_as_scikit_learn(name, file, label, case, folds):
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -153,6 +153,7 @@ def test_large_mixed_cases_are_more_even_than_scikit_learn():
     assert (unevenness(labels, ours, shares) < unevenness(labels, theirs, shares)).all()
 
 
+@pytest.mark.slow
 def test_a_million_photos_in_seconds():
     rng = np.random.default_rng(0)
     cases = rng.integers(0, 330_000, 1_000_000)

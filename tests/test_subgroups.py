@@ -79,6 +79,7 @@ def test_the_gap_is_the_largest_ratio_by_brute_force():
     assert (found.low > 0) == (found.p_value <= 0.05)
 
 
+@pytest.mark.slow
 def test_p_values_hold_their_level_where_all_groups_are_equal():
     gap, any_two, uncorrected = [], [], []
     for sample in range(200):

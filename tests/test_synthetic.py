@@ -124,6 +124,7 @@ def test_the_meta_class_shows_in_colour(redder, than):
     assert reddest_against_skin(redder) > 1.1 * reddest_against_skin(than)
 
 
+@pytest.mark.slow
 def test_splitting_by_photo_flatters(tmp_path):
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
     from sklearn.neighbors import KNeighborsClassifier

@@ -69,6 +69,7 @@ def test_blocks_that_are_not_there(blocks):
         transfer(variables, variables, blocks, row)
 
 
+@pytest.mark.slow
 def test_networks_of_other_shapes():
     row = spec("efficientnet_b0")
     b0, b1, b2 = (filled(f"efficientnet_b{i}", 2, 0) for i in range(3))

@@ -107,6 +107,10 @@ def keras_file(row, mean=None, variance=None, first=0):
     return stored("keras_legacy", shapes, values)
 
 
+# Of the others the names are enough.
+BY_SHAPE = ("efficientnet_b1", "efficientnet_b2", "inception_resnet_v2_torch")
+
+
 @pytest.fixture
 def load(monkeypatch):
     def load(row, file, num_classes=4):
@@ -116,9 +120,11 @@ def load(monkeypatch):
     return load
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=[pytest.mark.slow] * (row in BY_SHAPE)) for row in ROWS]
+)
 def test_nearest_is_what_the_file_is_of(row, monkeypatch):
-    if row not in ("efficientnet_b1", "efficientnet_b2", "inception_resnet_v2_torch"):  # names are enough
+    if row not in BY_SHAPE:
         shapes = dict.fromkeys(matching.variable_names(registry.spec(row)), (1, 1, 1, 1))
         monkeypatch.setitem(globals(), "shapes_of", lambda row: shapes)
     file = keras_file(row) if row in KERAS else torch_file(row)
@@ -133,7 +139,7 @@ def test_nearest_of_our_own_checkpoints():
     assert nearest_backbones(stored("orbax", {"params/a/kernel": (3,)})) == ()
 
 
-@pytest.mark.parametrize("row", ["efficientnet_nano", "inception_v3"])
+@pytest.mark.parametrize("row", ["efficientnet_nano", pytest.param("inception_v3", marks=pytest.mark.slow)])
 def test_heads(row, load):
     """Kept, of another number of classes, and absent."""
     file = keras_file(row, first=7)
