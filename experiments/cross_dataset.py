@@ -16,7 +16,10 @@ be read.
     python -m experiments.cross_dataset --smoke                                      # all of it, tiny
 
 Classes that one of the sets lacks are left out, and said to be. The same command again resumes a run that was stopped.
-Times and figures: benchmarks/results/studies.md.
+
+561 photos of PAD-UFES-20 and 8,411 of HAM10000, EfficientNet-B0 from scratch at 96 pixels, three folds, 25 minutes on two
+cores: macro AUC falls from 0.800 to 0.566 away from PAD, from 0.825 to 0.603 away from HAM. More:
+benchmarks/results/studies.md.
 """
 
 from __future__ import annotations

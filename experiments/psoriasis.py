@@ -17,7 +17,10 @@ photos.
 
 --leave_out keeps classes out of training and validation and asks how many of their photos are called the target;
 --foreign asks the same, and the accuracy, of photos from elsewhere, whatever their labels. Everything that the networks
-say is in `predictions/`. The same command again resumes, network by network. Times and figures:
+say is in `predictions/`. The same command again resumes, network by network.
+
+HAM10000's melanoma, 2,523 test photos, ten small networks from scratch at 64 pixels, 17 minutes on two cores: AUC 0.847
+two-stage, 0.817 the mean of eight single-stage networks, 0.834 their mean probability. More:
 benchmarks/results/studies.md.
 """
 
