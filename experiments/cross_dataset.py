@@ -17,8 +17,8 @@ be read.
 
 Classes that one of the sets lacks are left out, and said to be. The same command again resumes a run that was stopped.
 
-561 photos of PAD-UFES-20 and 8,411 of HAM10000, EfficientNet-B0 from scratch at 96 pixels, three folds, 25 minutes on two
-cores: macro AUC falls from 0.800 to 0.566 away from PAD, from 0.825 to 0.603 away from HAM. More:
+561 photos of PAD-UFES-20 and 8,411 of HAM10000, EfficientNet-B0 from scratch at 96 pixels, three folds, 25 minutes on
+two cores: macro AUC falls from 0.800 to 0.566 away from PAD, from 0.825 to 0.603 away from HAM. More:
 benchmarks/results/studies.md.
 """
 

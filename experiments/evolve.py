@@ -16,9 +16,9 @@ The same command again resumes after the last whole generation, with the same se
 default it makes 55 trainings on a sixth of the photos, then six on two thirds of them; --smoke takes half a minute on
 two idle cores.
 
-HAM10000's 8,625 photos, a small network at 64 pixels, 17 s a training on two cores: the search's fitness rose from 0.480
-to 0.526, and on cases that it never saw fell by 0.032 (-0.101 to +0.036). More: benchmarks/results/studies.md; beside
-Optuna under one budget: benchmarks/results/search.md.
+HAM10000's 8,625 photos, a small network at 64 pixels, 17 s a training on two cores: the search's fitness rose from
+0.480 to 0.526, and on cases that it never saw the evolved set's differs by -0.032 (-0.101 to +0.036). More: benchmarks/results/studies.md;
+beside Optuna under one budget: benchmarks/results/search.md.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ its layers. The report then has figure 4-6, and `predictions/meta_<start>.parque
 
 The same command again resumes a run that was stopped.
 
-HAM10000's 8,625 photos, small networks from scratch at 64 pixels, three folds and five starts, 19 minutes on two cores: a
-coarse network that starts from all layers ends at 81.7 %, from random ones at 80.9 %; soft fusion names 72.5 % of seven
-diseases right, as the flat network does. More: benchmarks/results/studies.md and ground.md.
+HAM10000's 8,625 photos, small networks from scratch at 64 pixels, three folds and five starts, 19 minutes on two
+cores: a coarse network that starts from all layers ends at 81.7 %, from random ones at 80.9 %; soft fusion names 72.5
+% of seven diseases right, as the flat network does. More: benchmarks/results/studies.md and ground.md.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ Which tumours the thesis took, their degrees and its formula cannot be read: the
 The same command again resumes a run that was stopped; of a finished one it writes the report again, with the --cost and
 --readers of now.
 
-HAM10000's 8,625 photos, EfficientNet-B0 from scratch at 96 pixels, three folds of 12 epochs of 2.6 s on an H100: of 1,669
-cancers the most probable degree is too low for 63.0 %, the least cost for 20.8 %. More: benchmarks/results/studies.md.
+HAM10000's 8,625 photos, EfficientNet-B0 from scratch at 96 pixels, three folds of 12 epochs of 2.6 s on an H100: of
+1,669 cancers the most probable degree is too low for 63.0 %, the least cost for 20.8 %. More:
+benchmarks/results/studies.md.
 """
 
 from __future__ import annotations
