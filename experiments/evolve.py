@@ -17,8 +17,8 @@ default it makes 55 trainings on a sixth of the photos, then six on two thirds o
 two idle cores.
 
 HAM10000's 8,625 photos, a small network at 64 pixels, 17 s a training on two cores: the search's fitness rose from
-0.480 to 0.526, and on cases that it never saw the evolved set's differs by -0.032 (-0.101 to +0.036). More: benchmarks/results/studies.md;
-beside Optuna under one budget: benchmarks/results/search.md.
+0.480 to 0.526, and on cases that it never saw the evolved set's differs by -0.032 (-0.101 to +0.036). More:
+benchmarks/results/studies.md; beside Optuna under one budget: benchmarks/results/search.md.
 """
 
 from __future__ import annotations
