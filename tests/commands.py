@@ -33,6 +33,9 @@ def run_experiment(
     return run_python("-m", f"experiments.{name}", *flags, code=code, folder=folder, **environment)
 
 
-def run_with_small_backbones(name: str, *flags: str, code: int = 0) -> subprocess.CompletedProcess:
+def run_with_small_backbones(
+    name: str, *flags: str, code: int = 0, **environment: str
+) -> subprocess.CompletedProcess:
     """Runs an experiment that knows the backbones `small` and `smaller` as well; see `run_python`."""
-    return run_python(str(REPOSITORY / "tests" / "small_backbones.py"), name, *flags, code=code)
+    script = str(REPOSITORY / "tests" / "small_backbones.py")
+    return run_python(script, name, *flags, code=code, **environment)

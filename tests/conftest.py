@@ -24,4 +24,5 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def compilations(tmp_path_factory) -> Path:
     """A folder of compiled steps for all experiments that are run as commands, so that equal networks compile once."""
-    return tmp_path_factory.getbasetemp() / "compilations"
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "compilations"

@@ -12,18 +12,19 @@ from sklearn.metrics import balanced_accuracy_score
 
 from skinjax.data.predictions import probabilities, read_predictions, validate
 from skinjax.labels.taxonomy import load_taxonomy
-from tests.commands import run_experiment
+from tests.commands import run_with_small_backbones
 
 pytestmark = pytest.mark.slow
 PAIRS = [(trained, on) for trained in "ab" for on in "ab"]
-run = functools.partial(run_experiment, "cross_dataset")
+run = functools.partial(run_with_small_backbones, "cross_dataset")
 
 
 @pytest.fixture(scope="module")
 def flags(tmp_path_factory, compilations) -> list[str]:
     folder = tmp_path_factory.mktemp("cross")
     tiny = ["--smoke", "--epochs=1", "--synthetic_cases=2", "--equal_size"]
-    return [*tiny, f"--workdir={folder / 'run'}", f"--compilation_cache={compilations}"]
+    kept = f"--compilation_cache={compilations}"
+    return [*tiny, f"--workdir={folder / 'run'}", kept, "--backbone=small"]
 
 
 @pytest.fixture(scope="module")

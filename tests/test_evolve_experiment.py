@@ -19,16 +19,17 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from skinjax.data.predictions import probabilities, read_predictions
 from skinjax.evolve import table_4_1
 from skinjax.labels.taxonomy import load_taxonomy
-from tests.commands import REPOSITORY, run_experiment
+from tests.commands import REPOSITORY, run_with_small_backbones
 
 pytestmark = pytest.mark.slow
 NAMES = [gene.name for gene in table_4_1()]
 TAXONOMY = load_taxonomy("synthetic19")
-run = functools.partial(run_experiment, "evolve")
+run = functools.partial(run_with_small_backbones, "evolve")
 
 
 def smoke_flags(workdir: Path, cache: Path) -> list[str]:
-    return ["--smoke", "--image_size=32", f"--workdir={workdir}", f"--compilation_cache={cache}"]
+    kept = f"--compilation_cache={cache}"
+    return ["--smoke", "--image_size=32", f"--workdir={workdir}", kept, "--backbone=small"]
 
 
 def table(workdir: Path) -> pd.DataFrame:

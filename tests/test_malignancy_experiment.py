@@ -13,16 +13,17 @@ from experiments.tumours import cost_matrix
 from skinjax.data.predictions import probabilities, read_predictions, validate
 from skinjax.labels.degrees import load_degrees
 from skinjax.labels.taxonomy import load_taxonomy
-from tests.commands import run_experiment
+from tests.commands import run_with_small_backbones
 
 DEGREES = dict(load_degrees("synthetic19").degrees)
-run = functools.partial(run_experiment, "malignancy")
+run = functools.partial(run_with_small_backbones, "malignancy")
 
 
 @pytest.fixture(scope="module")
 def flags(tmp_path_factory, compilations) -> list[str]:
     folder = tmp_path_factory.mktemp("malignancy")
-    return ["--smoke", "--epochs=1", f"--workdir={folder / 'run'}", f"--compilation_cache={compilations}"]
+    kept = f"--compilation_cache={compilations}"
+    return ["--smoke", "--epochs=1", f"--workdir={folder / 'run'}", kept, "--backbone=small"]
 
 
 @pytest.fixture(scope="module")

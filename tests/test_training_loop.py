@@ -22,6 +22,7 @@ from skinjax.train.network import Network
 from skinjax.train.parallel import Parallel
 from skinjax.train.state import Recipe, create_state
 from skinjax.train.step import compiled_train_step, make_optimizer, rate_factors
+from tests.small_backbones import SMALL, build
 
 pytestmark = pytest.mark.slow
 CLASSES = ("red", "green", "blue")
@@ -52,6 +53,13 @@ def model(network):
 @pytest.fixture(scope="module")
 def variables(model):
     return registry.init_variables(model, jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A network that compiles in a second, and its variables."""
+    model = build(SMALL, 3, bn_momentum=SMALL.bn_momentum, axis_name=None, dtype=jnp.float32)
+    return model, model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
 
 
 @pytest.fixture(scope="module")
@@ -189,10 +197,10 @@ def test_asked_to_stop_it_saves_and_goes_on_from_there(network, model, variables
     np.testing.assert_array_equal(resumed.logits, fitted.logits)
 
 
-def test_accumulated_gradients_equal_those_of_the_parts_by_hand(network, variables):
+def test_accumulated_gradients_equal_those_of_the_parts_by_hand(small):
     """Without BatchNorm's momentum in the way: the update of two parts is the mean of the gradients of each."""
-    model = registry.create(network.backbone, 3, dropout_rate=0.0)
-    whole = one_step(model, network.spec, variables, 1, Method(accumulate=2), weight_decay=0.0, momentum=0.0)
+    model, variables = small
+    whole = one_step(model, SMALL, variables, 1, Method(accumulate=2), weight_decay=0.0, momentum=0.0)
     subset = coloured(16)
     images = jnp.asarray(np.stack([subset[i]["image"] for i in range(16)]))
     labels = jnp.asarray(subset.labels)
@@ -200,7 +208,7 @@ def test_accumulated_gradients_equal_those_of_the_parts_by_hand(network, variabl
     def loss(params, stats, rows):
         logits, changes = model.apply(
             {"params": params, "batch_stats": stats},
-            normalize(images[rows], network.spec),
+            normalize(images[rows], SMALL),
             train=True,
             mutable=["batch_stats"],
         )
@@ -218,8 +226,9 @@ def test_accumulated_gradients_equal_those_of_the_parts_by_hand(network, variabl
         np.testing.assert_allclose(left, right, rtol=1e-4, atol=2e-6)
 
 
-def test_averages_are_kept_and_predicted_with(network, model, variables):
-    after = one_step(model, network.spec, variables, 1, Method(average_decay=0.9))
+def test_averages_are_kept_and_predicted_with(small):
+    model, variables = small
+    after = one_step(model, SMALL, variables, 1, Method(average_decay=0.9))
     kept = 1 / 10  # of the first update, by the warm-up of the average
     expected = jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, variables["params"], after.params)
     for left, right in zip(
