@@ -201,10 +201,15 @@ def _notes(predictor: Predictor, asked: Asked, workdir: Path) -> Iterator[str]:
         yield "they learned from made-up photos: nothing they say is medical evidence"
     decisions, wanted = asked.decisions, asked.wanted
     if decisions.photos:
-        yield (
-            f"calibrated on {decisions.photos:,} of the run's photos of {decisions.cases:,} cases that they have not "
-            f"seen; sets hold the true class of {100 * wanted.coverage:g}% of new photos like those"
-        )
+        share = f"{100 * wanted.coverage:g}%"
+        calibrated = f"calibrated on {decisions.photos:,} of the run's photos of {decisions.cases:,} cases"
+        if predictor.fold >= 0:
+            yield f"{calibrated} that they have not seen; sets hold the true class of {share} of new photos like those"
+        else:
+            yield (
+                f"{calibrated}, each answered by the one fold that has not seen it; the mean of folds is less certain "
+                f"than one, so expect sets that hold the true class oftener than {share}, and fewer answers than asked"
+            )
         if np.isinf(decisions.set_threshold):
             yield f"{decisions.cases} cases are too few for that: sets hold every class"
     else:

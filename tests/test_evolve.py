@@ -419,9 +419,13 @@ def test_the_answer_says_whether_the_gain_is_real():
     assert "does not stand out from the noise" in answer(found(0.1, -0.02, 0.22))[0]
     unknown = found(0.1, np.nan, np.nan, seeds=1)
     assert answer(unknown)[0].endswith("but one seed says nothing of the noise.")
+    assert answer(found(np.nan, np.nan, np.nan))[0].endswith("fitness is not defined.")
     assert "nothing to compare" in answer(found(0, 0, 0, gains=()))[0]
     lost = dataclasses.replace(unknown.history, fitness=np.full(9, np.nan))
-    assert "Every training of the search diverged" in answer(found(0, 0, 0, gains=(), history=lost))[0]
+    assert (
+        "No training of the search has a fitness: all diverged"
+        in answer(found(0, 0, 0, gains=(), history=lost))[0]
+    )
 
 
 def test_the_answer_says_how_high_luck_alone_would_reach():

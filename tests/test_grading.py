@@ -43,6 +43,20 @@ def test_without_a_cancer_the_share_of_cancers_is_undefined():
     assert compared["cost"].estimate == pytest.approx(0)
 
 
+def test_one_cancer_case_and_perfect_grades_have_no_limits():
+    """All of their replicates are alike, which says nothing of other cases."""
+    true, cases = np.array([0] * 14 + [2] * 3), np.array([*range(14), 20, 20, 20])
+    low = np.zeros(17, int)
+    for contrast in compare_with_graders(true, true, low[None], cases, COST, replicates=200).values():
+        assert np.isfinite(contrast.estimate)
+    gap = compare_with_graders(true, true, low[None], cases, COST, replicates=200)["under_graded"]
+    assert gap.estimate == -1
+    assert np.isnan([gap.low, gap.high, gap.p_value]).all()
+    found = grading_figures(true, true, cases, COST, replicates=200)
+    assert (found["kappa"].estimate, found["cost"].estimate) == (1, 0)
+    assert np.isnan([found[name].low for name in found]).all()
+
+
 def test_a_model_that_answers_as_its_reader_does_not_differ():
     true, given, _, cases = sample()
     for contrast in compare_with_graders(true, given, given[None], cases, COST, replicates=200).values():

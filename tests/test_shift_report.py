@@ -138,6 +138,7 @@ def test_the_page_says_what_falls_and_what_is_left_out(shift):
     words, sections = shift_sections(shift)
     assert len(words) == 2
     assert words[0].count("balanced accuracy falls from") == 2
+    assert words[1].count("a network trained there has a macro AUC of") == 2
     assert [section.id for section in sections] == ["matrix", "loss", "classes", "skin_tone", "confusion"]
     own = sets_section(shift, [{"Squamous cell carcinoma": 12}, {}], None)
     shown = next(block for block in own.blocks if isinstance(block, Table))
@@ -153,6 +154,13 @@ def test_nothing_is_said_to_fall_where_chance_can_tell_it(frames):
     assert words[0].count("balanced accuracy does not clearly change") == 2
     losses = next(block.data for block in sections[1].blocks if isinstance(block, Table))
     assert (losses["loss"] == 0).all()
+
+
+def test_one_case_tells_nothing_of_others(frames):
+    one = {pair: answers_of(frame.assign(case_id="a"), TREE) for pair, frame in frames.items()}
+    words, _ = shift_sections(Shift(NAMES, TREE, one, replicates=100))
+    assert words[0].count("these cases say nothing of others.") == 2
+    assert "clearly" not in words[0]
 
 
 def test_without_skin_types_the_section_says_so(frames):

@@ -267,6 +267,16 @@ def test_the_answer_says_whether_transfer_starts_and_ends_higher_than_the_strong
         assert text in answer
 
 
+@pytest.mark.parametrize(("skill", "apart"), [(0.45, False), (1.2, True)])
+def test_the_verdict_is_the_corrected_test_s(skill, apart):
+    made, *_ = section((0, 0, skill, skill))
+    pairs = tables(made)["transfer_pairs"].data.set_index(["metric", "variant", "reference"])
+    row = pairs.loc[("accuracy", "all", "0")]
+    assert row["p_value"] < 0.05
+    assert (row["holm_p_value"] < 0.05) == apart
+    assert ("cannot tell apart" in made.blocks[0].words) != apart
+
+
 def test_the_highest_are_named_equal_ones_together():
     made, *_ = section(first=(0.3, 0.6, 0.4, 0.6))
     assert (

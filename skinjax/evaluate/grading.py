@@ -96,10 +96,17 @@ def grading_figures(
         share = proportion_by_case(answers[0][cancer] < truth[cancer], codes[cancer], confidence)
         missed = GradingFigure(share.estimate, share.low, share.high)
     return {
-        "kappa": GradingFigure(kappa.estimate, kappa.low, kappa.high),
-        "cost": GradingFigure(paid.estimate, paid.low, paid.high),
+        "kappa": _figure(kappa),
+        "cost": _figure(paid),
         "under_graded": missed,
     }
+
+
+def _figure(found: bootstrap.Interval) -> GradingFigure:
+    """Without limits where no replicate differs from another: that says nothing of other cases."""
+    if found.low == found.high:
+        return GradingFigure(found.estimate, np.nan, np.nan)
+    return GradingFigure(found.estimate, found.low, found.high)
 
 
 def compare_with_graders(
@@ -146,7 +153,15 @@ def compare_with_graders(
         "cost": [(bootstrap.mean, [costs[truth, one]], None) for one in answers],
         "under_graded": [(under_graded, [truth, one], None) for one in answers],
     }
-    return {name: _contrast(calls, codes, replicates, confidence, seed) for name, calls in metrics.items()}
+    found = {name: _contrast(calls, codes, replicates, confidence, seed) for name, calls in metrics.items()}
+    if len(np.unique(codes[truth > 0])) < 2:
+        found["under_graded"] = _without_limits(found["under_graded"].estimate)
+    return found
+
+
+def _without_limits(estimate: float) -> Contrast:
+    nothing = float("nan")
+    return Contrast(estimate, nothing, nothing, nothing, nothing, nothing, nothing)
 
 
 def _contrast(
@@ -154,8 +169,7 @@ def _contrast(
 ) -> Contrast:
     values = np.array([float(metric(*arrays)) for metric, arrays, _ in calls])
     if np.isnan(values).any():
-        nothing = np.nan
-        return Contrast(nothing, nothing, nothing, nothing, nothing, nothing, nothing)
+        return _without_limits(np.nan)
     draws = np.array(over_draws(calls, codes, replicates, seed)[0])
     differences = draws[0] - draws[1:]
     kept = differences[:, ~np.isnan(differences).any(axis=0)]
@@ -165,7 +179,9 @@ def _contrast(
         # Replicates of C cases vary by (C - 1) / C too little.
         num_cases = int(codes.max()) + 1
         covariance = np.atleast_2d(np.cov(kept)) * num_cases / (num_cases - 1)
-    return mean_over_readers(values[0] - values[1:], covariance, confidence, random_readers=count > 1)
+    found = mean_over_readers(values[0] - values[1:], covariance, confidence, random_readers=count > 1)
+    # Graders that agree on every photo differ by nothing; another constant is one case's, or chance.
+    return found if found.low < found.high or found.estimate == 0 else _without_limits(found.estimate)
 
 
 def _sample(

@@ -10,7 +10,8 @@ What is fitted is fitted on photos that the network has not seen: its own part o
     degree       of calibrated probabilities; cut-points cost least on the run's own photos
 
 A level without a network is the sum of the calibrated finest classes. Where folds are averaged (`fold=-1`), no photo is
-unseen by all networks: the folds' own predictions stand in, and are less certain than their mean.
+unseen by all networks: the folds' own predictions stand in. Their mean is less certain than they are, so that its
+answers are under-confident: larger sets, and fewer photos answered than asked.
 """
 
 from __future__ import annotations

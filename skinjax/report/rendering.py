@@ -58,11 +58,14 @@ def write_folder(
         (folder / name).mkdir(parents=True, exist_ok=True)
     frames = dict(tables) | {block.name: block.data for block in blocks if isinstance(block, Table)}
     for name, table in frames.items():
-        table.to_csv(folder / "tables" / f"{name}.csv", index=False, encoding="utf-8")
+        with replacing(folder / "tables" / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False, encoding="utf-8")
     for picture in [*pictures, *(block.picture for block in blocks if isinstance(block, Figure))]:
         for panel in picture.panels:
-            (folder / "figures" / f"{panel.name}.svg").write_text(panel.document, encoding="utf-8")
-        picture.data.to_csv(folder / "figures" / f"{picture.name}.csv", index=False, encoding="utf-8")
+            with replacing(folder / "figures" / f"{panel.name}.svg") as temporary:
+                temporary.write_text(panel.document, encoding="utf-8")
+        with replacing(folder / "figures" / f"{picture.name}.csv") as temporary:
+            picture.data.to_csv(temporary, index=False, encoding="utf-8")
     for name, text in pages.items():
         with replacing(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -75,7 +75,10 @@ def answer(found: Evolution) -> list[str]:
         found: the search and what followed.
     """
     if not np.isfinite(found.history.fitness).any():
-        return ["Every training of the search diverged: a lower learning rate or a longer burn-in may help."]
+        return [
+            "No training of the search has a fitness: all diverged, where a lower learning rate or a longer burn-in "
+            "may help, or the photos that measure it are of one class."
+        ]
     if not found.gains:
         return [
             "The training of every mutated set diverged, so there is nothing to compare the start set with."
@@ -87,6 +90,8 @@ def _verdict(found: Evolution) -> str:
     gain = found.gains[0]
     where = f"{found.test_photos:,} photos of {found.test_cases:,} cases that the search never saw"
     if np.isnan(gain.low):
+        if np.isnan(gain.difference):
+            return f"Whether the gain is real cannot be told: on {where} fitness is not defined."
         why = "one seed" if found.seeds == 1 else "one case"
         return (
             f"Whether the gain is real cannot be told: on {where} the fitness of the evolved set differs by "
@@ -236,8 +241,8 @@ def _scatter(found: Evolution) -> Section:
     data["generation"], data["fitness"] = history.generation, history.fitness
     caption = (
         "Fitness (upwards) against each hyper-parameter: a point a set, the stronger the later; the diamond is the "
-        "start set, the star the fittest mutated one; a cross at the bottom diverged. A gene whose points show "
-        "no slope did not matter here."
+        "start set, the star the fittest mutated one; a cross at the bottom diverged. All genes change together, so "
+        "a slope or a hump is a hint that a gene matters, and none says only that this search did not show it."
     )
     return Section(
         "genes_scatter",

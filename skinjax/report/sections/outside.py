@@ -37,7 +37,8 @@ def outside_blocks(
             blocks.append(_classes(f"outside_{number}_classes", sample, next(iter(calls.values()))))
     words = (
         "Every photo of another disease that is called the target is a misdiagnosis. Thresholds are those of the "
-        "validation photos. Differences are the first model’s accuracy less the other’s, paired by case."
+        "validation photos. Differences are the first model’s accuracy less the other’s, paired by case; p-values are "
+        "not corrected for their number."
     )
     return [*blocks, Text(words, small=True)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,21 +38,39 @@ def shift_sections(shift: Shift) -> tuple[list[str], list[Section]]:
 
 
 def _answer(shift: Shift, losses: pd.DataFrame) -> list[str]:
-    words = []
-    for metric, title in (("balanced_accuracy", "balanced accuracy"), ("macro_auc", "macro AUC")):
-        shown, moved = (decimals, signed) if metric == "macro_auc" else (percent, points)
-        rows = losses[(losses["metric"] == metric) & (losses["kind"] == "other photos")]
-        for row in rows.to_dict("records"):
-            told = f"{title} {'falls' if row['loss'] > 0 else 'rises'}"
-            if not (row["loss_low"] > 0 or row["loss_high"] < 0):
-                told = f"{title} does not clearly change,"
-            unit = "" if metric == "macro_auc" else " points"
-            limits = f"{moved(-row['loss_high'])} to {moved(-row['loss_low'])}"
-            words.append(
-                f"Trained on {row['trained']}, {told} from {shown(row['own'])} at home to {shown(row['other'])} on "
-                f"{row['tested']}, {moved(0.0 - row['loss'])}{unit} ({limits})."
-            )
-    return [" ".join(words[:2]), " ".join(words[2:])]
+    """Balanced accuracy at home and away, and on the same photos macro AUC, which moves with how common classes are."""
+    away = losses[(losses["metric"] == "balanced_accuracy") & (losses["kind"] == "other photos")]
+    same = losses[(losses["metric"] == "macro_auc") & (losses["kind"] == "same photos")]
+    return [
+        " ".join(_lost_away(row) for row in away.to_dict("records")),
+        " ".join(_lost_by_the_foreign(row) for row in same.to_dict("records")),
+    ]
+
+
+def _lost_away(row: Mapping[Any, Any]) -> str:
+    where = f"{percent(row['own'])} at home to {percent(row['other'])} on {row['tested']}"
+    if np.isnan(row["loss"]):
+        return f"Trained on {row['trained']}, balanced accuracy at home and on {row['tested']} cannot be compared."
+    if np.isnan(row["loss_low"]):
+        return f"Trained on {row['trained']}, balanced accuracy goes from {where}; these cases say nothing of others."
+    told = f"balanced accuracy {'falls' if row['loss'] > 0 else 'rises'}"
+    if row["loss_low"] <= 0 <= row["loss_high"]:
+        told = "balanced accuracy does not clearly change,"
+    limits = f"{points(-row['loss_high'])} to {points(-row['loss_low'])}"
+    return f"Trained on {row['trained']}, {told} from {where}, {points(0.0 - row['loss'])} points ({limits})."
+
+
+def _lost_by_the_foreign(row: Mapping[Any, Any]) -> str:
+    photos = f"On the photos of {row['tested']}"
+    if np.isnan(row["loss"]):
+        return f"{photos} macro AUC is not defined."
+    told = (
+        f"a network trained there has a macro AUC of {decimals(row['own'])}, one trained on {row['trained']} "
+    )
+    limits = (
+        "" if np.isnan(row["loss_low"]) else f", {signed(-row['loss_high'])} to {signed(-row['loss_low'])}"
+    )
+    return f"{photos} {told}{decimals(row['other'])} ({signed(0.0 - row['loss'])}{limits})."
 
 
 def _matrix_section(shift: Shift, matrix: pd.DataFrame) -> Section:
@@ -81,8 +100,10 @@ def _matrix_section(shift: Shift, matrix: pd.DataFrame) -> Section:
         write = decimals if metric == "macro_auc" else percent
         columns.append(Column(title, ranged(matrix, metric, write)))
     words = (
-        "Every photo of both sets is tested once by networks of each set, none of which has seen its case. Accuracy "
-        "and macro F1 move with how common each class is in a set; balanced accuracy and AUC do not, so read those."
+        "Every photo of both sets is tested once by networks of each set, none of which has seen its case. Accuracy, "
+        "macro F1 and, with more than two classes, macro AUC (each class against a mixture of the others) move with "
+        "how common each class is in a set. Balanced accuracy does not: compare that between sets, and the others "
+        "between networks on the same photos."
     )
     blocks: tuple[Block, ...] = (
         Figure(Picture("shift_matrix", tuple(panels), caption, matrix)),
@@ -229,7 +250,8 @@ def _tones_section(shift: Shift, tones: pd.DataFrame) -> Section:
         if any(group is None for group in shift.tested[on, on].groups)
     ]
     words = (
-        "Skin types may differ in which diseases they have: a difference between them is not yet one of skin."
+        "Skin types may differ in which diseases they have: a difference between them is not yet one of skin. "
+        "P-values are not corrected for their number."
     )
     if unknown:
         words += f" Photos of unknown skin type, in none of these groups: {', '.join(unknown)}."

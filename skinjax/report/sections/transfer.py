@@ -97,7 +97,7 @@ def transfer_section(
     draws = (groups, replicates, confidence, seed)
     table = _figures(variants, truth, draws, test, references)
     pairs = _pairs(variants, truth, draws, references)
-    blocks: list[Block] = [Text(_answer(variants, table, pairs, test, references, chosen))]
+    blocks: list[Block] = [Text(_answer(variants, table, pairs, test, references, chosen, confidence))]
     if len(variants) > 1:
         blocks.append(Text(_highest(variants, table)))
     blocks += [_figure(variants, test, level), _shown(table, chosen, references, confidence)]
@@ -199,6 +199,7 @@ def _answer(
     test: pd.DataFrame,
     references: Sequence[str],
     chosen: str,
+    confidence: float,
 ) -> str:
     """Whether transfer starts higher and ends higher than the strongest start without it."""
     takes = [one for one in variants if one.name not in references]
@@ -217,16 +218,21 @@ def _answer(
     change = f"{points(pair['difference'])} points, {points(pair['low'])} to {points(pair['high'])}"
     verdict = (
         "which these cases cannot tell apart"
-        if pd.isna(pair["low"]) or pair["low"] <= 0 <= pair["high"]
+        if not pair["holm_p_value"] <= 1 - confidence
         else f"so transfer ends {'higher' if pair['difference'] > 0 else 'lower'}"
     )
     ahead = row["accuracy_first"] - other["accuracy_first"]
-    beginning = "starts higher" if ahead > 0 else "starts lower" if ahead < 0 else "starts no higher"
+    beginning = "starts no higher"
+    if ahead > 0:
+        beginning = "starts higher" if more == len(by_fold) else "starts higher on average"
+    elif ahead < 0:
+        beginning = "starts lower" if more == 0 else "starts lower on average"
     return (
         f"Transfer {beginning}: after epoch {first}, “{one.label}” names the right one of {one.probs.shape[1]} classes "
         f"for {percent(row['accuracy_first'])} of the held-out photos, “{base.label}” for "
         f"{percent(other['accuracy_first'])} (means over folds; the former is ahead in {more} of {len(by_fold)}). In "
-        f"the end they stand at {percent(row['accuracy'])} and {percent(other['accuracy'])}, {verdict} ({change})."
+        f"the end they stand at {percent(row['accuracy'])} and {percent(other['accuracy'])}, {verdict} "
+        f"({change}; Holm’s {p_value(pair['holm_p_value'])})."
     )
 
 
