@@ -17,6 +17,7 @@ def b6():
     return filled("efficientnet_b6", 19, 1), filled("efficientnet_b6", 6, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks", [0, 10, 23, 30, 45, "all"])
 def test_the_thesis_s_granularities_on_b6(b6, blocks):
     row = spec("efficientnet_b6")

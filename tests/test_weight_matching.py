@@ -236,6 +236,7 @@ def test_a_registered_backbone_reads_our_checkpoints_alone_and_confuses_no_other
             load("mean", file)
 
 
+@pytest.mark.slow
 def test_scales_of_one_may_be_left_out(load):
     row = "inception_resnet_v2"
     file = torch_file(f"{row}_torch")
@@ -251,6 +252,7 @@ def test_scales_of_one_may_be_left_out(load):
         load(f"{row}_torch", keras_file(row))
 
 
+@pytest.mark.slow
 def test_another_architecture_is_named(load):
     with pytest.raises(
         ValueError, match="does not hold xception: it looks like densenet121; of its arrays, "
