@@ -158,7 +158,11 @@ def smoke(folder: Path) -> None:
     if not (run / "report" / "index.html").exists():
         command = [sys.executable, "-m", "experiments.hierarchy", "--smoke", f"--workdir={run}"]
         print(f"--smoke without --workdir: first {' '.join(command[1:])}", flush=True)
-        subprocess.run([*command, f"--compilation_cache={values.compilation_cache}"], check=True)
+        ended = subprocess.run([*command, f"--compilation_cache={values.compilation_cache}"], check=False)
+        if ended.returncode:
+            raise ValueError(
+                f"--smoke: the run that it wants in {run} ended with exit code {ended.returncode}"
+            )
     made = folder / "made_up"
     made.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(values.seed)

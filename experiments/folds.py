@@ -185,7 +185,8 @@ def train_network(
     """
     seed = seed_of(described.stage, described.fold) if seed is None else seed
     if validation is None:
-        train, validation = _set_apart(train, data, seed)
+        # Of one fold the same cases for every network, as one may start from another.
+        train, validation = _set_apart(train, data, seed_of("validation", described.fold))
     train_photos, held_out_photos, validation_photos = (
         Subset(data.prepared.source, np.flatnonzero(chosen), labels[chosen]) if chosen.any() else None
         for chosen in (train, held_out, validation)
@@ -287,7 +288,7 @@ def _mean_logits(
     described: Network, fitted: Fitted, photos: Subset, settings: Settings, transforms: Sequence[Symmetry]
 ) -> np.ndarray:
     """Returns the logarithm of the mean probability of each photo over the transforms, float32[n, K]."""
-    total = np.zeros_like(fitted.logits, np.float64)
+    total = np.zeros((len(photos), fitted.logits.shape[1]))
     for transform in transforms:
         subset = dataclasses.replace(photos, source=_Transformed(photos.source, transform))
         logits = predict_logits(

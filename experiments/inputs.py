@@ -176,6 +176,12 @@ def read(workdir: Path, prefix: str = "", **spec: Any) -> Inputs:
         raise ValueError(
             f"--{prefix}dataset={dataset} wants --{prefix}source, the folder that its publisher's files lie in"
         )
+    if not (manifest or dataset):
+        for name, value in (("source", source), ("taxonomy", taxonomy)):
+            if value:
+                raise ValueError(
+                    f"--{prefix}{name}={value} is given without --{prefix}manifest or --{prefix}dataset; one is wanted"
+                )
     if manifest:
         inputs = _manifest(Path(manifest), taxonomy)
     elif dataset:

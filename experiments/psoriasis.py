@@ -11,7 +11,7 @@ photos.
     python -m experiments.psoriasis                                                        # built-in photos
     python -m experiments.psoriasis --manifest=photos/manifest.csv --taxonomy=psoriasis9 --workdir=runs/mine
     python -m experiments.psoriasis --dataset=pad_ufes_20 --source=PAD-UFES-20 --target=MEL --workdir=runs/pad
-    python -m experiments.psoriasis --target=psoriasis --leave_out=melanoma,nevus --foreign=elsewhere/manifest.csv
+    python -m experiments.psoriasis --target=psoriasis --leave_out=melanoma,melanocytic_nevus --foreign=...
     python -m experiments.psoriasis --flagfile=experiments/flagfiles/psoriasis.flags --manifest=...   # as the thesis
     python -m experiments.psoriasis --smoke                                                # all of it, tiny
 
@@ -57,7 +57,7 @@ def main() -> None:
     """Runs the experiment that the flags describe."""
     folds.check_flags()
     parts.shares()
-    folder = workdir.open_workdir("psoriasis")
+    folder = workdir.open_workdir("psoriasis", free=("strategy",))
     if (folder / "report" / "index.html").exists():
         print(f"finished already: {folder / 'report' / 'index.html'}")
         return

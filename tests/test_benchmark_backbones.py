@@ -27,6 +27,7 @@ def small_flags(folder: Path) -> list[str]:
         f"--workdir={folder / 'run'}", f"--compilation_cache={folder / 'cache'}", "--backbones=small,smaller",
         "--epochs=3", "--batch_size=8", "--burn_in=2", "--learning_rate=0.05", "--noaudit", "--target=psoriasis",
         "--choose_by=auc", "--hsv_h=0", "--hsv_s=0", "--hsv_v=0", "--cutout=0", "--batch_norm_momentum=0.5",
+        "--test_time_augmentation=flips",
     ]  # fmt: skip
 
 
@@ -108,6 +109,7 @@ def test_the_report_is_about_the_backbone_that_is_best_on_the_validation_photos(
     [
         (["--backbones=small,efficientnet_b9"], "efficientnet_b9"),
         (["--backbone=small"], "--backbone is not used here"),
+        (["--manifest="], "is given without --manifest or --dataset"),
     ],
 )
 def test_bad_input_gets_one_sentence_before_anything_is_prepared(folder, tmp_path, flags, message):
