@@ -15,7 +15,7 @@ import pandas as pd
 from absl import flags
 
 from experiments import folds, parts, processes, training_flags
-from experiments.flags import RECIPE
+from experiments.flags import METHODS, RECIPE
 from experiments.inputs import Inputs, Photos
 from experiments.search_cases import Division
 from skinjax.augment import Strengths
@@ -329,7 +329,8 @@ def _probabilities(folder: Path, data: Photos, division: Division, name: str, se
 def write_flagfile(path: Path, genes: Sequence[Gene], values: np.ndarray, header: Sequence[str]) -> None:
     """Writes the whole recipe with the values of a set, float[G], for `--flagfile=` of the other experiments."""
     chosen = dict(zip((gene.name for gene in genes), values.tolist(), strict=True))
-    recipe = {flag.name: flag.value for flag in flags.FLAGS.flags_by_module_dict()[RECIPE]}
+    groups = flags.FLAGS.flags_by_module_dict()
+    recipe = {flag.name: flag.value for group in (METHODS, RECIPE) for flag in groups[group]}
     lines = [f"# {line}" for line in header] + [
         f"--{name}={value}" for name, value in (recipe | chosen).items()
     ]

@@ -91,7 +91,7 @@ def open_workdir(experiment: str, free: tuple[str, ...] = ()) -> Path:
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"--workdir={workdir} is a file, a folder is wanted")
     workdir.mkdir(parents=True, exist_ok=True)
-    processes.hold(workdir, flags.FLAGS["fold"].value if "fold" in flags.FLAGS else -1)
+    processes.hold(workdir, flags.FLAGS["fold"].value if "fold" in free else -1)
     before = _read_config(workdir)
     if before is None:
         return workdir
