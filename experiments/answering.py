@@ -121,7 +121,10 @@ def answer(session: Session, paths: list[Path], out: Path) -> None:
     table = AnswerTable(taxonomy, session.asked.wanted.num_degrees)
     outcomes: Counter[str] = Counter()
     checked: list[Answer] = []
+    if (out / "explanations").exists() and not (out / "predictions.csv").is_file():
+        raise ValueError(f"{out / 'explanations'} is not of an earlier answer; name another --out")
     with filling(out, last="predictions.jsonl") as hidden:
+        (hidden / "explanations").mkdir()  # takes the place of an earlier answer's, even if it stays empty
         draw = _drawer(session, hidden / "explanations") if session.explained else None
         answers = predict_photos(
             session.predictor,
@@ -144,6 +147,8 @@ def answer(session: Session, paths: list[Path], out: Path) -> None:
             raise ValueError(f"no photo of {len(paths)} can be read; the first: {_first_error(hidden)}")
         if flags.FLAGS.check_explanations:
             _check(session, checked, hidden / "explanations")
+    if not any((out / "explanations").iterdir()):
+        (out / "explanations").rmdir()
     counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
     named = "1 photo" if len(paths) == 1 else f"{len(paths):,} photos"
     print(f"\n{named}: {counts}. Not a medical diagnosis.\nwritten: {out}")
@@ -232,7 +237,7 @@ def _drawer(session: Session, folder: Path) -> Callable[[str, Answer, Explanatio
     taxonomy = session.predictor.taxonomy
     layer = session.explained.layer if session.explained else None
     taken: Counter[str] = Counter()
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
 
     def draw(path: str, one: Answer, explanation: Explanation) -> str:
         stem = Path(path).stem

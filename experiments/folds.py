@@ -14,7 +14,7 @@ import pandas as pd
 from absl import flags
 
 from experiments import processes, training_flags
-from experiments.inputs import Photos
+from experiments.inputs import PHOTOS_SEEN, Photos
 from skinjax.data import predictions, split
 from skinjax.data.loader import Subset, steps_per_epoch
 from skinjax.models import registry
@@ -106,20 +106,26 @@ def start_variables(described: Network, *, pretrained: bool = True) -> dict[str,
 
 
 def refuse_weights_of_these_photos(data: Photos) -> None:
-    """Refuses --pretrained weights of a run on the same photos: it has trained on cases that are to be held out here.
+    """Refuses --pretrained weights of a run on some of the same photos: it has seen cases that are held out here.
+
+    Photos are the same by name, case and size in bytes, whatever their labels.
 
     Raises:
       ValueError: the weights lie in the folder of such a run.
     """
-    if not flags.FLAGS.pretrained:
-        return
-    for folder in Path(flags.FLAGS.pretrained).absolute().parents:
-        config = folder / "config.json"
-        if config.is_file() and data.manifest_fingerprint in config.read_text(
-            encoding="utf-8", errors="replace"
-        ):
+    pretrained = flags.FLAGS.pretrained
+    names = registry.list_models() if "{backbone}" in pretrained else ("",)
+    folders = {
+        folder
+        for name in (names if pretrained else ())
+        for folder in Path(pretrained.replace("{backbone}", name)).absolute().parents
+        if (folder / PHOTOS_SEEN).is_file()
+    }
+    for folder in sorted(folders):
+        seen = (folder / PHOTOS_SEEN).read_text(encoding="utf-8", errors="replace").split()
+        if same := len(data.identities() & set(seen)):
             raise ValueError(
-                f"--pretrained={flags.FLAGS.pretrained} is of the run in {folder}, which trained on these same photos: "
+                f"--pretrained={pretrained} is of the run in {folder}, which trained on {same:,} of these photos: "
                 "it has seen cases that are to be held out here"
             )
 

@@ -21,6 +21,7 @@ from skinjax.train.progress import Progress
 if TYPE_CHECKING:
     import pandas as pd
 
+PHOTOS_SEEN = "photos_seen.txt"  # in a run's folder: which photos it has trained on or held out
 SMOKE_CASES = 4  # a class, with --smoke and photos of one's own
 
 
@@ -132,6 +133,15 @@ class Photos:
         classes = hashlib.sha256(self.taxonomy.to_json().encode()).hexdigest()
         return f"{self.manifest_fingerprint}-{classes[:16]}-{self.prepared.fingerprint[:16]}"
 
+    def identities(self) -> frozenset[str]:
+        """Identifies each photo by its name, case and size in bytes, whatever its label and wherever it lies."""
+        found = []
+        for image, case in zip(self.frame["image"], self.frame["case_id"], strict=True):
+            path = self.inputs.root / image
+            size = path.stat().st_size if path.exists() else -1
+            found.append(hashlib.sha256(f"{path.stem}\0{case}\0{size}".encode()).hexdigest()[:16])
+        return frozenset(found)
+
     def where(self, chosen: np.ndarray, taxonomy: Taxonomy, labels: np.ndarray | None = None) -> Photos:
         """Returns the chosen photos, bool[N], as photos of another taxonomy, with other labels, str[n], if given."""
         rows = np.flatnonzero(chosen)
@@ -191,6 +201,19 @@ def read(workdir: Path, prefix: str = "", **spec: Any) -> Inputs:
     if flags.FLAGS.smoke and not inputs.synthetic:
         inputs = dataclasses.replace(inputs, frame=_few_cases(inputs.frame))
     return inputs
+
+
+def refuse_shared_cases(who: str, one: Inputs, other: Inputs) -> None:
+    """Refuses two sets that hold photos of the same cases: a network of the one has seen cases of the other.
+
+    Raises:
+      ValueError: they share a case id; `who` names the sets.
+    """
+    shared = sorted(set(one.frame["case_id"].astype(str)) & set(other.frame["case_id"].astype(str)))
+    if shared:
+        raise ValueError(
+            f"{who} have {len(shared):,} cases in common, such as {shared[0]}: give each case to one of them"
+        )
 
 
 def _manifest(path: Path, taxonomy_name: str) -> Inputs:

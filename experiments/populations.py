@@ -92,6 +92,8 @@ def read(folder: Path) -> Populations:
     first, second = pair
     if first.root == second.root and set(first.frame["image"]) & set(second.frame["image"]):
         raise ValueError("A and B have photos in common; two sets of different photos are wanted")
+    if first.root == second.root:  # one folder's case ids are of the same patients
+        inputs.refuse_shared_cases("A and B", first, second)
     trees = first.taxonomy, second.taxonomy
     matching = (
         load_matching(values.shared_taxonomy, *trees) if values.shared_taxonomy else default_matching(*trees)

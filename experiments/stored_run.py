@@ -53,6 +53,11 @@ def read_run(workdir: Path) -> StoredRun:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{workdir / 'config.json'} is not the configuration of a run") from error
     found = [path for name in POOLED if (path := workdir / "predictions" / name).is_file()]
+    others = sorted(path.stem for path in (workdir / "predictions").glob("*.parquet"))
+    if not found and others and (workdir / "report" / "index.html").is_file():
+        raise ValueError(
+            f"--workdir={workdir} has predictions of a network each ({', '.join(others)}): give those by --predictions"
+        )
     if not found:
         raise ValueError(
             f"--workdir={workdir} has no predictions/{' or '.join(POOLED)}: the run has not finished; the command that "

@@ -13,7 +13,7 @@ import pandas as pd
 from absl import flags
 
 from experiments import folds, parts, processes, targets, training_flags
-from experiments.inputs import Inputs, Photos
+from experiments.inputs import Inputs, Photos, refuse_shared_cases
 from skinjax.data import bootstrap_draws, predictions
 from skinjax.data.loader import steps_per_epoch
 from skinjax.data.manifest import read_manifest
@@ -74,19 +74,22 @@ def ask(read: Inputs) -> Question:
         target=target,
         title=", ".join(taxonomy.title(name) for name in values.target),
         left_out=left_out,
-        foreign=_foreign(Path(values.foreign), known) if values.foreign else None,
+        foreign=_foreign(Path(values.foreign), known, read) if values.foreign else None,
         taxonomy=known,
     )
 
 
-def _foreign(path: Path, taxonomy: Taxonomy) -> Inputs:
+def _foreign(path: Path, taxonomy: Taxonomy, own: Inputs) -> Inputs:
     frame = read_manifest(path)
     notes: tuple[str, ...] = ()
     if "case_id" not in frame:
         frame = frame.assign(case_id=frame["image"])
         notes = (f"{path.name} has no case_id: each photo counts as a case of its own.",)
     tree = _widened(taxonomy, frame["label"])
-    return Inputs(frame, path.resolve().parent, tree, synthetic=False, notes=notes)
+    found = Inputs(frame, path.resolve().parent, tree, synthetic=False, notes=notes)
+    if found.root == own.root:
+        refuse_shared_cases(f"--foreign={path} and the photos that are trained on", found, own)
+    return found
 
 
 def _widened(taxonomy: Taxonomy, labels: Iterable[str]) -> Taxonomy:
@@ -153,7 +156,7 @@ def gather(question: Question, whole: Photos, folder: Path) -> Material:
       folder: of the run.
 
     Raises:
-      ValueError: too few photos for a network, or readers of other photos than the test's.
+      ValueError: too few photos for a network or for --strategy=head, or readers of other photos than the test's.
     """
     folds.refuse_weights_of_these_photos(whole)
     outside = np.isin(whole.labels_by_name, question.left_out)
@@ -180,6 +183,10 @@ def gather(question: Question, whole: Photos, folder: Path) -> Material:
         samples[FOREIGN] = _all(question.foreign.prepare(folder, folds.image_size(), "_foreign"))
     found = Material(question, data, divided, drawn, samples, tuple(notes))
     found.readers()
+    if flags.FLAGS.strategy == "head" and not found.sample("validation").both():
+        raise ValueError(
+            "--strategy=head wants validation photos of the target and of others; choose another strategy"
+        )
     return found
 
 
@@ -329,20 +336,11 @@ def stages(
     weighted: Scores,
     seed: int,
 ) -> Stages:
-    """What the report compares.
-
-    Raises:
-      ValueError: --strategy=head, and no head could be fitted.
-    """
-    found = strategies(material, frames)
-    if flags.FLAGS.strategy not in found:
-        raise ValueError(
-            "--strategy=head wants validation photos of the target and of others; choose another strategy"
-        )
+    """What the report compares."""
     return Stages(
         target=material.question.title,
         samples={name: material.sample(name) for name in material.samples},
-        strategies=found,
+        strategies=strategies(material, frames),
         strategy=flags.FLAGS.strategy,
         drawn=drawn,
         weighted=weighted,

@@ -12,7 +12,7 @@ from typing import Any
 from absl import flags
 
 from experiments import processes, script
-from experiments.inputs import Photos
+from experiments.inputs import PHOTOS_SEEN, Photos
 from experiments.provenance import provenance
 from experiments.script import script_flags
 from skinjax.data.tables import replacing
@@ -125,7 +125,7 @@ def _read_config(workdir: Path) -> dict[str, Any] | None:
 
 
 def write_config(workdir: Path, experiment: str, data: Photos, *others: Photos) -> dict[str, Any]:
-    """Writes `taxonomy.json` and `config.json`, or checks that the run in this folder had the same photos.
+    """Writes `taxonomy.json`, `config.json` and which photos these are, or checks that the run had the same.
 
     `others` are further sets of photos, of the same classes.
 
@@ -156,6 +156,9 @@ def _write_config(workdir: Path, experiment: str, sets: Sequence[Photos]) -> dic
         "notes": list(dict.fromkeys(note for one in sets for note in one.inputs.notes)),
         **provenance(),
     }
+    with replacing(workdir / PHOTOS_SEEN) as temporary:
+        seen = frozenset[str]().union(*(one.identities() for one in sets))
+        temporary.write_text("".join(f"{identity}\n" for identity in sorted(seen)), encoding="utf-8")
     with replacing(workdir / "taxonomy.json") as temporary:
         temporary.write_text(data.taxonomy.to_json(), encoding="utf-8")
     with replacing(workdir / "config.json") as temporary:

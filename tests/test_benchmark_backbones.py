@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, roc_auc_score
 
 from skinjax.data.predictions import probabilities, read_predictions
 from skinjax.labels.taxonomy import load_taxonomy
-from tests.commands import run_with_small_backbones
+from tests.commands import run_experiment, run_with_small_backbones
 from tests.small_photos import write_photos
 
 pytestmark = pytest.mark.slow
@@ -102,6 +102,9 @@ def test_the_report_is_about_the_backbone_that_is_best_on_the_validation_photos(
     assert answer.startswith(f"Of the backbones, {best} is best on the validation photos")
     assert f"What does not compare backbones is about {best}." in page
     assert "finished already" in run(*small_flags(folder)).stdout
+    told = run_experiment("evaluate", f"--workdir={folder / 'run'}", code=2).stderr
+    assert "has predictions of a network each (small_test, small_validation, smaller_test" in told
+    assert "give those by --predictions" in told
 
 
 @pytest.mark.parametrize(

@@ -95,11 +95,14 @@ def test_the_same_command_again_says_that_it_is_finished(finished, flags):
 
 def test_sets_that_cannot_be_compared_are_refused(tmp_path):
     (tmp_path / "m.csv").write_text("image,label,case_id\n1.jpg,nevus,a\n2.jpg,melanoma,b\n")
-    (tmp_path / "n.csv").write_text("image,label,case_id\n3.jpg,NV,a\n4.jpg,MM,b\n")
+    (tmp_path / "n.csv").write_text("image,label,case_id\n3.jpg,NV,c\n4.jpg,MM,d\n")
     new = ["--smoke", f"--workdir={tmp_path / 'run'}", f"--manifest={tmp_path / 'm.csv'}"]
     assert "set A is given alone: --other_manifest" in run(*new, code=2).stderr
     told = run(*new, f"--other_manifest={tmp_path / 'm.csv'}", code=2).stderr
     assert "A and B have photos in common" in told
+    (tmp_path / "o.csv").write_text("image,label,case_id\n5.jpg,nevus,b\n6.jpg,melanoma,e\n")
+    told = run(*new, f"--other_manifest={tmp_path / 'o.csv'}", code=2).stderr
+    assert "A and B have 1 cases in common, such as b" in told
     (tmp_path / "s.csv").write_text("class,a,b\nnevus,nevus,NV\nmelanoma,melanoma,MMM\n")
     told = run(
         *new, f"--other_manifest={tmp_path / 'n.csv'}", f"--shared_taxonomy={tmp_path / 's.csv'}", code=2

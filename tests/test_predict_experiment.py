@@ -157,6 +157,13 @@ def test_files_of_one_name_get_pictures_of_their_own_and_other_files_stay(smoke,
     assert sorted(path.name for path in out.iterdir()) == [
         "explanations", "mine.txt", "predictions.csv", "predictions.jsonl"
     ]  # fmt: skip
+    predict(folder, *flags[:4], "--noexplain")  # without pictures, the earlier answer's go
+    assert sorted(path.name for path in out.iterdir()) == ["mine.txt", "predictions.csv", "predictions.jsonl"]
+    (folder / "theirs" / "explanations").mkdir(parents=True)
+    (folder / "theirs" / "explanations" / "mine.docx").write_text("kept")
+    told = predict(folder, *flags[:2], f"--out={folder / 'theirs'}", code=2).stderr
+    assert "explanations is not of an earlier answer; name another --out" in told
+    assert (folder / "theirs" / "explanations" / "mine.docx").exists()
 
 
 def test_tumours_get_a_score_a_degree_and_how_soon_to_see_a_doctor(folder):

@@ -229,6 +229,17 @@ def test_a_target_of_a_coarser_level_is_its_classes_and_those_left_out_leave_the
     assert question.binary.title("other") == "Not Tumour"
 
 
+def test_photos_from_elsewhere_of_a_case_that_is_trained_on_are_refused(read, tmp_path):
+    (tmp_path / "theirs.csv").write_text("image,label,case_id\nc.png,nevus,2\nd.png,nevus,3\n")
+    flags.FLAGS.foreign = str(tmp_path / "theirs.csv")
+    with pytest.raises(
+        ValueError, match=r"--foreign=\S+ and the photos that are trained on have 1 cases in common"
+    ):
+        two_stage.ask(read)
+    (tmp_path / "theirs.csv").write_text("image,label,case_id\nc.png,nevus,3\n")
+    assert len(two_stage.ask(read).foreign.frame) == 1
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
