@@ -228,10 +228,11 @@ def test_weights_that_have_seen_the_held_out_cases_are_refused(finished, cache, 
     taxonomy = [f"--taxonomy={finished / 'taxonomy.json'}", f"--pretrained={weights}"]
     # --smoke takes a few cases of a manifest; here they are all of them, so the photos are those of the run
     assert "it has seen cases that are to be held out" in run("hierarchy", *flags, *taxonomy, code=2).stderr
-    # Other labels, one photo alone of the old ones, and a folder that is named by the backbone.
+    # Other labels, of the old cases one alone, and a folder that is named by the backbone.
     frame = pd.read_csv(finished / "photos" / "manifest.csv", dtype=str)
-    new = frame.assign(case_id="new " + frame["case_id"], label="x" + frame["label"].str[:1])
-    new.loc[0, "case_id"] = frame.loc[0, "case_id"]
+    new = frame.assign(case_id="new " + frame["case_id"], label="x" + frame["label"])
+    old = frame["case_id"] == frame["case_id"][0]
+    new.loc[old, "case_id"] = frame["case_id"][0]
     new.to_csv(finished / "photos" / "relabelled.csv", index=False)
     named = finished.parent / "efficientnet_nano"
     named.symlink_to(finished)
@@ -240,8 +241,8 @@ def test_weights_that_have_seen_the_held_out_cases_are_refused(finished, cache, 
         f"--manifest={finished / 'photos' / 'relabelled.csv'}",
     ]
     weights = named.with_name("{backbone}") / "checkpoints" / "fold_0" / "sub"
-    refused = run("train", *changed, "--noaudit", "--synthetic_cases=1", f"--pretrained={weights}", code=2)
-    assert "which trained on 1 of these photos: it has seen cases" in refused.stderr
+    refused = run("train", *changed, "--noaudit", f"--pretrained={weights}", code=2)
+    assert f"which trained on {old.sum()} of these photos: it has seen cases" in refused.stderr
 
 
 def test_a_split_column_that_parts_a_case_is_refused(finished, cache, tmp_path):
