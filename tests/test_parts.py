@@ -10,7 +10,7 @@ import pytest
 from absl import flags
 
 from experiments import parts
-from experiments.inputs import Inputs, Photos
+from experiments.inputs import PHOTOS_SEEN, Inputs, Photos
 from skinjax.labels.taxonomy import Taxonomy
 from tests.flag_values import training_values
 
@@ -106,11 +106,15 @@ def test_too_few_photos_for_the_schedule_are_refused_before_any_is_trained_on(va
         parts.divide(photos(tmp_path))
 
 
-def test_weights_of_a_run_on_these_photos_are_refused(values, tmp_path):
+def test_weights_of_a_run_on_some_of_these_photos_are_refused(values, tmp_path):
     data = photos(tmp_path)
-    (tmp_path / "config.json").write_text(f'"{data.manifest_fingerprint}"')
-    values.pretrained = str(tmp_path / "checkpoints" / "final")
-    with pytest.raises(ValueError, match="trained on these same photos"):
+    seen = tmp_path / "run" / PHOTOS_SEEN
+    seen.parent.mkdir()
+    values.pretrained = str(tmp_path / "run" / "checkpoints" / "final")
+    seen.write_text("of another photo\n")
+    parts.divide(data)
+    seen.write_text(f"of another photo\n{min(data.identities())}\n")
+    with pytest.raises(ValueError, match="trained on 1 of these photos"):
         parts.divide(data)
 
 
