@@ -1,4 +1,4 @@
-r"""A run of `experiments.train` beside timm/PyTorch: same backbone, photos, split, passes and photos an update.
+r"""A run of `skinjax train` beside timm/PyTorch: same backbone, photos, split, passes and photos per update.
 
     python -m experiments.train --flagfile=experiments/flagfiles/ham_from_scratch.flags --dataset=ham10000 \
         --source=HAM10000 --workdir=runs/ham_b0
@@ -27,15 +27,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import experiments  # noqa: F401  (starts Python again with huge pages)
-from experiments.stored_run import read_run
 from skinjax.data.importers import import_dataset
 from skinjax.data.manifest import as_manifest, read_manifest
+from skinjax.data.pipeline.prepare import prepare
 from skinjax.data.predictions import from_arrays, probabilities, read_predictions, write_predictions
-from skinjax.data.prepare import prepare
 from skinjax.evaluate import metrics
 from skinjax.evaluate.bootstrap import by_case, paired_by_case
 from skinjax.evaluate.multiclass import compare_macro_auc, macro_auc_interval
+from skinjax.files.host import restart_tuned
+from skinjax.runs.folder import RunFolder
 from tests.peers.adapters import import_timm
 
 TIMM = {
@@ -52,8 +52,8 @@ METRICS = {
 
 
 def photos_of(run: Any, prepared_folder: Path, threads: int) -> tuple[pd.DataFrame, Any]:
-    """The manifest of the run's photos and their decoded records, in one order."""
-    flags = run.config["flags"]
+    """Returns the manifest of the run's photos and their decoded records, in one order."""
+    flags = run.options
     if flags["manifest"]:
         path = Path(flags["manifest"])
         frame, root = read_manifest(path, run.taxonomy), path.resolve().parent
@@ -149,7 +149,7 @@ def as_tensor(batch: np.ndarray, device: str) -> Any:
 
 
 def predict_timm(model: Any, images: Any, count: int, args: argparse.Namespace) -> np.ndarray:
-    """float64[count, K] probabilities; with the second recipe the mean over a photo's eight symmetries."""
+    """Returns float64[count, K] probabilities; with the second recipe the mean over a photo's eight symmetries."""
     import torch
 
     device = next(model.parameters()).device
@@ -170,17 +170,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--workdir", type=Path, required=True, help="a finished run of experiments.train")
+    parser.add_argument("--workdir", type=Path, required=True, help="a finished run of skinjax train")
     parser.add_argument("--prepared", type=Path, help="its prepared photos; default: WORKDIR/prepared")
     parser.add_argument("--out", type=Path, help="folder for timm's predictions; default: WORKDIR")
     parser.add_argument("--recipe", choices=("sgd", "adamw"), default="sgd")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    run = read_run(args.workdir)
-    flags = run.config["flags"]
+    run = RunFolder.read(args.workdir)
+    flags = run.options
     args.epochs, args.batch_size = flags["epochs"], flags["batch_size"]
-    ours = read_predictions(run.predictions)
+    ours = read_predictions(next(iter(run.predictions.values())))
     frame, source = photos_of(run, args.prepared or args.workdir / "prepared", args.threads)
     held_out = frame["image"].isin(ours["image"]).to_numpy()
     taxonomy = run.taxonomy
@@ -206,9 +206,8 @@ def main() -> None:
         )
     theirs = read_predictions(path).set_index("image").loc[ours["image"]].reset_index()
     print_table(ours, theirs, taxonomy, f"timm, {args.recipe}")
-    print(
-        f"\ntimm: {seconds:.0f} s of training; {len(train)} photos, {args.epochs} epochs of {args.batch_size} an update"
-    )
+    size = f"{len(train)} photos, {args.epochs} epochs, {args.batch_size} photos per update"
+    print(f"\ntimm: {seconds:.0f} s of training; {size}")
 
 
 def print_table(ours: pd.DataFrame, theirs: pd.DataFrame, taxonomy: Any, title: str) -> None:
@@ -233,4 +232,5 @@ def _told(value: float, interval: Any) -> str:
 
 
 if __name__ == "__main__":
+    restart_tuned()
     main()

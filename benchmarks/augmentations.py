@@ -1,4 +1,4 @@
-"""Table 4-1's augmentation of one photo by OpenCV, Pillow and albumentations, as peers of `skinjax.augment`."""
+"""Our default augmentation (Table 4-1, flips, Cutout) in OpenCV, Pillow and albumentations: peers of ours."""
 
 import math
 from collections.abc import Callable
@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from skinjax.augment.strengths import TABLE_4_1
+from skinjax.augment.strengths import DEFAULT_STRENGTHS
 
 Photo = np.ndarray
 Augmentation = Callable[[np.random.Generator, Photo], Photo]
 
 
 def inverse_map(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Float64[2, 3]: (x, y, 1) of the result to (x, y) of the photo, Table 4-1's."""
-    strengths = TABLE_4_1
+    """Returns float64[2, 3]: (x, y, 1) of the result to (x, y) of the photo, of Table 4-1's geometry with flips."""
+    strengths = DEFAULT_STRENGTHS
     angle = math.radians(rng.uniform(-1, 1) * strengths.rotation)
     zoom = 1 + rng.uniform(-1, 1) * strengths.scale
     shear = np.tan(np.radians(rng.uniform(-1, 1, 2) * strengths.shear))
@@ -28,9 +28,13 @@ def inverse_map(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def hsv_tables(rng: np.random.Generator, turn: int) -> list[np.ndarray]:
-    """Uint8[256] for hue (a full turn is `turn`), saturation and value."""
+    """Returns uint8[256] for hue (a full turn is `turn`), saturation and value."""
     levels = np.arange(256, dtype=np.float64)
-    draws = rng.uniform(-1, 1, 3) * [TABLE_4_1.hsv_h, TABLE_4_1.hsv_s, TABLE_4_1.hsv_v]
+    draws = rng.uniform(-1, 1, 3) * [
+        DEFAULT_STRENGTHS.hsv_h,
+        DEFAULT_STRENGTHS.hsv_s,
+        DEFAULT_STRENGTHS.hsv_v,
+    ]
     hue = np.mod(levels + draws[0] * turn, turn)
     return [
         hue.astype(np.uint8),
@@ -42,8 +46,8 @@ def cut_out(rng: np.random.Generator, photo: Photo, mean: Any) -> None:
     """Erases up to two rectangles of a photo, in place."""
     size = len(photo)
     for _ in range(2):
-        centre, sides = rng.random(2), TABLE_4_1.cutout_size * (0.25 + 0.75 * rng.random(2))
-        if rng.random() < TABLE_4_1.cutout:
+        centre, sides = rng.random(2), DEFAULT_STRENGTHS.cutout_size * (0.25 + 0.75 * rng.random(2))
+        if rng.random() < DEFAULT_STRENGTHS.cutout:
             low = np.clip(np.round((centre - sides / 2) * size), 0, size).astype(int)
             high = np.clip(np.round((centre + sides / 2) * size), 0, size).astype(int)
             photo[low[0] : high[0], low[1] : high[1]] = mean
@@ -87,7 +91,7 @@ def make_albumentations() -> Augmentation:
     import albumentations
     import cv2
 
-    s = TABLE_4_1
+    s = DEFAULT_STRENGTHS
     transform = albumentations.Compose(
         [
             albumentations.HorizontalFlip(p=s.flip_horizontal),

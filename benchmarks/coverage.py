@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 from scipy.stats import kstest
 
 from benchmarks.coverage_checks import interval_checks, null_checks, rank_test_over_replicates
-from benchmarks.studies import many_classes, two_classes
+from benchmarks.studies import NEAR_SIGNAL, SIGNAL, many_classes, two_classes
 
-SIZES, UNITS, PHOTO_EVERY = (40, 100, 300), ("case", "photo"), 4
+SIZES, UNITS, PHOTO_EVERY = (30, 100, 300), ("case", "photo"), 4
 BAR, LEVEL = (0.93, 0.97), 0.05
 FEWEST = 20  # studies with an interval or p-value, under which none is told
 RANK_SIZE, RANK_REPLICATES = 100, (100, 1000)
@@ -42,21 +42,25 @@ SHARES = {
     "nineteen": (1 / np.arange(5, 24)) / (1 / np.arange(5, 24)).sum(),
 }
 
-KINDS = ("two", *SHARES)
+KINDS = ("two", *SHARES, "heavy", "heavy five", "near")
 Found = dict[tuple[str, int, str], list[float]]
 
 
 def draw(kind: str, rng: np.random.Generator, num_cases: int, **options: int) -> Any:
-    if kind == "two":
-        return two_classes(rng, num_cases, **options)
-    return many_classes(rng, num_cases, SHARES[kind], most_photos=options.get("most_photos", 6))
+    """Draws a study of a kind; "near" has five classes told right nearly always, "heavy" heavy-tailed case sizes."""
+    heavy = kind.startswith("heavy") and "most_photos" not in options  # never where the truth is worked out
+    if kind in ("two", "heavy"):
+        return two_classes(rng, num_cases, heavy=heavy, **options)
+    signal = NEAR_SIGNAL if kind == "near" else SIGNAL
+    shares = SHARES.get(kind, SHARES["five"])
+    return many_classes(rng, num_cases, shares, options.get("most_photos", 6), heavy, signal)
 
 
 def truths(seed: int) -> dict[str, Any]:
-    """What each interval is to hold."""
+    """Returns the true value that each interval is to hold."""
     found: dict[str, Any] = {}
     for number, kind in enumerate(KINDS):
-        options = {"most_photos": 1} | ({"num_readers": 0} if kind == "two" else {})
+        options = {"most_photos": 1} | ({"num_readers": 0} if kind in ("two", "heavy") else {})
         photos = LARGE // 3 if kind == "nineteen" else LARGE
         large = draw(kind, np.random.default_rng([seed, number]), photos, **options)
         found |= {check.name: check.truth(large) for check in interval_checks() if check.kind == kind}
@@ -64,7 +68,7 @@ def truths(seed: int) -> dict[str, Any]:
 
 
 def simulate(studies: int, seed: int, replicates: int, sizes: tuple[int, ...] = SIZES) -> tuple[Found, Found]:
-    """How often each interval held, and every p-value, by (name, cases, unit) in the order of the studies."""
+    """Returns how often each interval held, and every p-value, by (name, cases, unit) in the order of the studies."""
     true = truths(seed)
     held: Found = defaultdict(list)
     p_values: Found = defaultdict(list)
@@ -95,14 +99,14 @@ def simulate(studies: int, seed: int, replicates: int, sizes: tuple[int, ...] = 
 
 
 def share_held(low: Any, high: Any, truth: Any) -> float:
-    """The share of one study's intervals that hold; NaN where none could be had."""
+    """Returns the share of one study's intervals that hold; NaN where none could be had."""
     low, high, truth = np.broadcast_arrays(low, high, truth)
     defined = ~np.isnan(low) & ~np.isnan(high)
     return float(np.mean(((low <= truth) & (truth <= high))[defined])) if defined.any() else np.nan
 
 
 def mean_and_error(values: list[float]) -> tuple[float, float, float]:
-    """Mean of those that are defined, its standard error, and the share of studies that are not."""
+    """Returns the mean of those that are defined, its standard error, and the share of studies that are not."""
     known = np.array(values)[~np.isnan(values)]
     if len(known) < FEWEST:
         return np.nan, np.nan, 1.0
@@ -157,7 +161,7 @@ def rank_table(p_values: Found) -> str:
 
 
 def draw_figure(held: Found, p_values: Found, path: Path) -> None:
-    """Coverage of each interval on the left; p-values where nothing differs on the right."""
+    """Draws the coverage of each interval on the left; p-values where nothing differs on the right."""
     style = {"svg.hashsalt": "coverage", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 8}
     with mpl.rc_context(style):
         figure = Figure(figsize=(11, 12), layout="constrained")

@@ -1,4 +1,4 @@
-"""What `benchmarks.coverage` counts: every interval and test of `skinjax.evaluate`, each with its truth."""
+"""Intervals and tests of `skinjax.evaluate` that `benchmarks.coverage` counts, each with its truth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from benchmarks.studies import (
     true_mean_reader,
     true_sensitivity,
 )
-from skinjax.evaluate import calibration, delong, multiclass, readers
+from skinjax.evaluate import calibration, delong, logistic_calibration, multiclass, readers
 from skinjax.evaluate.agreement import kappa, quadratic_kappa
 from skinjax.evaluate.bootstrap import (
     WeightedMetric,
@@ -43,6 +43,19 @@ from skinjax.evaluate.resampling import over_draws
 from skinjax.evaluate.roc import macro_auc, partial_auc, weighted_auc
 from skinjax.evaluate.roc_band import RocBand, roc_band
 from skinjax.evaluate.subgroups import Subgroups, subgroups
+
+HEAVY = (
+    "AUC 0.90 (auc_interval)", "AUC 0.90", "average precision", "sensitivity at specificity 0.8 (roc_band)",
+    "Brier score", "calibration slope", "net benefit at 0.2 (decision_curve)", "accuracy",
+    "sensitivity (proportion_by_case)", "macro F1, 5 classes", "macro AUC, 5 classes (macro_auc_interval)",
+    "difference of AUC (delong.compare)", "difference of accuracy, 5 classes (paired_by_case)",
+    "difference of macro F1, 5 classes (paired_by_case)",
+)  # fmt: skip
+NEAR = (
+    "accuracy, 5 classes", "balanced accuracy, 5 classes", "macro F1, 5 classes", "kappa, 5 classes",
+    "Brier score, 5 classes", "log loss, 5 classes",
+)  # fmt: skip
+TOLD = {"heavy": "heavy-tailed cases", "heavy five": "heavy-tailed cases", "near": "accuracy 0.97"}
 
 Study = Any
 Limits = tuple[Any, Any]
@@ -79,16 +92,32 @@ class NullCheck:
 
 
 def interval_checks() -> list[IntervalCheck]:
-    """Every interval, in the order of the table."""
-    return [*_of_areas(), *_of_probabilities(), *_of_shares(), *_of_many_classes(), *_of_differences()]
+    """Returns every interval, in the order of the table."""
+    usual = [*_of_areas(), *_of_probabilities(), *_of_shares(), *_of_many_classes(), *_of_differences()]
+    again = {
+        "heavy": (HEAVY, "two"), "heavy five": (HEAVY, "five"), "near": (NEAR, "five"),
+    }  # fmt: skip
+    others = [
+        dataclasses.replace(check, name=f"{check.name}; {TOLD[kind]}", kind=kind)
+        for kind, (names, of_kind) in again.items()
+        for check in usual
+        if check.kind == of_kind and check.name in names
+    ]
+    return [*usual, *others]
 
 
 def null_checks() -> list[NullCheck]:
-    """Every test, in the order of the table."""
+    """Returns every test, in the order of the table."""
     return [
         _null_pair("accuracy, 5 classes", "five", accuracy, _answers, _peer_answers),
         _null_pair("macro F1, 5 classes", "five", macro_f1, _answers, _peer_answers),
         _null_pair("AUC", "two", weighted_auc, lambda s: s.scores, lambda s: s.peer),
+        _null_pair("AUC, heavy-tailed cases", "heavy", weighted_auc, lambda s: s.scores, lambda s: s.peer),
+        NullCheck(
+            "delong.compare, heavy-tailed cases",
+            "heavy",
+            lambda s, *_: delong.compare(s.labels, s.scores, s.peer, s.cases).p_value,
+        ),
         NullCheck(
             "delong.compare", "two", lambda s, *_: delong.compare(s.labels, s.scores, s.peer, s.cases).p_value
         ),
@@ -116,7 +145,7 @@ def null_checks() -> list[NullCheck]:
 
 
 def rank_test_over_replicates(study: TwoClasses, replicates: int, seed: int) -> float:
-    """The p-value of Wilcoxon's signed-rank test of two models' areas over bootstrap replicates.
+    """Returns the p-value of Wilcoxon's signed-rank test of two models' areas over bootstrap replicates.
 
     Not to be used: it takes replicates for observations, so that it tests whether the difference in *this* sample is
     0 to within the error of the resampling, which more replicates make as small as one likes.
@@ -378,8 +407,8 @@ def _gap_p_value(found: Subgroups, which: str) -> float:
 
 
 @functools.lru_cache(maxsize=1)
-def _line(study: TwoClasses) -> calibration.CalibrationLine:
-    return calibration.calibration_line(study.labels, study.probs, study.cases)
+def _line(study: TwoClasses) -> logistic_calibration.CalibrationLine:
+    return logistic_calibration.calibration_line(study.labels, study.probs, study.cases)
 
 
 @functools.lru_cache(maxsize=1)
@@ -389,7 +418,7 @@ def _band(study: TwoClasses, replicates: int, seed: int) -> RocBand:
 
 @functools.lru_cache(maxsize=1)
 def _decision(study: TwoClasses, replicates: int, seed: int) -> DecisionCurve:
-    return decision_curve(study.labels, study.probs, study.cases, THRESHOLDS, None, replicates, seed=seed)
+    return decision_curve(study.labels, study.probs, study.cases, THRESHOLDS)
 
 
 @functools.lru_cache(maxsize=1)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skinjax.models import depthwise, layers
+from skinjax.models.ops import depthwise, layers
 from skinjax.models.registry import create, init_variables
 
 # Batch, rows and columns, channels, kernel, stride: depthwise convolutions of B0 at 224 px.
@@ -33,7 +33,7 @@ OPERATIONS = (
 
 
 def grouped_conv(x: jax.Array, kernel: jax.Array, strides: int = 1, padding: Any = "SAME") -> jax.Array:
-    """XLA's grouped convolution behind the same arguments."""
+    """Computes XLA's grouped convolution behind the same arguments."""
     return jax.lax.conv_general_dilated(
         x,
         kernel,
@@ -70,7 +70,7 @@ def compare(name: str, programs: Mapping[str, Callable[[], Any]], rounds: int) -
 
 
 def gradients(convolve: Any, stride: int, x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Forward, and both gradients of half the sum of squares."""
+    """Computes the forward pass, and both gradients of half the sum of squares."""
     y, pullback = jax.vjp(lambda x, kernel: convolve(x, kernel, stride), x, kernel)
     dx, dkernel = pullback(y)
     return dx, dkernel

@@ -2,6 +2,7 @@
 
     python -m benchmarks.input                      # all: about six minutes on two cores
     python -m benchmarks.input --sizes 224 --rounds 3
+    python -m benchmarks.input --sizes --augment_size 0          # our order against Grain's own transforms
 
 Needs the `peers` extra and `opencv-python-headless`; `albumentations` has columns of its own where it is installed.
 
@@ -10,9 +11,10 @@ Prepared, they are what every run reads; PyTorch's DataLoader decodes and resize
 the page cache. Each contender lives in a process of its own and they take turns: in a round each runs untimed for 0.5
 seconds, so that what it has read ahead is used up, and is then timed for a second. A rate is the median of the rounds.
 
-Every augmentation is Table 4-1's: one bilinear affine map with the flips in it, HSV jitter, two rectangles of Cutout,
-float32 in [0, 1] at the end. OpenCV's mirrors at the borders as ours does; Pillow cannot, and fills with black.
-OpenCV and Pillow compute in uint8, ours in float32. Like the experiments, this starts itself again with glibc's huge
+Every augmentation is our default one, Table 4-1's with flips and Cutout: one bilinear affine map with the flips in it,
+HSV jitter, two rectangles of Cutout, float32 in [0, 1] at the end. OpenCV's mirrors at the borders as ours does; Pillow
+cannot, and fills with black.
+OpenCV and Pillow compute in uint8, ours in float32. Like the command, this starts itself again with glibc's huge
 pages, for all.
 """
 
@@ -33,7 +35,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-import experiments  # noqa: F401  (starts Python again with huge pages)
 from benchmarks.augmentations import (
     Augmentation,
     Photo,
@@ -42,7 +43,8 @@ from benchmarks.augmentations import (
     make_albumentations,
 )
 from benchmarks.workers import Worker, answer
-from skinjax.augment.strengths import TABLE_4_1
+from skinjax.augment.strengths import DEFAULT_STRENGTHS
+from skinjax.files.host import restart_tuned
 
 BATCH, CORES = 32, os.cpu_count() or 1
 
@@ -60,26 +62,55 @@ def write_photos(folder: Path, count: int) -> None:
 
 
 def prepared_subset(folder: Path, size: int) -> Any:
-    """The photos of a folder, prepared at a size (once)."""
+    """Returns the photos of a folder, prepared at a size (once)."""
     import pandas as pd
 
-    from skinjax.data.loader import Subset
-    from skinjax.data.prepare import prepare
+    from skinjax.data.pipeline.loader import Subset
+    from skinjax.data.pipeline.prepare import prepare
 
     names = sorted(path.name for path in folder.glob("*.jpg"))
     frame = pd.DataFrame({"image": names})
     ready = prepare(frame, folder, folder / f"prepared_{size}", image_size=size, threads=CORES)
-    return Subset(ready.source, np.arange(len(names)), np.zeros(len(names), np.int32))
+    return Subset(ready.source, np.arange(len(names)), np.arange(len(names), dtype=np.int32) % 7)
 
 
 # Contenders: each yields how many photos it has just delivered, for ever.
 
 
-def read_prepared(folder: Path, size: int, **how: int) -> Iterator[int]:
+def read_prepared(folder: Path, size: int, **how: Any) -> Iterator[int]:
     """Ours: shuffled uint8 batches."""
-    from skinjax.data.loader import training_batches
+    from skinjax.data.pipeline.loader import training_batches
 
     for batch in training_batches(prepared_subset(folder, size), BATCH, 0, steps=10**9, **how):
+        yield len(batch["image"])
+
+
+def read_with_grain(folder: Path, size: int, way: str) -> Iterator[int]:
+    """Grain's own shuffle and batches of photos or of their numbers, its mixture of classes, or its processes."""
+    import grain
+    from absl import flags
+
+    from skinjax.data.pipeline.loader import training_dataset
+
+    subset = prepared_subset(folder, size)
+    ahead = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+    numbers = grain.MapDataset.range(len(subset)).seed(0)
+    if way == "photos":
+        dataset = (
+            grain.MapDataset.source(subset).seed(0).shuffle().repeat().batch(BATCH).to_iter_dataset(ahead)
+        )
+    elif way == "numbers":
+        dataset = numbers.shuffle().repeat().batch(BATCH).map(subset.read).to_iter_dataset(ahead)
+    elif way == "mix":
+        rows = [np.flatnonzero(subset.labels == label) for label in np.unique(subset.labels)]
+        classes = [grain.MapDataset.source(row).shuffle(seed=seed).repeat() for seed, row in enumerate(rows)]
+        dataset = grain.MapDataset.mix(classes).batch(BATCH).map(subset.read).to_iter_dataset(ahead)
+    else:
+        flags.FLAGS.mark_as_parsed()
+        options = grain.MultiprocessingOptions(num_workers=CORES, per_worker_buffer_size=2)
+        batches = training_dataset(subset, BATCH, 0, steps=10**9)
+        dataset = batches.to_iter_dataset(grain.ReadOptions(0, 0)).mp_prefetch(options)
+    for batch in dataset:
         yield len(batch["image"])
 
 
@@ -92,7 +123,7 @@ def augment_on_device(images: Iterator[np.ndarray], size: int) -> Iterator[int]:
     from skinjax.augment.strengths import Strengths
     from skinjax.models.compilation import compiler_options
 
-    strengths = Strengths(*map(jnp.float32, TABLE_4_1))
+    strengths = Strengths(*map(jnp.float32, DEFAULT_STRENGTHS))
     compiled = jax.jit(augment, compiler_options=compiler_options())
     key = jax.random.key(0)
     for number, batch in enumerate(images):
@@ -102,7 +133,7 @@ def augment_on_device(images: Iterator[np.ndarray], size: int) -> Iterator[int]:
 
 def read_and_augment(folder: Path, size: int) -> Iterator[int]:
     """Ours: both."""
-    from skinjax.data.loader import training_batches
+    from skinjax.data.pipeline.loader import training_batches
 
     batches = training_batches(prepared_subset(folder, size), BATCH, 0, steps=10**9)
     yield from augment_on_device((batch["image"] for batch in batches), size)
@@ -111,7 +142,7 @@ def read_and_augment(folder: Path, size: int) -> Iterator[int]:
 def data_loader(
     folder: Path, size: int, decode: Callable[[Path, int], Photo], augmentation: Augmentation | None = None
 ) -> Iterator[int]:
-    """PyTorch: decodes, resizes and perhaps augments in worker processes, one a core."""
+    """Loads with PyTorch: decodes, resizes and perhaps augments in worker processes, one per core."""
     import torch
     from torch.utils.data import DataLoader, Dataset
 
@@ -136,7 +167,7 @@ def data_loader(
 
 
 def augment_in_threads(size: int, augmentation: Augmentation, threads: int) -> Iterator[int]:
-    """A library's augmentation of a batch, into one float32 array."""
+    """Returns a library's augmentation of a batch, into one float32 array."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (BATCH, size, size, 3), dtype=np.uint8)
     result = np.empty(images.shape, np.float32)
@@ -152,7 +183,7 @@ def augment_in_threads(size: int, augmentation: Augmentation, threads: int) -> I
 
 
 def repeated_batch(size: int) -> Iterator[np.ndarray]:
-    """One batch for ever."""
+    """Repeats one batch for ever."""
     batch = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 3), dtype=np.uint8)
     while True:
         yield batch
@@ -174,12 +205,16 @@ def decode_with_opencv(path: Path, size: int) -> Photo:
 
 
 def contender(name: str, folder: Path, size: int) -> Iterator[int]:
-    """The contender of a name."""
+    """Returns the contender of a name."""
     match name:
         case "read, threads":
             return read_prepared(folder, size)
         case "read, workers":
             return read_prepared(folder, size, workers=CORES, threads=1)
+        case "read, even classes":
+            return read_prepared(folder, size, balanced=True)
+        case "grain, photos" | "grain, numbers" | "grain, mix" | "grain, workers":
+            return read_with_grain(folder, size, name.removeprefix("grain, "))
         case "torch, pillow":
             return data_loader(folder, size, decode_with_pillow)
         case "torch, opencv":
@@ -219,7 +254,7 @@ def _one_opencv_thread() -> None:
 
 
 def serve(name: str, folder: str, size: str, seconds: str) -> None:
-    """A contender's process: runs for so long at each turn."""
+    """Runs a contender in its process, for so long at each turn."""
     photos = contender(name, Path(folder), int(size))
 
     def turn() -> float:
@@ -237,7 +272,7 @@ def _rate(photos: Iterator[int], seconds: float) -> float:
 
 
 def compare(names: list[str], folder: Path, size: int, options: argparse.Namespace) -> list[float]:
-    """Median photos a second of each contender, taking turns."""
+    """Measures the median photos per second of each contender, taking turns."""
     workers = [Worker("benchmarks.input", name, folder, size, options.seconds) for name in names]
     rates = [[worker.run() for worker in workers] for _ in range(options.rounds)]
     for worker in workers:
@@ -270,6 +305,13 @@ def main() -> None:
     parser.add_argument(
         "--augment_size", type=int, default=224, help="of the photos that are augmented; 0 for none"
     )
+    parser.add_argument(
+        "--grain_sizes",
+        type=int,
+        nargs="*",
+        default=[96, 224],
+        help="of photos that Grain shuffles and mixes itself",
+    )
     parser.add_argument("--photos", type=int, default=512, help="JPEGs that are made")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="timed, of a contender's turn")
@@ -285,7 +327,7 @@ def main() -> None:
         + _versions(
             "jax", "grain", "array-record", "torch", "pillow", "opencv-python-headless", "albumentations"
         )
-        + f"; batches of {BATCH}, median of {options.rounds} rounds; photos a second\n"
+        + f"; batches of {BATCH}, median of {options.rounds} rounds; photos per second\n"
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -306,6 +348,22 @@ def main() -> None:
             names = ["read, threads", "read, workers", "torch, pillow", "torch, opencv"]
             rates = compare(names, folder, size, options)
             _row(size, *rates, f"{max(rates[:2]) / max(rates[2:]):.1f}")
+        pairs = {
+            "shuffle and batch of photos": ("read, threads", "grain, photos"),
+            "shuffle and batch of numbers": ("read, threads", "grain, numbers"),
+            "classes drawn evenly": ("read, even classes", "grain, mix"),
+            "worker processes": ("read, workers", "grain, workers"),
+        }
+        if options.grain_sizes:
+            print("\n## Grain's own transforms\n")
+            _row("", "px", "ours", "Grain's", "Grain's to ours")
+            print("|---|---|---|---|---|")
+        for size in options.grain_sizes:
+            prepared_subset(folder, size)
+            names = sorted({name for pair in pairs.values() for name in pair})
+            found = dict(zip(names, compare(names, folder, size, options), strict=True))
+            for what, (ours, theirs) in pairs.items():
+                _row(what, size, found[ours], found[theirs], f"{found[theirs] / found[ours]:.2f}")
         size = options.augment_size
         if not size:
             return
@@ -317,11 +375,12 @@ def main() -> None:
             names = ["skinjax", *others, *(["albumentations"] if has_albumentations else [])]
             rates = compare([f"{kind}, {name}" for name in names], folder, size, options)
             print(f"\n## {title}, {size} px\n")
-            _row("", "photos a second", "ours to it")
+            _row("", "photos per second", "ours to it")
             print("|---|---|---|")
             for name, rate in zip(names, rates, strict=True):
                 _row(name, rate, f"{rates[0] / rate:.2f}")
 
 
 if __name__ == "__main__":
+    restart_tuned()
     main()

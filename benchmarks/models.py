@@ -14,7 +14,7 @@ Memory is what the process held at its peak beyond what it held before the netwo
 photos, activations, scratch. On a CPU that is resident memory, compilation included; on a GPU what the framework has
 allocated.
 
-Like the experiments, it starts itself again with glibc's huge pages, for all three.
+Like the command, it starts itself again with glibc's huge pages, for all three.
 """
 
 import argparse
@@ -36,8 +36,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import experiments  # noqa: F401  (starts Python again with huge pages)
 from benchmarks.workers import Worker, answer, peak_device, peak_resident
+from skinjax.files.host import restart_tuned
 from skinjax.models.compilation import compiler_options
 from skinjax.models.registry import create, init_variables, spec
 from tests.peers.adapters import import_keras, import_timm
@@ -70,7 +70,7 @@ Options = dict[str, str]
 
 
 def skinjax_program(name: str, images: np.ndarray, train: bool) -> Program:
-    """Our forward pass or training step, compiled."""
+    """Compiles our forward pass or training step."""
     model = create(name, CLASSES, dtype=DTYPE)
     variables = init_variables(model, jax.random.key(0))
     if not train:
@@ -90,7 +90,7 @@ def skinjax_program(name: str, images: np.ndarray, train: bool) -> Program:
 
 
 def keras_program(name: str, images: np.ndarray, train: bool) -> Program:
-    """The same of Keras on JAX: its network as a function, in the same loop."""
+    """Builds the same of Keras on JAX: its network as a function, in the same loop."""
     keras = import_keras()
     keras.config.set_dtype_policy("mixed_bfloat16" if GPU else "float32")
     make = getattr(keras.applications, ROWS[name].keras)
@@ -142,7 +142,7 @@ def _step(
 
 
 def timm_program(name: str, images: np.ndarray, train: bool) -> Program:
-    """The same in PyTorch."""
+    """Builds the same in PyTorch."""
     import torch
 
     torch.set_num_threads(os.cpu_count() or 1)
@@ -175,7 +175,7 @@ PROGRAMS = {"skinjax": skinjax_program, "timm": timm_program, "keras": keras_pro
 
 
 def serve(library: str, name: str, batch: str, size: str, train: str) -> None:
-    """A worker: builds a program, then runs it a while at each turn."""
+    """Builds a program in a worker, then runs it a while at each turn."""
     _IMPORTS[library]()
     peak = functools.partial(peak_device, library) if GPU else peak_resident
     before = peak()
@@ -290,4 +290,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    restart_tuned()
     main()

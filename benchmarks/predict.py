@@ -1,4 +1,4 @@
-"""How soon the first answer comes, and how many photos a second: `experiments.predict` beside the bare forward pass.
+"""Time to the first answer, and photos per second: `experiments.predict` beside the bare forward pass.
 
     python -m benchmarks.predict                      # EfficientNet-B0 at 224 px: about four minutes on two cores
     python -m benchmarks.predict --backbone efficientnet_nano --size 96 --photos 200
@@ -11,13 +11,12 @@ as long. The photos are JPEGs of 600 × 450 pixels (those of `benchmarks.input`)
 - **batch mode**: the script's stream of answers over a folder in this process, without explanations, against both
   networks' compiled forward pass alone on photos that lie in memory, and against decoding alone. They take turns.
 
-Like the experiments, this starts itself again with glibc's huge pages.
+Like the command, this starts itself again with glibc's huge pages.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -35,16 +34,18 @@ import jax
 import numpy as np
 import pandas as pd
 
-import experiments  # noqa: F401  (starts Python again with huge pages)
 from benchmarks.input import write_photos
 from skinjax.data import predictions
+from skinjax.files.host import restart_tuned
 from skinjax.labels.taxonomy import load_taxonomy
 from skinjax.models import registry
 from skinjax.predict.networks import Predictor, load_predictor
-from skinjax.predict.photos import Asked, predict_photos, prepare_answers
+from skinjax.predict.photos import AnswerContext, predict_photos, prepare_answers
 from skinjax.predict.reading import ahead, find_photos, read_photo
+from skinjax.runs.folder import RunFolder
+from skinjax.runs.networks import Network
+from skinjax.studies import hierarchy
 from skinjax.train.checkpoints import Checkpoints
-from skinjax.train.network import Network
 
 PHASES = """
 import sys, time
@@ -61,11 +62,11 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 told("imports")
 predictor = load_predictor(sys.argv[1])
 told("reading two networks")
-asked = prepare_answers(predictor)
+context = prepare_answers(predictor)
 told("reading what was fitted")
-list(predict_photos(predictor, [sys.argv[2]], asked, batch_size=1))
+list(predict_photos(predictor, [sys.argv[2]], context, batch_size=1))
 told("first photo, tracing and reading what was compiled")
-list(predict_photos(predictor, [sys.argv[2]], asked, batch_size=1))
+list(predict_photos(predictor, [sys.argv[2]], context, batch_size=1))
 told("second photo")
 """
 
@@ -75,17 +76,16 @@ def make_run(
 ) -> None:
     """Makes the folder of a run of `hierarchy` with random weights and made-up predictions of a folder's photos."""
     taxonomy = load_taxonomy(taxonomy_name)
-    folder.mkdir(parents=True)
-    (folder / "taxonomy.json").write_text(taxonomy.to_json(), encoding="utf-8")
-    flags = {"fit": "stretch", "manifest": str(photos / "manifest.csv"), "test_time_augmentation": "none"}
-    config = {"experiment": "hierarchy", "flags": flags, "synthetic": True}
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    config = hierarchy.Config(manifest=str(photos / "manifest.csv"), folds=max(folds, 2))
+    run = RunFolder.open(folder, "hierarchy", config)
+    run.begin(config, "made up", taxonomy, [], synthetic=True)
+    run.close()
     for fold in range(folds):
         for seed, (stage, level) in enumerate((("sub", taxonomy.finest), ("meta", taxonomy.coarsest))):
             network = Network(stage, fold, backbone, level, taxonomy.classes(level), size)
-            network.write(folder)
+            run.write_network(network)
             variables = registry.init_variables(network.model(), jax.random.key(10 * fold + seed))
-            with Checkpoints(network.folder(folder)) as checkpoints:
+            with Checkpoints(run.checkpoints(network)) as checkpoints:
                 checkpoints.save_final(variables)
     names = [str(path.relative_to(photos)) for path in find_photos([photos])[0]]
     rng = np.random.default_rng(0)
@@ -96,7 +96,7 @@ def make_run(
     fold = np.arange(len(names)) % folds
     fine, coarse = probs[taxonomy.finest], {taxonomy.coarsest: probs[taxonomy.coarsest]}
     frame = predictions.from_arrays(names, names, labels, fold, fine, taxonomy, coarse)
-    predictions.write_predictions(frame, folder / "predictions" / "out_of_fold.parquet", taxonomy)
+    predictions.write_predictions(frame, run.predictions_file("out_of_fold"), taxonomy)
     pd.DataFrame({"image": names, "label": labels, "case_id": names}).to_csv(
         photos / "manifest.csv", index=False
     )
@@ -116,19 +116,21 @@ def cold_start(run: Path, photo: Path, cache: Path) -> float:
 
 
 def phases(run: Path, photo: Path, cache: Path) -> str:
-    """Where a warm cold start's time goes, a line a phase."""
+    """Measures the phases of a warm cold start, one line per phase."""
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache / "jax")}
     command = [sys.executable, "-c", PHASES, str(run), str(photo)]
     return subprocess.run(command, check=True, env=environment, text=True, stdout=subprocess.PIPE).stdout
 
 
-def rates(predictor: Predictor, asked: Asked, paths: list[Path], batch: int, rounds: int) -> dict[str, float]:
+def rates(
+    predictor: Predictor, context: AnswerContext, paths: list[Path], batch: int, rounds: int
+) -> dict[str, float]:
     """Photos a second: answering, the bare forward pass, and decoding alone; medians of rounds in turn."""
     size = predictor.image_size
     images = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8)
 
     def answer() -> None:
-        for _ in predict_photos(predictor, paths, asked, batch_size=batch):
+        for _ in predict_photos(predictor, paths, context, batch_size=batch):
             pass
 
     def forward() -> None:
@@ -172,15 +174,15 @@ def main() -> None:
         run, cache = folder / "run", folder / "cache"
         make_run(run, options.backbone, options.size, folder / "photos")
         predictor = load_predictor(run)
-        asked = prepare_answers(predictor, photo_root=folder / "photos", batch_size=options.batch)
+        context = prepare_answers(predictor, photo_root=folder / "photos", batch_size=options.batch)
         paths, _ = find_photos([folder / "photos"])
         print(f"cold start, nothing compiled: {cold_start(run, paths[0], cache):.1f} s")
         warm = [cold_start(run, paths[0], cache) for _ in range(3)]
         print(f"cold start, compilations kept: {', '.join(f'{seconds:.1f}' for seconds in warm)} s")
         print(f"\n{phases(run, paths[0], cache)}")
-        measured = rates(predictor, asked, paths, options.batch, options.rounds)
+        measured = rates(predictor, context, paths, options.batch, options.rounds)
         for name, rate in measured.items():
-            print(f"{name}: {rate:.1f} photos a second")
+            print(f"{name}: {rate:.1f} photos per second")
         alone, decoding = measured["forward"], measured["decoding"]
         both = 1 / (1 / alone + 1 / decoding)
         print(
@@ -190,4 +192,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    restart_tuned()
     main()

@@ -39,7 +39,7 @@ Search = Callable[[Noisy, int, int], NDArray]  # of a fitness, a seed and how of
 
 
 def place(values: NDArray) -> NDArray:
-    """float[n, G] to where each gene lies in its range, 0 to 1, on the axis that it is usually searched on."""
+    """Maps float[n, G] to where each gene lies in its range, 0 to 1, on the axis that it is usually searched on."""
     columns = []
     for gene, column in zip(GENES, np.asarray(values, float).T, strict=True):
         low, high = gene.low, gene.high
@@ -53,7 +53,7 @@ START = place(np.array([[gene.start for gene in GENES]]))[0]
 
 
 def bowl(rng: np.random.Generator, reach: float, genes: int) -> Surface:
-    """A bowl around an optimum as far from the start as `reach` of the range, in some genes; the others do nothing."""
+    """Returns a bowl in some genes, its optimum `reach` of the range from the start; the others do nothing."""
     chosen = rng.permutation(len(GENES))[:genes]
     target = np.clip(
         START[chosen] + rng.choice([-1, 1], genes) * rng.uniform(0.5, 1.5, genes) * reach, 0.02, 0.98
@@ -67,7 +67,7 @@ def bowl(rng: np.random.Generator, reach: float, genes: int) -> Surface:
 
 
 def cliff(rng: np.random.Generator) -> Surface:
-    """A bowl in all genes, but what learns too fast diverges: a learning rate over 1 - momentum beyond a limit."""
+    """Returns a bowl in all genes; a learning rate over 1 - momentum beyond a limit diverges."""
     inside = bowl(rng, 0.15, len(GENES))
     names = [gene.name for gene in GENES]
     rate, momentum = names.index("learning_rate"), names.index("momentum")
@@ -104,7 +104,7 @@ def ours(
 
 
 def random_sets(fitness: Noisy, seed: int, budget: int) -> NDArray:
-    """The start set and sets drawn evenly over the same axes as TPE's."""
+    """Returns the start set and sets drawn evenly over the same axes as TPE's."""
     rng = np.random.default_rng(seed)
     drawn = [[_draw(rng, gene) for gene in GENES] for _ in range(budget - 1)]
     values = np.array([[gene.start for gene in GENES], *drawn])
@@ -118,7 +118,7 @@ def _draw(rng: np.random.Generator, gene: Gene) -> float:
 
 
 def tpe(fitness: Noisy, seed: int, budget: int) -> NDArray:
-    """Optuna's default sampler, the start set asked first."""
+    """Searches with Optuna's default sampler, the start set asked first."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -171,28 +171,30 @@ def compare(repetitions: int) -> None:
             cells = [_cell(values) for values in gains.values()]
             print(f"| {title} | {noise:g} | " + " | ".join(cells) + " |", flush=True)
     runs = repetitions * len(SURFACES) * len(NOISES)
-    print("| seconds a search | | " + " | ".join(f"{total / runs:.3f}" for total in seconds.values()) + " |")
+    print(
+        "| seconds per search | | " + " | ".join(f"{total / runs:.3f}" for total in seconds.values()) + " |"
+    )
 
 
 def _cell(gains: list[float]) -> str:
-    """Mean gain with its standard error, and how often the start set was left for a better one."""
+    """Returns the mean gain with its standard error, and how often the start set was left for a better one."""
     values = 100 * np.array(gains)
     error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
     return f"{values.mean():+.2f} ± {error:.2f} ({100 * np.mean(values > 0):.0f} %)"
 
 
 def compare_real(evaluations: int, epochs: int) -> None:
-    """The same searches on the training of `efficientnet_nano` on the built-in photos at 64 px."""
+    """Compares the same searches on the training of `efficientnet_nano` on the built-in photos at 64 px."""
     import jax
 
-    from skinjax.data.loader import Subset, steps_per_epoch
     from skinjax.data.manifest import read_manifest
-    from skinjax.data.prepare import prepare
+    from skinjax.data.pipeline.loader import Subset, steps_per_epoch
+    from skinjax.data.pipeline.prepare import prepare
     from skinjax.data.split import split_by_case
-    from skinjax.data.synthetic import SyntheticSpec, write_dataset
     from skinjax.evolve import fitness, measure
     from skinjax.labels.taxonomy import load_taxonomy
     from skinjax.models import registry
+    from skinjax.synthetic import SyntheticSpec, write_dataset
     from skinjax.train.loop import Settings
     from skinjax.train.population import train_population
     from skinjax.train.state import Recipe

@@ -38,7 +38,7 @@ REPLICATES, FEW, CLASSES, PEERS = 2000, 40, 19, ("confidenceinterval", "MLstatki
 
 
 def draw_photos(photos: int) -> dict[str, NDArray]:
-    """Answers of a fair model: classes, degrees, a binary target and its scores; about 2.5 photos a case."""
+    """Answers of a fair model: classes, degrees, a binary target and its scores; about 2.5 photos per case."""
     rng = np.random.default_rng(0)
     labels = rng.integers(CLASSES, size=photos)
     degrees = labels % 3
@@ -64,7 +64,7 @@ def quadratic_kappa_score(labels: NDArray, grades: NDArray) -> float:
 def loop(
     score: Callable[..., float], arrays: tuple[NDArray, ...], cases: NDArray, replicates: int
 ) -> list[float]:
-    """The bootstrap as one writes it: draw cases, gather their photos, score."""
+    """Runs the bootstrap as one writes it: draw cases, gather their photos, score."""
     order = np.argsort(cases, kind="stable")
     photos_of = np.split(order, np.cumsum(np.bincount(cases))[:-1])
     photos_of = [photos for photos in photos_of if len(photos)]
@@ -158,7 +158,7 @@ def large(photos: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each comparison")
-    parser.add_argument("--photos", type=int, default=10_000, help="photos, 2.5 a case")
+    parser.add_argument("--photos", type=int, default=10_000, help="photos, 2.5 per case")
     parser.add_argument("--large", action="store_true", help="also a million photos, ours alone")
     options = parser.parse_args()
     names = ("numpy", "scipy", "scikit-learn", *PEERS)

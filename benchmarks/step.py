@@ -54,7 +54,7 @@ def main() -> None:
         jax.block_until_ready(gradient(variables["params"]))
         times.append(time.perf_counter() - start)
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before.ru_minflt
-    print(f"| network | photos | GLIBC_TUNABLES | median, ms | page faults a step |\n|{'---|' * 5}")
+    print(f"| network | photos | GLIBC_TUNABLES | median, ms | page faults per step |\n|{'---|' * 5}")
     print(
         f"| {arguments.backbone} | {arguments.batch_size} of {arguments.image_size} px "
         f"| {os.environ.get('GLIBC_TUNABLES', 'unset')} | {1e3 * statistics.median(times):.1f} "

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, log_softmax, logit, ndtr, ndtri, softmax
 
 PREVALENCE, SIGNAL, WEAK_SIGNAL, SHARP_SIGNAL = 0.4, 1.8, 1.4, 2.9  # the signals' AUC: 0.90, 0.84, 0.98
+NEAR_SIGNAL = 3.3  # of five classes of which some 97 in 100 photos are told right
+HEAVY_TAIL, MOST_HEAVY = 1.2, 60  # Pareto's index of heavy-tailed case sizes, and the most photos of a case
 OVERCONFIDENCE, TOO_HIGH = 1.4, 0.3  # what the probabilities' log odds are multiplied by and moved
 CORRELATION, PEER_CORRELATION = 0.75, 0.5
 THRESHOLD, THRESHOLD_SPREAD, SKILL_SPREAD = 0.9, 0.4, 0.3  # of the readers
@@ -63,10 +65,10 @@ class ManyClasses:
 
 
 def two_classes(
-    rng: np.random.Generator, num_cases: int, most_photos: int = 6, num_readers: int = 8
+    rng: np.random.Generator, num_cases: int, most_photos: int = 6, num_readers: int = 8, heavy: bool = False
 ) -> TwoClasses:
-    """Draws a study of two classes."""
-    cases = _cases(rng, num_cases, most_photos)
+    """Draws a study of two classes; with `heavy`, cases of heavy-tailed sizes."""
+    cases = draw_cases(rng, num_cases, most_photos, heavy)
     labels = _labels(rng, cases, np.array([1 - PREVALENCE, PREVALENCE]))
     own, others, weak, *readers = _noise(
         rng, cases, [CORRELATION, PEER_CORRELATION, CORRELATION] + [PEER_CORRELATION] * num_readers, 1
@@ -91,44 +93,51 @@ def two_classes(
 
 
 def many_classes(
-    rng: np.random.Generator, num_cases: int, shares: NDArray[np.float64], most_photos: int = 6
+    rng: np.random.Generator,
+    num_cases: int,
+    shares: NDArray[np.float64],
+    most_photos: int = 6,
+    heavy: bool = False,
+    signal: float = SIGNAL,
 ) -> ManyClasses:
     """Draws a study of as many classes as there are shares; the probabilities are too extreme."""
-    cases = _cases(rng, num_cases, most_photos)
+    cases = draw_cases(rng, num_cases, most_photos, heavy)
     labels = _labels(rng, cases, shares)
     noise = _noise(rng, cases, [CORRELATION, PEER_CORRELATION, CORRELATION], len(shares))
     true = np.eye(len(shares))[labels]
     probs = [
-        softmax(
-            OVERCONFIDENCE * log_softmax(np.log(shares) + signal * (signal * true + part), axis=1), axis=1
-        )
-        for signal, part in zip((SIGNAL, SIGNAL, WEAK_SIGNAL), noise, strict=True)
+        softmax(OVERCONFIDENCE * log_softmax(np.log(shares) + own * (own * true + part), axis=1), axis=1)
+        for own, part in zip((signal, signal, signal * WEAK_SIGNAL / SIGNAL), noise, strict=True)
     ]
     return ManyClasses(labels, cases, *probs)
 
 
 def true_log_odds(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What the model's scores mean: the log odds of class 1."""
+    """Returns the log odds of class 1 that the model's scores mean."""
     return logit(PREVALENCE) + SIGNAL * scores - SIGNAL**2 / 2
 
 
 def true_auc(signal: float) -> float:
-    """The area under the curve of two normal distributions of variance 1."""
+    """Returns the area under the curve of two normal distributions of variance 1."""
     return float(ndtr(signal / np.sqrt(2)))
 
 
 def true_sensitivity(specificity: float, signal: float = SIGNAL) -> float:
-    """The sensitivity at a specificity, likewise."""
+    """Returns the sensitivity at a specificity, likewise."""
     return float(ndtr(signal - ndtri(specificity)))
 
 
 def true_mean_reader() -> tuple[float, float]:
-    """Sensitivity and specificity, averaged over readers."""
+    """Returns the sensitivity and specificity, averaged over readers."""
     spread = np.sqrt(1 + THRESHOLD_SPREAD**2)
     return float(ndtr((SIGNAL - THRESHOLD) / spread)), float(ndtr(THRESHOLD / spread))
 
 
-def _cases(rng: np.random.Generator, num_cases: int, most_photos: int) -> NDArray[np.int64]:
+def draw_cases(rng: np.random.Generator, num_cases: int, most_photos: int, heavy: bool) -> NDArray[np.int64]:
+    """Draws how many photos each case has; returns the case of each photo."""
+    if heavy:
+        sizes = np.floor((1 - rng.random(num_cases)) ** (-1 / HEAVY_TAIL)).astype(np.int64)
+        return np.repeat(np.arange(num_cases), np.minimum(sizes, MOST_HEAVY))
     return np.repeat(np.arange(num_cases), rng.integers(1, most_photos + 1, size=num_cases))
 
 
@@ -145,7 +154,7 @@ def _labels(
 def _noise(
     rng: np.random.Generator, cases: NDArray[np.int64], correlations: list[float], columns: int
 ) -> NDArray[np.float64]:
-    """Noise of variance 1, [models, N, columns]."""
+    """Draws noise of variance 1, [models, N, columns]."""
     models, num_cases = len(correlations), int(cases[-1]) + 1
     share = np.array(correlations)[:, None, None]
     of_cases = rng.normal(size=(models + 1, num_cases, columns))

@@ -4,12 +4,12 @@
     python -m benchmarks.training --backbones efficientnet_b0 --epochs 5
 
 Needs the `peers` extra. Both train the same network with SGD on the same rendered photos, 600 × 450 JPEG. Ours reads
-them prepared (decoded once, before the clock starts) and augments on the device with everything in Table 4-1; PyTorch's
-DataLoader decodes, resizes and mirrors in as many worker processes as there are cores. On a GPU ours computes in
-bfloat16, PyTorch under autocast with channels_last and torch.compile. Each lives in a process of its own and they take
-turns: in each of two turns an epoch to warm up, then those that are timed. "Waiting" is the share of the time in which
-the loop waited for a batch. On a GPU, "of peak" is XLA's count of operations over the time and what the card can do in
-bfloat16.
+them prepared (decoded once, before the clock starts) and augments on the device with Table 4-1, flips and Cutout;
+PyTorch's DataLoader decodes, resizes and mirrors in as many worker processes as there are cores. On a GPU ours
+computes in bfloat16, PyTorch under autocast with channels_last and torch.compile. Each lives in a process of its own
+and they take turns: in each of two turns an epoch to warm up, then those that are timed. "Waiting" is the share of
+the time in which the loop waited for a batch. On a GPU, "of peak" is XLA's count of operations over the time and what
+the card can do in bfloat16.
 """
 
 import argparse
@@ -30,11 +30,11 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-import experiments  # noqa: F401  (starts Python again with huge pages)
 from benchmarks.workers import Worker, answer, peak_device, peak_resident
-from skinjax.augment import TABLE_4_1
-from skinjax.data.loader import Subset, training_batches
-from skinjax.data.prepare import prepare
+from skinjax.augment import DEFAULT_STRENGTHS
+from skinjax.data.pipeline.loader import Subset, training_batches
+from skinjax.data.pipeline.prepare import prepare
+from skinjax.files.host import restart_tuned
 from skinjax.models.registry import create, init_variables, spec
 from skinjax.train.loop import updates_ahead
 from skinjax.train.method import Method
@@ -57,7 +57,7 @@ PEAKS = {
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A backbone, its name in timm, and how many photos an update and an epoch have on a CPU and on a GPU."""
+    """A backbone, its name in timm, and the photos per update and per epoch on a CPU and on a GPU."""
 
     timm: str
     batch: int
@@ -96,7 +96,9 @@ def skinjax_epochs(name: str, folder: Path, batch: int) -> tuple[Epoch, float]:
     labels = (np.arange(len(images)) % CLASSES).astype(np.int32)
     subset = Subset(prepared.source, np.arange(len(images)), labels)
     model = create(name, CLASSES, dtype=jnp.bfloat16 if GPU else jnp.float32)
-    recipe = jax.tree.map(jnp.float32, Recipe(learning_rate=RATE, momentum=MOMENTUM, strengths=TABLE_4_1))
+    recipe = jax.tree.map(
+        jnp.float32, Recipe(learning_rate=RATE, momentum=MOMENTUM, strengths=DEFAULT_STRENGTHS)
+    )
     state = create_state(init_variables(model, jax.random.key(0)), make_optimizer(recipe), 0)
     state, recipe, weights = parallel.place((state, recipe, jnp.ones(CLASSES)))
     step = compiled_train_step(model, row, Method(), parallel)
@@ -131,7 +133,7 @@ def skinjax_epochs(name: str, folder: Path, batch: int) -> tuple[Epoch, float]:
 
 
 def timm_epochs(name: str, folder: Path, batch: int) -> tuple[Epoch, float]:
-    """PyTorch's."""
+    """Trains epochs with PyTorch."""
     import torch
 
     torch.set_num_threads(os.cpu_count() or 1)
@@ -184,7 +186,7 @@ LIBRARIES = {"skinjax": skinjax_epochs, "timm": timm_epochs}
 
 
 def serve(library: str, name: str, folder: str, batch: str, count: str) -> None:
-    """A worker: at each turn some epochs to warm up, and `count` that are timed."""
+    """Runs a worker: at each turn some epochs to warm up, and `count` that are timed."""
     epochs: list[Epoch] = []
 
     def begin() -> list[float]:
@@ -286,4 +288,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    restart_tuned()
     main()

@@ -65,14 +65,14 @@ def answer(begin: Callable[[], Any], turn: Callable[[], Any]) -> None:
 
 
 def peak_resident() -> float:
-    """The most MiB of memory that this process has held; Linux only."""
+    """Returns the most MiB of memory that this process has held; Linux only."""
     held = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
     assert held is not None
     return int(held[1]) / 1024
 
 
 def peak_device(library: str) -> float:
-    """The most MiB of the GPU's memory that this process has held."""
+    """Returns the most MiB of the GPU's memory that this process has held."""
     if library == "timm":
         import torch
 

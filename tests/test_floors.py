@@ -11,15 +11,21 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FLOORS = {
-    "labels": 0,
-    "data": 1, "augment": 1, "models": 1, "decide": 1, "evaluate": 1,
-    "train": 2, "evolve": 2,
-    "predict": 3,
-    "report": 4,
-    "experiments": 5,
+    "labels": 0, "files": 0,
+    "data": 1, "synthetic": 1, "augment": 1, "models": 1, "decide": 1, "evaluate": 1,
+    "runs": 2,
+    "train": 3, "evolve": 3,
+    "predict": 4,
+    "report": 5,
+    "studies": 6,
+    "cli": 7,
+    "experiments": 8, "benchmarks": 8,
 }  # fmt: skip
 PACKAGE_FILES = sorted((REPOSITORY / "skinjax").rglob("*.py"))
-ALL_FILES = PACKAGE_FILES + sorted((REPOSITORY / "experiments").rglob("*.py"))
+SCRIPTS = [
+    path for folder in ("experiments", "benchmarks") for path in sorted((REPOSITORY / folder).rglob("*.py"))
+]
+ALL_FILES = PACKAGE_FILES + SCRIPTS
 
 
 def imported(path: Path) -> set[str]:
@@ -37,8 +43,8 @@ def imported(path: Path) -> set[str]:
 
 def package_of(module: str) -> str | None:
     parts = module.split(".")
-    if parts[0] == "experiments":
-        return "experiments"
+    if parts[0] in ("experiments", "benchmarks"):
+        return parts[0]
     return parts[1] if parts[0] == "skinjax" and len(parts) > 1 and parts[1] in FLOORS else None
 
 
@@ -80,20 +86,34 @@ def test_decisions_and_statistics_know_no_network_loader_or_checkpoint(package):
         assert not {name.split(".")[0] for name in imported(path)} & forbidden, path
 
 
-def test_only_experiments_read_flags_and_nothing_needs_tensorflow_or_torch():
+def test_only_the_command_reads_flags_and_nothing_needs_tensorflow_or_torch():
     for path in PACKAGE_FILES:
         roots = {name.split(".")[0] for name in imported(path)}
-        assert "absl" not in roots, path
+        assert "absl" not in roots or path.is_relative_to(REPOSITORY / "skinjax" / "cli"), path
         assert not roots & {"tensorflow", "torch", "keras", "timm"}, path
+
+
+def test_no_text_of_the_package_outside_of_the_command_speaks_of_flag_libraries():
+    command = REPOSITORY / "skinjax" / "cli"
+    files = [path for path in PACKAGE_FILES if not path.is_relative_to(command)]
+    assert [path for path in files if "absl" in path.read_text(encoding="utf-8")] == []
+
+
+def test_scripts_of_experiments_fit_on_one_screen():
+    """What is more than reading flags and one call belongs to a study."""
+    scripts = sorted((REPOSITORY / "experiments").rglob("*.py"))
+    assert len(scripts) > 10
+    assert [path.name for path in scripts if len(path.read_text(encoding="utf-8").splitlines()) > 80] == []
 
 
 def test_no_file_has_a_name_that_says_nothing():
     assert not {path.stem for path in ALL_FILES} & {"util", "utils", "helper", "helpers", "misc", "common"}
 
 
-def test_importing_the_report_loads_no_network_and_no_loader():
-    heavy = ("flax", "grain", "orbax", "tensorflow", "tensorflow_datasets")
-    code = f"import sys, skinjax.report.page; print(sorted(name for name in {heavy} if name in sys.modules))"
+@pytest.mark.parametrize("module", ["skinjax.report.page", "skinjax.studies.evaluation"])
+def test_importing_what_reports_on_predictions_loads_no_network_and_no_loader(module):
+    heavy = ("flax", "grain", "orbax", "optax", "tensorflow", "tensorflow_datasets")
+    code = f"import sys, {module}; print(sorted(name for name in {heavy} if name in sys.modules))"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY
     )

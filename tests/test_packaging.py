@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import sys
 import tomllib
@@ -12,21 +13,28 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests.support.commands import REPOSITORY
+
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
+def tracked() -> list[str]:
+    """The files that a wheel is built from."""
     files = subprocess.run(
         ["git", "ls-files", "pyproject.toml", "README.md", "LICENSE", "skinjax"],
         cwd=REPOSITORY, capture_output=True, text=True, check=False,
     ).stdout.split()  # fmt: skip
     if not files:
         pytest.skip("this is no git checkout, so there is no list of files to build from")
-    for name in files:
+    return files
+
+
+@pytest.fixture(scope="module")
+def wheel(tracked, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    for name in tracked:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes((REPOSITORY / name).read_bytes())
     command = [
@@ -44,37 +52,105 @@ def wheel(tmp_path_factory) -> Path:
     return built
 
 
+@pytest.fixture(scope="module")
+def site(wheel, tmp_path_factory) -> Path:
+    """A folder with the wheel installed as pip does it, without the packages that it needs and without a network."""
+    folder = tmp_path_factory.mktemp("installed") / "site"
+    pip = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--no-compile",
+        "--target",
+        folder,
+        wheel,
+    ]
+    subprocess.run([sys.executable, *pip], check=True, capture_output=True)
+    return folder
+
+
+def installed(site: Path, *command: str | Path, folder: Path) -> subprocess.CompletedProcess:
+    """Runs Python, or a script of the wheel by its path, from a folder outside of the checkout."""
+    outside = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    environment = outside | {"PYTHONPATH": str(site), "PYTHONWARNINGS": ""}
+    return subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
 @pytest.mark.slow
-def test_the_wheel_holds_all_it_needs_and_works_outside_of_the_checkout(wheel, tmp_path):
-    site = tmp_path / "site"
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(site)
+def test_the_wheel_holds_all_it_needs_and_works_outside_of_the_checkout(site, tmp_path):
     code = (
         "import skinjax, pathlib\n"
         f"assert pathlib.Path(skinjax.__file__).is_relative_to({str(site)!r}), skinjax.__file__\n"
-        "from skinjax.labels.taxonomy import catalogue, load_taxonomy\n"
-        "assert len(load_taxonomy('fitzpatrick17k').classes()) == 114 and len(catalogue()) == 7\n"
-        "import numpy as np, pandas as pd\n"
+        "from skinjax.labels.taxonomy import catalogue\n"
+        "assert len(skinjax.load_taxonomy('fitzpatrick17k').classes()) == 114 and len(catalogue()) == 7\n"
+        "import numpy as np\n"
         "from skinjax.data.predictions import from_arrays\n"
-        "from skinjax.report.page import write_report\n"
-        "tree = load_taxonomy('ham10000'); names = tree.classes()\n"
+        "tree = skinjax.load_taxonomy('ham10000'); names = tree.classes()\n"
         "p = np.random.default_rng(0).dirichlet(np.ones(7), 40)\n"
         "frame = from_arrays([f'{i}.jpg' for i in range(40)], [f'c{i // 2}' for i in range(40)],\n"
         "                    [names[i % 7] for i in range(40)], 0, p, tree)\n"
-        "print(write_report('report', title='Wheel', predictions=frame, taxonomy=tree, coarse_level=None,\n"
-        "                   curves=None, config={}, photo_root=None, replicates=50))\n"
+        "skinjax.evaluate(frame, taxonomy='ham10000', out='report', replicates=100)\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(site)}
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = installed(site, "-c", code, folder=tmp_path)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "report" / "index.html").stat().st_size > 10_000
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_the_command(wheel, tracked):
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+        (entries,) = (name for name in held if name.endswith("entry_points.txt"))
+        assert "skinjax = skinjax.cli.main:entry" in archive.read(entries).decode()
+    package = {name for name in tracked if name.startswith("skinjax/")}
+    assert {"skinjax/py.typed", "skinjax/report/templates/report.html.j2"} < package
+    assert {name for name in held if ".dist-info/" not in name} == package
+
+
+def test_the_installed_command_lists_the_studies_in_under_a_second(site, tmp_path):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = installed(site, site / "bin" / "skinjax", "--help", folder=tmp_path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert result.returncode == 0, result.stderr
+    listed = re.findall(r"^  (\w+) {2,}\S", result.stdout, flags=re.M)
+    scripts = {path.stem for path in (REPOSITORY / "experiments").glob("*.py")} - {"__init__"}
+    assert set(listed) == scripts
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
+
+
+def test_importing_the_package_is_quick_and_loads_neither_jax_nor_tensorflow_datasets(site, tmp_path):
+    """Processor time, which other work on the machine does not lengthen much; the least of three."""
+    code = (
+        "import sys, time; begun = time.process_time(); import skinjax; took = time.process_time() - begun\n"
+        "print(took, *sorted({'jax', 'tensorflow_datasets', 'numpy'} & set(sys.modules)))"
+    )
+    shown = [installed(site, "-c", code, folder=tmp_path).stdout.split() for _ in range(3)]
+    assert [len(words) for words in shown] == [1, 1, 1], shown
+    assert min(float(words[0]) for words in shown) < 0.2
+
+
+@pytest.mark.slow
+def test_the_installed_command_trains_evaluates_and_answers(site, tmp_path, compilations):
+    command = site / "bin" / "skinjax"
+    cache = f"--compilation_cache={compilations}"
+    trained = installed(site, command, "hierarchy", "--smoke", "--epochs=1", cache, folder=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    workdir = Path("runs") / "hierarchy_smoke"
+    assert f"report: {workdir / 'report' / 'index.html'}" in trained.stdout
+    assert (tmp_path / workdir / "report" / "index.html").is_file()
+    photo = min((tmp_path / workdir / "photos" / "images").iterdir())
+    for words in (
+        ["evaluate", f"--workdir={workdir}", "--smoke"],
+        ["predict", f"--workdir={workdir}", f"--photos={photo}", "--noexplain", cache],
+    ):
+        result = installed(site, command, *words, folder=tmp_path)
+        assert result.returncode == 0, result.stderr
+    assert (tmp_path / workdir / "evaluation" / "index.html").is_file()
+    assert (tmp_path / workdir / "answers" / "predictions.csv").is_file()
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-test.txt"])

@@ -8,9 +8,10 @@ Photos go in as uint8[N, H, W, 3] in 0..255 and come out as float32[N, H, W, 3] 
 from skinjax.augment.photometric import hsv_jitter, hsv_to_rgb, rgb_to_hsv
 from skinjax.augment.pipeline import augment, scale_pixels
 from skinjax.augment.spatial import affine_coordinates, affine_map, cutout, sample_bilinear
-from skinjax.augment.strengths import NO_AUGMENTATION, TABLE_4_1, Strengths
+from skinjax.augment.strengths import DEFAULT_STRENGTHS, NO_AUGMENTATION, TABLE_4_1, Strengths
 
 __all__ = [
+    "DEFAULT_STRENGTHS",
     "NO_AUGMENTATION",
     "TABLE_4_1",
     "Strengths",

@@ -1,4 +1,4 @@
-"""What is drawn for each photo of a batch: where it goes, what becomes of its colours, what is erased."""
+"""Random draws for each photo of a batch: its geometry, its colours, and the part that is erased."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def draw(count: int, key: jax.Array, strengths: Strengths) -> Draws:
     """Draws for `count` photos, all random numbers in one call; strengths only scale them.
 
     Args:
-      count: number of photos.
-      key: a JAX random key.
-      strengths: how much of each; see `Strengths`.
+      count: Number of photos.
+      key: A JAX random key.
+      strengths: How much of each; see `Strengths`.
     """
     uniform = jax.random.uniform(key, (count, _GEOMETRIC_DRAWS + _COLOUR_DRAWS + _CUTOUT_DRAWS * RECTANGLES))
     geometric, colour, erasing = jnp.split(

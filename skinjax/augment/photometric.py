@@ -57,7 +57,7 @@ def _colour(offset: jax.Array, hue: jax.Array, saturation: jax.Array, value: jax
 def hsv_jitter(
     images: jax.Array, hue_shift: jax.Array, saturation_factor: jax.Array, value_factor: jax.Array
 ) -> jax.Array:
-    """Shifts hue and scales saturation and value, one draw a photo.
+    """Shifts hue and scales saturation and value, one draw per photo.
 
     Args:
       images: float32[N, H, W, 3] in [0, 1].

@@ -11,7 +11,7 @@ from skinjax.augment.draws import draw, part
 from skinjax.augment.photometric import hsv_jitter
 from skinjax.augment.spatial import affine_coordinates, cutout, sample_bilinear
 from skinjax.augment.staged import augment_in_stages
-from skinjax.augment.strengths import TABLE_4_1, Strengths
+from skinjax.augment.strengths import DEFAULT_STRENGTHS, Strengths
 
 
 def scale_pixels(images: jax.Array) -> jax.Array:
@@ -22,11 +22,11 @@ def scale_pixels(images: jax.Array) -> jax.Array:
 def augment(
     key: jax.Array,
     images: jax.Array,
-    strengths: Strengths = TABLE_4_1,
+    strengths: Strengths = DEFAULT_STRENGTHS,
     *,
     place: tuple[int | jax.Array, int] | None = None,
 ) -> jax.Array:
-    """Augments a batch: geometry, then colour, then Cutout (thesis, chapter 4 and Table 4-1).
+    """Augments a batch: geometry, then colour, then Cutout (thesis, section 4.1; strengths: Table 4-1).
 
     A photo's result depends on the key, its place in the batch and itself alone. All random numbers are drawn first,
     in one call; strengths scale them, so that they may be traced values and the shapes never change.
@@ -35,9 +35,9 @@ def augment(
     the whole batch would give.
 
     Args:
-      key: a JAX random key.
+      key: A JAX random key.
       images: uint8[N, H, W, 3] in 0..255.
-      strengths: how much of each; see `Strengths`.
+      strengths: How much of each; see `Strengths`.
       place: (first, of): these photos are rows first, first + 1, ... of a batch of `of` photos; `first` may be traced.
         None for a batch that is whole.
 
@@ -56,7 +56,9 @@ def augment(
         raise ValueError(f"images must be uint8[N, H, W, 3], got {images.dtype}{list(images.shape)}")
     first, of = place or (0, len(images))
     if len(images) > of:
-        raise ValueError(f"place says that the batch has {of} photos, images has {len(images)} of them")
+        raise ValueError(
+            f"place must be (first, photos of the whole batch), got {of} for {len(images)} photos"
+        )
     return jax.lax.platform_dependent(
         key,
         images,
@@ -73,11 +75,11 @@ def augment_at_once(
     """Augments in one expression, for the compiler of a GPU or TPU to fuse.
 
     Args:
-      of: photos of the whole batch.
-      key: a JAX random key.
+      of: Photos of the whole batch.
+      key: A JAX random key.
       images: uint8[N, H, W, 3], rows of that batch.
-      strengths: how much of each; see `Strengths`.
-      first: which row the first of them is.
+      strengths: How much of each; see `Strengths`.
+      first: Which row the first of them is.
 
     Returns:
       float32[N, H, W, 3] in [0, 1].

@@ -59,8 +59,8 @@ def affine_tables(height: int, width: int, affine: jax.Array) -> tuple[jax.Array
     """Returns the two parts, one by row and one by column, that add up to where each pixel of the result comes from.
 
     Args:
-      height: of the photo in pixels.
-      width: of the photo in pixels.
+      height: Of the photo in pixels.
+      width: Of the photo in pixels.
       affine: float32[N, 6], see `affine_map`.
 
     Returns:
@@ -78,8 +78,8 @@ def affine_coordinates(height: int, width: int, affine: jax.Array) -> tuple[jax.
     """Returns where each pixel of the result comes from.
 
     Args:
-      height: of the photo in pixels.
-      width: of the photo in pixels.
+      height: Of the photo in pixels.
+      width: Of the photo in pixels.
       affine: float32[N, 6], see `affine_map`.
 
     Returns:
@@ -130,8 +130,8 @@ def rectangles(height: int, width: int, centres: jax.Array, sides: jax.Array, er
     """Returns which pixels lie in a rectangle.
 
     Args:
-      height: of the photo in pixels.
-      width: of the photo in pixels.
+      height: Of the photo in pixels.
+      width: Of the photo in pixels.
       centres: float32[N, R, 2], (row, column) as shares of height and width.
       sides: float32[N, R, 2], (height, width) as shares.
       erase: bool[N, R], which rectangles are drawn.

@@ -43,11 +43,11 @@ def augment_in_stages(
     A photo's result is the same to the bit in whatever part of the batch it stands.
 
     Args:
-      of: photos of the whole batch.
-      key: a JAX random key.
+      of: Photos of the whole batch.
+      key: A JAX random key.
       images: uint8[N, H, W, 3], rows of that batch.
-      strengths: how much of each; see `Strengths`.
-      first: which row the first of them is.
+      strengths: How much of each; see `Strengths`.
+      first: Which row the first of them is.
 
     Returns:
       float32[N, H, W, 3] in [0, 1].
@@ -101,13 +101,13 @@ def _apart(always: jax.Array, stage: Callable[..., Any], *operands: Any) -> Any:
 
 
 def _pack(images: jax.Array) -> jax.Array:
-    """uint8[N, H, W, 3] to int32[N, H * W], a pixel an integer."""
+    """Packs uint8[N, H, W, 3] into int32[N, H * W], an integer per pixel."""
     red, green, blue = (images[..., channel].astype(jnp.int32) for channel in range(3))
     return (red | green << 8 | blue << 16).reshape(len(images), -1)
 
 
 def _cells(height: int, width: int, tables: Tables) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Where each pixel of the result comes from.
+    """Returns where each pixel of the result comes from.
 
     Returns:
       The upper left of the four pixels around the place, as row and column (float32[S, H * W], whole numbers), and how
@@ -127,13 +127,13 @@ def _cells(height: int, width: int, tables: Tables) -> tuple[jax.Array, jax.Arra
 
 
 def _places(height: int, width: int, tables: Tables) -> jax.Array:
-    """int32[S, H * W]: the upper left pixel of each cell, counted through the photo."""
+    """Returns int32[S, H * W]: the upper left pixel of each cell, counted through the photo."""
     row, column, _, _ = _cells(height, width, tables)
     return (row * width + column).astype(jnp.int32)
 
 
 def _gather_corners(height: int, width: int, pixels: jax.Array, places: jax.Array) -> jax.Array:
-    """int32[S, 4, H * W]: the pixels upper left, upper right, lower left and lower right of each place."""
+    """Returns int32[S, 4, H * W]: the pixels upper left, upper right, lower left and lower right of each place."""
     right, down = min(1, width - 1), min(1, height - 1) * width
     steps = np.array([0, right, down, down + right], np.int32)[:, None]
     read = jax.vmap(lambda photo, places: photo.at[places + steps].get(mode="promise_in_bounds"))
@@ -141,7 +141,7 @@ def _gather_corners(height: int, width: int, pixels: jax.Array, places: jax.Arra
 
 
 def _mix_corners(height: int, width: int, corners: jax.Array, tables: Tables) -> jax.Array:
-    """float32[S, 3, H * W] in [0, 1]: colour planes, between the four pixels."""
+    """Interpolates between the four pixels: colour planes float32[S, 3, H * W] in [0, 1]."""
     _, _, down, right = (part[:, None] for part in _cells(height, width, tables))
     shift = jnp.array([0, 8, 16], jnp.int32)[:, None]
     upper_left, upper_right, lower_left, lower_right = (
@@ -153,14 +153,14 @@ def _mix_corners(height: int, width: int, corners: jax.Array, tables: Tables) ->
 
 
 def _mean(planes: jax.Array) -> jax.Array:
-    """float32[S, 3, H, W] in [0, 1] to float32[S, 3]; whole numbers add up to the same in any order."""
+    """Averages float32[S, 3, H, W] in [0, 1] to float32[S, 3]; whole numbers add up to the same in any order."""
     pixels = planes.shape[2] * planes.shape[3]
     scale = 2 ** (30 - math.ceil(math.log2(pixels)))
     return jnp.round(planes * scale).astype(jnp.int32).sum(axis=(2, 3)) * (1 / (scale * pixels))
 
 
 def _erase(planes: jax.Array, mean: jax.Array, draws: Draws) -> jax.Array:
-    """float32[S, 3, H, W] to float32[S, H, W, 3], with rectangles erased to the mean colour, float32[S, 3]."""
+    """Erases rectangles to the mean colour float32[S, 3] and moves channels last: float32[S, H, W, 3]."""
     _, _, height, width = planes.shape
     inside = rectangles(height, width, draws.centres, draws.sides, draws.erase)[..., None]
     return jnp.where(inside, mean[:, None, None], jnp.moveaxis(planes, 1, -1))

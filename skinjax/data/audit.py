@@ -1,16 +1,16 @@
-"""What is wrong with a data set before anything is trained on it.
+"""Finds what is wrong with a data set before anything is trained on it.
 
 `audit_manifest` reads every photo once and looks at the manifest's columns. Each `Finding` is one of
 
 - **error**: a photo that cannot be used, a label that the taxonomy does not know, or one and the same file
-under
-  two labels or two cases (which puts the test photos into the training set);
+  under two labels or two cases (which puts the test photos into the training set);
 - **warning**: photos that look the same under two labels or cases, two diagnoses of one lesion, the same file
-  listed twice, a column that gives the label away, a name that hides the format, damage beside the pixels;
+  listed twice, a column that gives the label away, a name that hides the format, damage beside the pixels, labels,
+  cases or files that differ by spelling alone;
 - **note**: what is out of the ordinary and handled: alpha, CMYK, 16 bits, EXIF rotation and so on.
 
 The result depends on the files and the manifest alone, not on the number of threads. Memory holds a few
-decoded photos at a time and under 2 KB a photo of facts.
+decoded photos at a time and under 2 KB of facts per photo.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from skinjax.data import duplicates
 from skinjax.data.findings import SEVERITIES, AuditReport, Finding, Severity
+from skinjax.data.images import duplicates
 from skinjax.data.leakage import ColumnFigure, columns_that_predict
+from skinjax.data.spelling import alike, alike_labels, id_key, name_key, spelled
 from skinjax.data.survey import PhotoRecord, photo_table, survey
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ _STANDARD_ERRORS = 3.0
 
 _PHOTO_NOTES = {
     "CMYK": "has CMYK colours, converted without a profile",
-    "16-bit": "has 16 bits a channel, of which the upper 8 are kept",
+    "16-bit": "has 16 bits per channel, of which the upper 8 are kept",
     "palette": "has a palette, expanded",
     "alpha": "has an alpha channel, laid on white",
     "greyscale": "has no colour",
@@ -67,25 +68,25 @@ def audit_manifest(
     """Audits a manifest and its photos.
 
     Args:
-        frame: as `skinjax.data.manifest.read_manifest` gives it; `image` and `label` are needed, `case_id`
-            and `lesion_id` are used where they are there, and every further column is tested for giving the
-            label away.
-        root: the folder that `image` is relative to.
-        taxonomy: whose finest classes the labels must be; None accepts any label.
-        threads: photos read at a time.
-        radius: bits out of 256 within which two photos are near-duplicates.
-        progress: called with (photos done, photos in all) after each photo.
+      frame: As `skinjax.data.manifest.read_manifest` gives it; `image` and `label` are required, `case_id`
+        and `lesion_id` are used where they are there, and every further column is tested for giving the
+        label away.
+      root: The folder that `image` is relative to.
+      taxonomy: Whose finest classes the labels must be; None accepts any label.
+      threads: Photos read at a time.
+      radius: Bits out of 256 within which two photos are near-duplicates.
+      progress: Called with (photos done, photos in all) after each photo.
 
     Returns:
-        The report. Bad photos are findings, never exceptions.
+      The report. Bad photos are findings, never exceptions.
 
     Raises:
-        ValueError: a needed column is missing, or an argument is out of range.
+      ValueError: A required column is missing, or an argument is out of range.
     """
     absent = [name for name in ("image", "label") if name not in frame]
     if absent:
         there = ", ".join(map(str, frame.columns))
-        raise ValueError(f"the manifest has no column {' and '.join(absent)}; it has {there}")
+        raise ValueError(f"frame must have the columns image and label, got {there}")
     images = frame["image"].astype(str).tolist()
     labels = frame["label"].astype(str).tolist()
     cases = frame["case_id"].astype(str).tolist() if "case_id" in frame else None
@@ -100,6 +101,7 @@ def audit_manifest(
         *_duplicate_findings(images, labels, cases, photos["sha256"].tolist(), look),
         *_label_findings(images, labels, taxonomy),
         *_case_findings(frame, images, labels),
+        *_spelling_findings(images, labels, cases),
         *_column_findings(figures),
     ]
     findings.sort(key=lambda found: (SEVERITIES.index(found.severity), found.kind, found.row))
@@ -232,6 +234,28 @@ def _lesion_findings(
     if shared:
         message = f"{shared:,} lesion_id values stand under several cases; a lesion is (case_id, lesion_id)"
         findings.append(Finding("lesion_id_under_several_cases", "note", message))
+    return findings
+
+
+def _spelling_findings(
+    images: Sequence[str], labels: Sequence[str], cases: Sequence[str] | None
+) -> list[Finding]:
+    """Names that may mean one thing: the later spelling is the finding, its photos are named."""
+    kinds: list[tuple[str, str, Sequence[str], list[tuple[str, ...]]]] = [
+        ("label_spellings", "labels", labels, alike_labels(labels)),
+        ("case_id_spellings", "case ids", cases or [], alike(cases or [], id_key)),
+        ("image_name_spellings", "file names", images, alike(images, name_key)),
+    ]
+    findings = []
+    for kind, what, values, groups in kinds:
+        places: dict[str, list[int]] = collections.defaultdict(list)
+        for row, value in enumerate(values if groups else []):
+            places[value].append(row)
+        for group in groups:
+            shown = ", ".join(f"{spelled(name, group)} ({len(places[name]):,})" for name in group)
+            row = min(places[name][0] for name in group[1:])
+            message = f"has one of {len(group)} {what} that may be one in several spellings: {shown}"
+            findings.append(Finding(kind, "warning", message, images[row], row + 1))
     return findings
 
 

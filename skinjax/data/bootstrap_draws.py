@@ -31,7 +31,7 @@ def balanced_draws(
       bool[D, N], the photos of each draw, as many of the target as of the others.
 
     Raises:
-      ValueError: If shapes differ, `draws` is under 1, or one side has no photo.
+      ValueError: Shapes differ, `draws` is under 1, or one side has no photo.
 
     >>> positive = np.array([True, True, False, False, False, False])
     >>> drawn = balanced_draws(positive, ["t", "t", "a", "a", "b", "b"], 3, np.random.default_rng(0))
@@ -76,7 +76,7 @@ def even_counts(sizes: npt.ArrayLike, total: int, rng: np.random.Generator) -> n
       int64[K], each at most the class's size; two classes differ by more than 1 only where the smaller gives all.
 
     Raises:
-      ValueError: If there is less to give than the total.
+      ValueError: There is less to give than the total.
 
     >>> even_counts([1, 10, 10], 9, np.random.default_rng(0)).tolist()
     [1, 4, 4]

@@ -1,4 +1,4 @@
-"""What a report is written on: predictions of one or more models on the same photos, and what is asked of them.
+"""Inputs of a report: predictions of one or more models on the same photos, and what is asked of them.
 
 All files are read and checked together, so that everything that is wrong with any of them is told in one list.
 """
@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from skinjax.data.degrees import read_degrees
+from skinjax.data.prediction_checks import problems as prediction_problems
 from skinjax.data.prediction_columns import CLASS_COLUMN, kind_of
-from skinjax.data.predictions import problems as prediction_problems
 from skinjax.data.predictions import read_taxonomy, read_unchecked
 from skinjax.data.readers import read_by_all, read_readers
+from skinjax.data.reading_kit import Kit
+from skinjax.data.spelling import near_id
 from skinjax.data.tables import SHOWN, TableError, faulty_rows, missing_columns
 from skinjax.labels.taxonomy import Taxonomy
 
@@ -36,7 +38,7 @@ MOST_GROUPS = 40
 
 
 class EvaluationDataError(TableError):
-    """Everything that is wrong with files and names; `.problems` has one sentence a fault, with its file."""
+    """Everything that is wrong with files and names; `.problems` has one sentence per fault, with its file."""
 
     def __init__(self, problems: Sequence[str]):
         super().__init__("the files of the evaluation", problems)
@@ -46,22 +48,22 @@ class EvaluationDataError(TableError):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EvaluationData:
-    """What a report is written on.
+    """Inputs of a report.
 
     Attributes:
-      taxonomy: of the labels.
-      models: name -> valid predictions, of the same photos; the first is the one that is reported on.
-      target: classes of one level that together are positive; empty for none.
-      degrees: class of the finest level -> degree, or None.
-      readers: columns `reader`, `image` and `call`, of photos that all readers called, or None.
-      subgroups: columns of the first model's predictions; `age`, where it holds numbers, as float64 with NaN.
-      notes: sentences to be read beside the results.
+      taxonomy: Taxonomy of the labels.
+      models: Name -> valid predictions, of the same photos; the first is the one that is reported on.
+      target: Classes of one level that together are positive; empty for none.
+      degrees: Class of the finest level -> degree, or None for no tumour; None for no degrees.
+      readers: Columns `reader`, `image` and `call`, of photos that all readers called, or None.
+      subgroups: Columns of the first model's predictions; `age`, where it holds numbers, as float64 with NaN.
+      notes: Sentences to be read beside the results.
     """
 
     taxonomy: Taxonomy
     models: Mapping[str, pd.DataFrame]
     target: tuple[str, ...] = ()
-    degrees: Mapping[str, int] | None = None
+    degrees: Mapping[str, int | None] | None = None
     readers: pd.DataFrame | None = None
     subgroups: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -74,17 +76,19 @@ def read_evaluation_data(
     degrees: str | Path | None = None,
     readers: str | Path | None = None,
     subgroups: Sequence[str] | None = None,
+    kit: Kit | None = None,
 ) -> EvaluationData:
     """Reads and checks the files of an evaluation.
 
     Args:
       paths: Name of a model -> its predictions file, Parquet or CSV; all on the same photos, in any order.
-      taxonomy: Of the labels. Where missing, the one that a Parquet file holds; where there is none, a
+      taxonomy: Taxonomy of the labels. Where missing, the one that a Parquet file holds; where there is none, a
         flat one of the first file's columns `p_<class>` or `logit_<class>`.
       target: Classes of one level.
-      degrees: File of `skinjax.data.degrees`.
-      readers: File of `skinjax.data.readers`; wants a target.
+      degrees: File or catalogue name of `skinjax.data.degrees`.
+      readers: File of `skinjax.data.readers`; needs a target.
       subgroups: Columns; where None, those of `SUBGROUPS` that tell two groups or more apart.
+      kit: The reading kit that the readers' answers are of; None for none, or one whose key lies near them.
 
     Returns:
       What they hold.
@@ -105,7 +109,7 @@ def read_evaluation_data(
         # Both passes tell of a column that is missing.
         wrong = found[name] + (prediction_problems(table.frame, tree, table.rows) if tree else [])
         problems += [f"{paths[name]}: {problem}" for problem in dict.fromkeys(wrong)]
-    notes: tuple[str, ...] = ()
+    notes = tuple(dict.fromkeys(note for table in tables.values() for note in table.notes))
     calls = tumours = None
     first = frames.get(next(iter(paths)))
     if tree:
@@ -114,10 +118,14 @@ def read_evaluation_data(
             tumours = _attempt(lambda: read_degrees(degrees, tree), problems)
     if readers:
         if not target:
-            problems.append("readers want a target, the class or classes that their calls are about")
+            problems.append(
+                "readers must come with a target, the class or classes that their calls are about"
+            )
         images = first["image"] if first is not None and "image" in first else None
-        calls = _attempt(lambda: read_readers(readers, images), problems)
+        calls = _attempt(lambda: read_readers(readers, images, kit), problems)
     if calls is not None:
+        if kit:
+            notes += (kit.note,)
         complete = _attempt(functools.partial(read_by_all, calls), problems)
         if complete is not None:
             calls, left_out = complete
@@ -138,7 +146,7 @@ def read_evaluation_data(
 
 
 def coarse_level(data: EvaluationData) -> str | None:
-    """The level that is fused with the finest: the finest that has a network's columns, else the one above the finest.
+    """Returns the level that is fused with the finest: the finest one that has a network's columns, else the one above.
 
     None where the taxonomy has a single level.
     """
@@ -151,7 +159,7 @@ def coarse_level(data: EvaluationData) -> str | None:
 
 
 def level_of(target: Sequence[str], taxonomy: Taxonomy) -> str | None:
-    """The finest level that has all of these classes, or None.
+    """Returns the finest level that has all of these classes, or None.
 
     >>> from skinjax.labels.taxonomy import load_taxonomy
     >>> level_of(["near_relative"], load_taxonomy("psoriasis9"))
@@ -164,10 +172,10 @@ def level_of(target: Sequence[str], taxonomy: Taxonomy) -> str | None:
 
 
 def compare_photos(name: str, frame: pd.DataFrame, other: str, other_frame: pd.DataFrame) -> list[str]:
-    """Whether two models answer for the same photos, with the same labels and cases: what differs, as sentences.
+    """Lists where two models differ in photos, labels or cases, as sentences; empty where they do not.
 
     Args:
-      name: Of the first model.
+      name: Name of the first model.
       frame: Its predictions.
       other: Name of the second.
       other_frame: Its predictions, rows in any order.
@@ -188,9 +196,11 @@ def compare_photos(name: str, frame: pd.DataFrame, other: str, other_frame: pd.D
     problems = []
     lacking = frame["image"].array[~there]
     more = other_frame["image"].array[np.setdiff1d(np.arange(len(other_frame)), place[there])]
+    hint = near_id(more) if len(lacking) and len(more) else None
     for who, whose, images in ((other, name, lacking), (name, other, more)):
         if len(images):
-            problems.append(f"model {who!r} lacks {_photos(images)} of model {whose!r}")
+            close = next(filter(None, map(hint, images)), "") if hint and images is lacking else ""
+            problems.append(f"model {who!r} lacks {_photos(images)} of model {whose!r}{close}")
     for column, what in (("label", "label"), ("case_id", "case")):
         ours, theirs = frame[column].array[there], other_frame[column].array[place[there]]
         wrong = np.flatnonzero(np.asarray(ours != theirs, bool))
@@ -206,7 +216,7 @@ def compare_photos(name: str, frame: pd.DataFrame, other: str, other_frame: pd.D
 
 
 def select(data: EvaluationData, images: Sequence[str]) -> EvaluationData:
-    """The same of some of its photos.
+    """Returns the same of some of its photos.
 
     Args:
       data: Any.
@@ -229,7 +239,7 @@ def _photos(images: Any) -> str:
 
 
 def _attempt(read: Callable[[], Found], problems: list[str]) -> Found | None:
-    """What a reader returns, or None where it raises, its problems then added."""
+    """Returns what a reader returns, or None where it raises, its problems then added."""
     try:
         return read()
     except TableError as error:
@@ -240,7 +250,7 @@ def _attempt(read: Callable[[], Found], problems: list[str]) -> Found | None:
 
 
 def _taxonomy(paths: Mapping[str, Path], frames: Mapping[str, pd.DataFrame]) -> Taxonomy | None:
-    """The taxonomy that a file holds, or a flat one of the first file's classes; None where there is no file."""
+    """Returns the taxonomy that a file holds, or a flat one of the first file's classes; None without a file."""
     for name in frames:
         stored = read_taxonomy(paths[name])
         if stored is not None:
@@ -264,9 +274,7 @@ def _target_problems(target: Sequence[str], taxonomy: Taxonomy) -> list[str]:
     everywhere = [name for level in taxonomy.levels for name in taxonomy.classes(level)]
     unknown = [name for name in target if name not in everywhere]
     if not unknown:
-        return [
-            f"target {', '.join(map(repr, target))}: classes of one level are wanted, these are of several"
-        ]
+        return [f"target must name classes of one level, got {', '.join(map(repr, target))} of several"]
     hints = {
         name: next(filter(None, (taxonomy.hint(name, level) for level in taxonomy.levels)), "")
         for name in unknown
@@ -277,20 +285,22 @@ def _target_problems(target: Sequence[str], taxonomy: Taxonomy) -> list[str]:
 
 
 def _subgroup_columns(
-    frame: pd.DataFrame, asked: Sequence[str] | None, rows: np.ndarray
+    frame: pd.DataFrame, requested: Sequence[str] | None, rows: np.ndarray
 ) -> tuple[list[str], list[str]]:
-    """The columns to look at, and what is wrong with them."""
-    names = [name for name in SUBGROUPS if name in frame] if asked is None else list(dict.fromkeys(asked))
+    """Returns the columns to look at, and what is wrong with them."""
+    names = (
+        [name for name in SUBGROUPS if name in frame] if requested is None else list(dict.fromkeys(requested))
+    )
     problems = [f"subgroups: {problem}" for problem in missing_columns(names, frame)]
     chosen = []
     for name in (name for name in names if name in frame):
         count = frame[name].replace("", None).nunique()
         if name == "age" and (wrong := _age_problems(frame, rows)):
             problems += wrong
-        elif name == "age" or 2 <= count <= MOST_GROUPS:
-            chosen.append(name)
-        elif asked is not None:
-            problems.append(f"subgroups: column {name!r} has {count:,} groups, 2 to {MOST_GROUPS} are wanted")
+        elif name == "age" or 2 <= count <= MOST_GROUPS or (requested is None and count > MOST_GROUPS):
+            chosen.append(name)  # of one with too many groups the page says that it was not looked at
+        elif requested is not None:
+            problems.append(f"subgroups: column {name!r} must have 2 to {MOST_GROUPS} groups, got {count:,}")
     return chosen, problems
 
 
@@ -307,7 +317,7 @@ def _age_problems(frame: pd.DataFrame, rows: np.ndarray) -> list[str]:
     wrong = known & ~(years >= 0).to_numpy(bool)
     if not (known & ~wrong).any():
         return []
-    return faulty_rows("age", "where years of 0 or more are wanted", wrong, rows, frame["age"].array)
+    return faulty_rows("age", "that must hold years of 0 or more", wrong, rows, frame["age"].array)
 
 
 def _with_numeric_age(frame: pd.DataFrame) -> pd.DataFrame:

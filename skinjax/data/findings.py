@@ -1,4 +1,4 @@
-"""What an audit found, as a report: for people, for programs, and as tables."""
+"""Reports what an audit found: for people, for programs, and as tables."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from skinjax.data import duplicates
+from skinjax.data.images import duplicates
 from skinjax.data.leakage import ColumnFigure
-from skinjax.data.tables import replacing
+from skinjax.files.atomic import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +26,13 @@ Severity = Literal["error", "warning", "note"]
 #: The gravest first.
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 _EXAMPLES = 5
-# One finding a column, each worth reading.
-_ALWAYS_SHOWN = ("column_predicts_label", "clinical_column_predicts_label", "unknown_label")
+# One finding per column, each worth reading.
+_ALWAYS_SHOWN = (
+    "column_predicts_label",
+    "clinical_column_predicts_label",
+    "unknown_label",
+    "label_spellings",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +40,12 @@ class Finding:
     """One thing that was found.
 
     Attributes:
-        kind: what, as a stable code such as `truncated` or `near_duplicate_across_cases`.
-        severity: `error`, `warning` or `note`.
-        message: one sentence, without the photo's name.
-        image: the photo, or the first of them; empty where it concerns a column or the set.
-        row: that photo's record in the frame, counted from 1; 0 where there is none.
-        others: further photos it concerns.
+      kind: A stable code such as `truncated` or `near_duplicate_across_cases`.
+      severity: `error`, `warning` or `note`.
+      message: One sentence, without the photo's name.
+      image: The photo, or the first of them; empty where it concerns a column or the set.
+      row: That photo's record in the frame, counted from 1; 0 where there is none.
+      others: Further photos it concerns.
     """
 
     kind: str
@@ -53,16 +58,16 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AuditReport:
-    """All that an audit found.
+    """The findings of an audit, and what it knows of each photo.
 
     Attributes:
-        findings: errors first, then warnings, then notes; within these by kind and row.
-        photos: one row a photo: the columns of `skinjax.data.survey.photo_table`, and `look`, the number of
-            the near-duplicate cluster it is in (-1 for an unusable or flat photo).
-        columns: how well each column alone tells the label, the best first.
-        num_cases: distinct cases, 0 where the manifest has none.
-        num_labels: distinct labels.
-        hashes: uint64[N, 4], the perceptual hashes in the frame's order.
+      findings: Errors first, then warnings, then notes; within these by kind and row.
+      photos: One row per photo: the columns of `skinjax.data.survey.photo_table`, and `look`, the number of
+        the near-duplicate cluster it is in (-1 for an unusable or flat photo).
+      columns: How well each column alone tells the label, the best first.
+      num_cases: Distinct cases, 0 where the manifest has none.
+      num_labels: Distinct labels.
+      hashes: uint64[N, 4], the perceptual hashes in the frame's order.
     """
 
     findings: tuple[Finding, ...]
@@ -74,23 +79,23 @@ class AuditReport:
 
     @functools.cached_property
     def counts(self) -> dict[str, int]:
-        """Number of findings of each kind, in the order of the findings."""
+        """Returns the number of findings of each kind, in the order of the findings."""
         return dict(collections.Counter(finding.kind for finding in self.findings))
 
     @property
     def num_errors(self) -> int:
-        """Number of findings that are errors."""
+        """Returns the number of findings that are errors."""
         return sum(finding.severity == "error" for finding in self.findings)
 
     def stand_in_cases(self) -> list[str]:
-        """Case names for a manifest that has none, see `skinjax.data.duplicates.stand_in_cases`.
+        """Returns case names for a manifest that has none, see `skinjax.data.images.duplicates.stand_in_cases`.
 
         Unusable photos, which have no look, get the case `look_flat`.
         """
         return duplicates.stand_in_cases(self.hashes)
 
     def to_frame(self) -> pd.DataFrame:
-        """The findings as a table: `severity`, `kind`, `row`, `image`, `message`, `others`."""
+        """Returns the findings as a table: `severity`, `kind`, `row`, `image`, `message`, `others`."""
         import pandas as pd
 
         names = ("severity", "kind", "row", "image", "message")
@@ -99,7 +104,7 @@ class AuditReport:
         return pd.DataFrame(columns)
 
     def text(self) -> str:
-        """The findings for people: counts, a few examples of each kind, columns that tell the label."""
+        """Describes the findings for people: counts, a few examples of each kind, columns that tell the label."""
         usable = int((self.photos["problem"] == "").sum())
         cases = f"{self.num_cases:,} cases" if self.num_cases else "no cases"
         lines = [
@@ -126,7 +131,7 @@ class AuditReport:
         Each file is replaced as a whole or not at all.
 
         Args:
-            folder: made where it does not exist.
+          folder: Made where it does not exist.
         """
         folder = Path(folder)
         whole = {
@@ -156,7 +161,7 @@ class AuditReport:
 
 
 def _line(finding: Finding) -> str:
-    """A finding on one line, whatever its file name holds."""
+    """Writes a finding on one line, whatever its file name holds."""
     where = f"{finding.image} (row {finding.row}) " if finding.row else ""
     others = f": {', '.join(finding.others[:3])}" if finding.others else ""
     more = f" and {len(finding.others) - 3} more" if len(finding.others) > 3 else ""

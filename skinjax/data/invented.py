@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 def invent_predictions(
     taxonomy: Taxonomy, num_cases: int, skills: Sequence[float] = (2.0,), seed: int = 0
 ) -> list[pd.DataFrame]:
-    """Predictions of models that answer for the same photos, three a case, which look alike.
+    """Predictions of models that answer for the same photos, three per case, which look alike.
 
     Args:
-      taxonomy: Of the labels; each class has as many cases as the others, to one.
+      taxonomy: Taxonomy of the labels; each class has as many cases as the others, to one.
       num_cases: At least 1.
-      skills: One a model: how far the true class's logit lies above the others, whose spread is 1.
-      seed: Of all that is drawn.
+      skills: One per model: how far the true class's logit lies above the others, whose spread is 1.
+      seed: Seed of everything that is drawn.
 
     Returns:
-      One frame a model: `image`, `case_id`, `label`, `fold`, `p_<class>`, `skin_tone`, `sex` and `age`.
+      One frame per model: `image`, `case_id`, `label`, `fold`, `p_<class>`, `skin_tone`, `sex` and `age`.
 
     >>> from skinjax.labels.taxonomy import load_taxonomy
     >>> sure, unsure = invent_predictions(load_taxonomy("psoriasis9"), num_cases=30, skills=(9, 0))
@@ -74,7 +74,7 @@ def invent_readers(
       predictions: Whose photos they read.
       target: Classes that count as positive, of the labels.
       num_readers: At least 1.
-      seed: Of the calls.
+      seed: Seed of the calls.
 
     Returns:
       Columns `reader`, `image` and `call`.
@@ -109,7 +109,7 @@ def invent_degree_readers(
       degrees: Their true degrees, in [0, num_degrees).
       num_degrees: D, at least 2.
       num_readers: At least 1.
-      seed: Of the degrees given.
+      seed: Seed of the degrees given.
 
     Returns:
       Columns `reader`, `image` and `degree`.

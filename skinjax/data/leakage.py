@@ -1,4 +1,4 @@
-"""Columns that give the diagnosis away by themselves.
+"""Finds columns that give the diagnosis away by themselves.
 
 If the file's size, or whether a biopsy was taken, tells the label, a network can learn that instead of the
 skin, and a column used as input certainly will. Each column is scored alone: the share of the label's
@@ -14,7 +14,7 @@ cut into 16 bins of equal counts; a missing value is a value of its own, for mis
 away.
 
 References:
-    H. Theil (1970). On the estimation of relationships involving qualitative variables. Am. J. Sociology 76.
+  H. Theil (1970). On the estimation of relationships involving qualitative variables. Am. J. Sociology 76.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ _MIN_CASES = 20
 
 @dataclasses.dataclass(frozen=True)
 class ColumnFigure:
-    """How well one column tells the label, on held-out cases.
+    """The scores of one column that is to tell the label, on held-out cases.
 
     Attributes:
-        column: the column's name.
-        explained: U, the share of the label's information explained; 1 is all of it, 0 none, below 0
-            misleading.
-        standard_error: of `explained`, by case.
-        accuracy: share of photos whose label is guessed right from the column alone.
-        baseline: the same for always guessing the commonest label.
-        explained_by_missing: U of nothing but whether the column is filled in; 0 if it always or never is.
+      column: The column's name.
+      explained: U, the share of the label's information explained; 1 is all of it, 0 none, below 0
+        misleading.
+      standard_error: Of `explained`, by case.
+      accuracy: Share of photos whose label is guessed right from the column alone.
+      baseline: The same for always guessing the commonest label.
+      explained_by_missing: U of nothing but whether the column is filled in; 0 if it always or never is.
     """
 
     column: str
@@ -63,16 +63,16 @@ def columns_that_predict(
     """Scores each column by how well it alone tells the label.
 
     Args:
-        columns: values by column name, N each; None, NaN and the empty string are missing.
-        labels: N labels.
-        cases: N cases; a case is held out as a whole.
+      columns: Values by column name, N each; None, NaN and the empty string are missing.
+      labels: N labels.
+      cases: N cases; a case is held out as a whole.
 
     Returns:
-        One figure a column that varies, the highest `explained` first. Empty with fewer than 20 cases or 2
-        labels.
+      One figure per column that varies, the highest `explained` first. Empty with fewer than 20 cases or 2
+      labels.
 
     Raises:
-        ValueError: lengths that differ.
+      ValueError: The lengths differ.
 
     >>> labels = ["nevus", "melanoma"] * 40
     >>> cases = [f"case {n}" for n in range(80)]
@@ -82,7 +82,9 @@ def columns_that_predict(
     """
     for name, values in {"cases": cases, **columns}.items():
         if len(values) != len(labels):
-            raise ValueError(f"{name} has {len(values)} values for {len(labels)} labels")
+            raise ValueError(
+                f"columns must have one value per label, got {len(values)} values of {name} for {len(labels)} labels"
+            )
     classes, label = np.unique(np.asarray(labels, str), return_inverse=True)
     case_names, case = np.unique(np.asarray(cases, str), return_inverse=True)
     if len(case_names) < _MIN_CASES or len(classes) < 2:

@@ -1,20 +1,20 @@
 """The manifest: which photo shows what, and whose it is. One of the project's two data contracts.
 
-A CSV (UTF-8, comma, semicolon or tab) or Parquet file beside the photos, one row a photo. Version 1.
+A CSV (or another table of `skinjax.labels.delimited`) or Parquet file beside the photos, one row per photo. Version 1.
 
 | column | | holds |
 |---|---|---|
 | `image` | required | path of the photo relative to the manifest's folder, with `/`; each photo once |
 | `label` | required | a class of the taxonomy's finest level |
-| `case_id` | wanted | whose photo: the patient, or lesion if patients are not known; no split parts a case |
+| `case_id` | advised | whose photo: the patient, or lesion if patients are not known; no split parts a case |
 | `lesion_id` | optional | which lesion of the case |
 | `skin_tone` | optional | Fitzpatrick type 1 to 6 |
 | `sex`, `age` (years), `body_site`, `source` | optional | text, for subgroups |
 | `split` | optional | `train`, `validation` or `test`, where the publisher fixed them |
 
-Any other column is kept as it is. An empty cell means not known; in `image`, `label` and `case_id` that is a
-fault. A manifest without a `case_id` column is allowed: clusters of near-duplicate photos then stand in for
-cases.
+Any other column is kept as it is. An empty cell, and in the contract's columns R's `NA`, means not known; in `image`,
+`label` and `case_id` that is a fault. (A class may be called `NA` where a taxonomy says so.) A manifest without a
+`case_id` column is allowed: clusters of near-duplicate photos then stand in for cases.
 
 In memory a manifest is a pandas frame whose columns are text, an unknown value being the empty string, save
 `skin_tone`, which is `Int64` with missing values. Columns stand in the table's order, others after them.
@@ -23,15 +23,19 @@ In memory a manifest is a pandas frame whose columns are text, an unknown value 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import posixpath
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from skinjax.data.tables import TableError, faulty_rows, read_table, replacing, to_text, utf8
+from skinjax.data.spelling import alike_ids, as_named, unknown
+from skinjax.data.tables import TableError, faulty_rows, read_table, to_text, utf8
+from skinjax.files.atomic import replacing
 from skinjax.labels.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -51,12 +55,14 @@ COLUMNS = (
 )
 """The contract's columns in canonical order."""
 
+_LOG = logging.getLogger(__name__)
+
 REQUIRED = ("image", "label")
 SPLITS = ("train", "validation", "test")
 
 
 class ManifestError(TableError):
-    """Everything that is wrong with a manifest; `.problems` has one sentence a fault."""
+    """Everything that is wrong with a manifest; `.problems` has one sentence per fault."""
 
 
 def read_manifest(path: str | Path, taxonomy: Taxonomy | None = None) -> pd.DataFrame:
@@ -79,14 +85,17 @@ def read_manifest(path: str | Path, taxonomy: Taxonomy | None = None) -> pd.Data
     missing = [name for name in REQUIRED if name not in table.frame]
     if missing:
         raise ManifestError(str(path), [_missing_columns(missing, table.frame)])
-    problems = _problems(table.frame, taxonomy, path.parent, table.rows)
+    frame = known_cells(table.frame, taxonomy.classes() if taxonomy else ())
+    problems = _problems(frame, taxonomy, path.parent, table.rows)
     if problems:
         raise ManifestError(str(path), problems)
-    return _canonical(table.frame)
+    if "case_id" in frame and (told := alike_ids(frame["case_id"].unique())):
+        _LOG.warning("%s: %s", path, told)
+    return _canonical(frame)
 
 
 def as_manifest(frame: pd.DataFrame, taxonomy: Taxonomy | None = None) -> pd.DataFrame:
-    """A frame of any make as a checked manifest frame: text columns in canonical order.
+    """Returns a frame of any make as a checked manifest frame: text columns in canonical order.
 
     Args:
       frame: At least the columns `image` and `label`; numbers become text (`12.0` becomes `12`).
@@ -99,15 +108,16 @@ def as_manifest(frame: pd.DataFrame, taxonomy: Taxonomy | None = None) -> pd.Dat
       ManifestError: As `read_manifest`, with rows counted from 1; links on the disk are not looked at.
 
     >>> import pandas as pd
-    >>> frame = pd.DataFrame({"case_id": [7.0], "image": ["./a.png"], "label": ["NA"], "skin_tone": ["2.0"]})
+    >>> frame = pd.DataFrame({"case_id": [7.0], "image": ["./a.png"], "label": ["wart"], "skin_tone": ["2.0"]})
     >>> as_manifest(frame)
        image label case_id  skin_tone
-    0  a.png    NA       7          2
+    0  a.png  wart       7          2
     """
     missing = [name for name in REQUIRED if name not in frame]
     if missing:
         raise ManifestError("manifest", [_missing_columns(missing, frame)])
-    text = to_text(frame.reset_index(drop=True))
+    # Without a taxonomy a class in memory may be called NA; a file's NA is R's.
+    text = known_cells(to_text(frame.reset_index(drop=True)), taxonomy.classes() if taxonomy else ("NA",))
     problems = _problems(text, taxonomy, None, np.arange(1, len(text) + 1))
     if problems:
         raise ManifestError("manifest", problems)
@@ -122,7 +132,7 @@ def write_manifest(frame: pd.DataFrame, path: str | Path) -> None:
       path: The file to make or replace.
 
     Raises:
-      ManifestError: If the frame is not a valid manifest.
+      ManifestError: The frame is not a valid manifest.
     """
     manifest = as_manifest(frame)
     with replacing(path) as temporary:
@@ -133,10 +143,10 @@ def write_manifest(frame: pd.DataFrame, path: str | Path) -> None:
 
 
 def skin_tones(column: pd.Series, rows: npt.NDArray[np.int64], problems: list[str]) -> pd.Series:
-    """Fitzpatrick types as numbers.
+    """Returns Fitzpatrick types as numbers.
 
     Args:
-      column: Text, `"1"` to `"6"` (or `"3.0"`), empty where not known.
+      column: Text, `"1"` to `"6"` (or `"3.0"`), empty or `NA` where not known.
       rows: int64[N], row numbers for messages.
       problems: A sentence is added to it where a cell is anything else; the cell is then missing.
 
@@ -145,15 +155,37 @@ def skin_tones(column: pd.Series, rows: npt.NDArray[np.int64], problems: list[st
     """
     import pandas as pd
 
-    tone = column.str.strip()
-    wrong = ~tone.str.fullmatch(r"(?:[1-6](?:\.0*)?)?")
+    tone = unknown(column)
+    wrong = ~tone.str.fullmatch(r"(?:[1-6](?:[.,]0*)?)?")
     fault = "with a skin tone that is not 1 to 6 (Fitzpatrick; empty where not known)"
     problems += faulty_rows("skin_tone", fault, wrong, rows, tone.array)
     return pd.to_numeric(tone.str[:1].where(~wrong & (tone != ""))).astype("Int64")
 
 
+def known_cells(text: pd.DataFrame, classes: Collection[str]) -> pd.DataFrame:
+    """Returns a table with the contract's cells as they are meant, other columns as they are.
+
+    Args:
+      text: Columns of text, any of `COLUMNS` among them.
+      classes: What the labels may be; of these alone one may be called `NA`.
+
+    Returns:
+      A new frame: cells stripped, `NA` empty, labels that are whole floats as the classes have them, ages with a point.
+    """
+    known = text.copy()
+    for name in COLUMNS:
+        if name in known:
+            keep = ("NA",) if name == "image" else classes if name == "label" else ()
+            known[name] = unknown(known[name], keep)
+    if "label" in known:
+        known["label"] = as_named(known["label"], classes)
+    if "age" in known:
+        known["age"] = known["age"].str.replace(r"^(\d+),(\d+)$", r"\1.\2", regex=True)
+    return known
+
+
 def fingerprint(frame: pd.DataFrame) -> str:
-    """A hash of a manifest's content, the same on every machine and for CSV and Parquet alike.
+    """Returns a hash of a manifest's content, the same on every machine and for CSV and Parquet alike.
 
     Row order counts, since photos are drawn by position; column order does not.
 
@@ -182,20 +214,20 @@ def fingerprint(frame: pd.DataFrame) -> str:
 
 _OUTSIDE = (
     (r"\\", "with a backslash; separate folders with '/'"),
-    (r"^/", "with an absolute path; wanted one relative to the manifest's folder"),
-    (r"^[A-Za-z][A-Za-z0-9+.\-]*:", "with a drive or an address; wanted a path below the manifest's folder"),
+    (r"^/", "with an absolute path; it must be relative to the manifest's folder"),
+    (
+        r"^[A-Za-z][A-Za-z0-9+.\-]*:",
+        "with a drive or an address; it must be a path below the manifest's folder",
+    ),
     (r"(?:^|/)\.\.(?:/|$)", "with '..', which may leave the manifest's folder"),
     (r"[\x00-\x1f]", "with a control character in the path"),
 )
 
 
 def _canonical(text: pd.DataFrame) -> pd.DataFrame:
-    """A faultless frame of text columns in the form that the module's docstring promises."""
+    """Returns a faultless frame of text columns in the form that the module's docstring promises."""
     order = [name for name in COLUMNS if name in text] + [name for name in text if name not in COLUMNS]
     manifest = text[order].copy()
-    for name in COLUMNS[1:]:
-        if name in manifest:
-            manifest[name] = manifest[name].str.strip()
     manifest["image"] = _tidy(manifest["image"])
     if "skin_tone" in manifest:
         manifest["skin_tone"] = skin_tones(manifest["skin_tone"], np.arange(len(manifest)), [])
@@ -216,23 +248,23 @@ def _missing_columns(missing: list[str], frame: pd.DataFrame) -> str:
 def _problems(
     frame: pd.DataFrame, taxonomy: Taxonomy | None, folder: Path | None, rows: npt.NDArray[np.int64]
 ) -> list[str]:
-    """Everything wrong with a frame of text columns, as sentences."""
+    """Returns everything wrong with a frame of text columns, as sentences."""
     problems = []
     if not len(frame):
         problems.append("no rows; a manifest lists at least one photo")
     for name in ("image", "label", "case_id"):
         if name in frame:
-            problems += faulty_rows(name, "empty", frame[name].str.strip() == "", rows)
+            problems += faulty_rows(name, "empty", frame[name] == "", rows)
     problems += _path_problems(frame["image"], folder, rows)
     if taxonomy is not None:
-        label = frame["label"].str.strip()
-        unknown = ~label.isin([*taxonomy.classes(), ""])
+        label = frame["label"]
+        wrong = ~label.isin([*taxonomy.classes(), ""])
         fault = f"with a label that is no {taxonomy.finest} of taxonomy {taxonomy.name!r}"
-        problems += faulty_rows("label", fault, unknown, rows, label.array, taxonomy.hint)
+        problems += faulty_rows("label", fault, wrong, rows, label.array, taxonomy.hint)
     if "skin_tone" in frame:
         skin_tones(frame["skin_tone"], rows, problems)
     if "split" in frame:
-        split = frame["split"].str.strip()
+        split = frame["split"]
         fault = f"with a split that is none of {', '.join(SPLITS)} (or empty)"
         problems += faulty_rows("split", fault, ~split.isin([*SPLITS, ""]), rows, split.array)
     return problems
@@ -256,9 +288,9 @@ def _path_problems(image: pd.Series, folder: Path | None, rows: npt.NDArray[np.i
 
 
 def _leaves_by_link(image: pd.Series, folder: Path, skip: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Which paths resolve, through symbolic links, to a place outside the folder.
+    """Returns a mask of the paths that resolve, through symbolic links, to a place outside the folder.
 
-    Each folder is listed once, which tells links from files without a system call a photo.
+    Each folder is listed once, which tells links from files without a system call per photo.
     """
     root = os.path.realpath(folder)
     inside = root.rstrip(os.sep) + os.sep

@@ -1,7 +1,7 @@
 """The predictions file: what a network said of each photo. The second of the project's two data contracts.
 
-A Parquet or CSV file (UTF-8), one row a photo. Version 1. Predictions of any model in any framework can be
-written so and reported on.
+A Parquet or CSV file (or another table of `skinjax.labels.delimited`), one row per photo. Version 1. Predictions of
+any model in any framework can be written so and reported on.
 
 | column | | holds |
 |---|---|---|
@@ -9,10 +9,17 @@ written so and reported on.
 | `case_id` | required | whose photo it is; intervals and tests resample cases |
 | `label` | required | the true class, of the taxonomy's finest level |
 | `fold` | optional | integer, the fold whose test part the photo was in; 0 throughout where missing |
-| `p_<class>` | required | probability of each finest class, in [0, 1], a row summing to 1 within 0.001 |
+| `p_<class>` | required | probability of each finest class, in [0, 1], a row summing to 1 to rounding |
 | `logit_<class>` | instead | the same before the softmax, any finite number |
-| `<level>:p_<class>` | optional | probabilities of a coarser level's own network, one column a class |
+| `<level>:p_<class>` | optional | probabilities of a coarser level's own network, one column per class |
 | `<level>:logit_<class>` | instead | likewise |
+
+A row's sum may be 0.001 from 1, or what rounding can do: half a unit of the last decimal that the file shows, times the
+number of classes, and no more than 0.05. Rows off by more than 0.0001 are divided by their sum, and the log says so.
+
+The answers of `skinjax predict`, `predictions.csv`, are read as well, once a column `label` (or `true_label`) is
+added: their column `photo` is the image, photos with an `error` are left out, and without `case_id` each photo is a
+case of its own.
 
 Any other column, such as the manifest's `skin_tone`, is kept. Names that begin with `p_`, `logit_`,
 `<level>:p_` or `<level>:logit_` are for classes alone. In Parquet, the file's key-value metadata hold the
@@ -20,12 +27,15 @@ version under `skinjax.predictions` and the taxonomy, as JSON, under `skinjax.ta
 lack both.
 
 In memory, predictions are a pandas frame: probabilities and logits float64, `fold` int64, `skin_tone` Int64
-with missing values, and all other columns text, empty where not known.
+with missing values, and all other columns text, empty where not known. `Predictions` holds the same, checked and
+parsed once into arrays.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,24 +44,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from skinjax.data.manifest import skin_tones
-from skinjax.data.prediction_columns import (
-    CLASS_COLUMN,
-    columns,
-    kind_of,
-    level_problems,
-    unknown_classes,
-    unmarked,
-)
-from skinjax.data.tables import (
-    Table,
-    TableError,
-    faulty_rows,
-    missing_columns,
-    read_table,
-    replacing,
-    to_text,
-)
+from skinjax.data.manifest import known_cells, skin_tones
+from skinjax.data.prediction_checks import REQUIRED, PredictionsError, is_whole, validate
+from skinjax.data.prediction_columns import CLASS_COLUMN, columns, kind_of
+from skinjax.data.rounding import renormalized, renormalized_frame
+from skinjax.data.spelling import alike_ids
+from skinjax.data.tables import Table, faulty_rows, missing_columns, read_table
+from skinjax.files.atomic import replacing
 from skinjax.labels.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -60,16 +59,127 @@ if TYPE_CHECKING:
 VERSION = 1
 """Version of the schema that this module writes; it reads this one."""
 
-_REQUIRED = ("image", "case_id", "label")
+ANSWER_COLUMNS = {"photo", "error", "diagnosis"}
+"""Columns that tell answers of `predict` from other tables."""
+
+TRUE_LABEL = "true_label"
+"""Column of answers with the true class, where the run's level is called `label` and takes that name."""
+
+_LOG = logging.getLogger(__name__)
 _VERSION_KEY = b"skinjax.predictions"
 _TAXONOMY_KEY = b"skinjax.taxonomy"
-
-
-class PredictionsError(TableError):
-    """Everything that is wrong with predictions; `.problems` has one sentence a fault."""
-
-
 _RESERVED = re.compile(r"(^|:)(p|logit)_")  # begins a column of probabilities
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Predictions:
+    """One model's predictions of N photos, checked and parsed into arrays.
+
+    Attributes:
+      image: str[N], the photos' paths.
+      case_id: str[N], the case of each photo.
+      label: int32[N], the true classes of the finest level, numbered in taxonomy order.
+      fold: int64[N], the fold whose test part each photo was in.
+      probs: Level -> float64[N, K], for the levels that a network answered for; the finest is always there.
+      frame: N rows of all columns that hold no probabilities: `image`, `case_id`, `label`, `fold` and those of the
+        manifest.
+      taxonomy: Names the classes.
+    """
+
+    image: npt.NDArray[np.object_]
+    case_id: npt.NDArray[np.object_]
+    label: npt.NDArray[np.int32]
+    fold: npt.NDArray[np.int64]
+    probs: Mapping[str, npt.NDArray[np.float64]]
+    frame: pd.DataFrame
+    taxonomy: Taxonomy
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, taxonomy: Taxonomy) -> Predictions:
+        """Checks and parses a predictions frame.
+
+        Args:
+          frame: As `read_predictions` or `from_arrays` returns it; its index is not looked at.
+          taxonomy: The classes of its columns.
+
+        Returns:
+          The predictions; `fold` is 0 throughout where the frame has none.
+
+        Raises:
+          PredictionsError: As `validate`.
+
+        >>> from skinjax.labels.taxonomy import Taxonomy
+        >>> tree = Taxonomy("pair", ("class",), (("a",), ("b",)))
+        >>> frame = from_arrays(["1.png"], ["case 1"], ["b"], 0, [[0.25, 0.75]], tree)
+        >>> parsed = Predictions.from_frame(frame, tree)
+        >>> parsed.label.tolist(), parsed.probabilities().tolist(), list(parsed.frame)
+        ([1], [[0.25, 0.75]], ['image', 'case_id', 'label', 'fold'])
+        """
+        validate(frame, taxonomy)
+        levels = [level for level in taxonomy.levels if kind_of(frame, taxonomy, level) is not None]
+        facts = [name for name in frame if CLASS_COLUMN.fullmatch(str(name)) is None]
+        rest = frame[facts].reset_index(drop=True)
+        if "fold" not in rest:
+            rest = rest.assign(fold=np.int64(0))
+        probs = {level: probabilities(frame, taxonomy, level) for level in levels}
+        for level in levels:
+            if kind_of(frame, taxonomy, level) == "p":
+                _tell(renormalized(frame[columns(taxonomy, level)].to_numpy(np.float64))[1])
+        return cls(
+            image=rest["image"].to_numpy(object),
+            case_id=rest["case_id"].to_numpy(object),
+            label=taxonomy.encode(rest["label"]),
+            fold=rest["fold"].to_numpy(np.int64),
+            probs=probs,
+            frame=rest,
+            taxonomy=taxonomy,
+        )
+
+    def __len__(self) -> int:
+        """Returns the number of photos, N."""
+        return len(self.label)
+
+    @property
+    def label_names(self) -> npt.NDArray[np.object_]:
+        """Returns the true classes by name, str[N]."""
+        return self.frame["label"].to_numpy(object)
+
+    def probabilities(self, level: str | None = None) -> npt.NDArray[np.float64]:
+        """Returns the probabilities of one level's network, float64[N, K] in taxonomy order.
+
+        Args:
+          level: A level with a network of its own; the finest by default.
+
+        Raises:
+          ValueError: The level is unknown or no network answered for it.
+        """
+        level = self.taxonomy.finest if level is None else level
+        if level not in self.probs:
+            there = ", ".join(self.probs)
+            raise ValueError(f"level must be one of those with a network, {there}, got {level!r}")
+        return self.probs[level]
+
+    def has_network(self, level: str | None) -> bool:
+        """Returns whether a network of its own answered for a level coarser than the finest."""
+        return level is not None and level != self.taxonomy.finest and level in self.probs
+
+    def take(self, rows: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> Predictions:
+        """Returns the predictions of some photos.
+
+        Args:
+          rows: int[M] places, in the order of the result, or bool[N].
+        """
+        return dataclasses.replace(
+            self,
+            image=self.image[rows],
+            case_id=self.case_id[rows],
+            label=self.label[rows],
+            fold=self.fold[rows],
+            probs={level: values[rows] for level, values in self.probs.items()},
+            frame=self.frame.iloc[np.flatnonzero(rows) if rows.dtype == bool else rows].reset_index(
+                drop=True
+            ),
+        )
 
 
 def from_arrays(
@@ -82,7 +192,7 @@ def from_arrays(
     coarser: Mapping[str, npt.ArrayLike] | None = None,
     extra: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """A predictions frame from arrays, checked.
+    """Builds a predictions frame from arrays and checks it.
 
     Args:
       image: N photo paths.
@@ -99,7 +209,7 @@ def from_arrays(
       The frame.
 
     Raises:
-      ValueError: If a shape does not fit.
+      ValueError: A shape does not fit.
       PredictionsError: As `validate`.
 
     >>> from skinjax.labels.taxonomy import Taxonomy
@@ -115,21 +225,23 @@ def from_arrays(
     for key, values in (("case_id", case_id), ("label", label)):
         texts = [str(value) for value in np.asarray(values)]
         if len(texts) != len(names):
-            raise ValueError(f"{key} must be one a photo, got {len(texts)} for {len(names)} photos")
+            raise ValueError(f"{key} must have one entry per photo, got {len(texts)} for {len(names)} photos")
         parts[key] = texts
     parts["fold"] = np.broadcast_to(np.asarray(fold, np.int64), len(names))
     frame = pd.DataFrame(parts)
     blocks = [frame]
     for level, values in ((None, probabilities), *(coarser or {}).items()):
         array = np.asarray(values, np.float64)
-        wanted = (len(names), len(taxonomy.classes(level)))
-        if array.shape != wanted:
+        shape = (len(names), len(taxonomy.classes(level)))
+        if array.shape != shape:
             name = level or taxonomy.finest
-            raise ValueError(f"probabilities of level {name!r} must be {wanted}, got {array.shape}")
+            raise ValueError(f"probabilities of level {name!r} must be {shape}, got {array.shape}")
+        array, note = renormalized(array)
+        _tell(note)
         blocks.append(pd.DataFrame(array, columns=columns(taxonomy, level)))
     if extra is not None:
         if len(extra) != len(names):
-            raise ValueError(f"extra must have one row a photo, got {len(extra)} for {len(names)} photos")
+            raise ValueError(f"extra must have one row per photo, got {len(extra)} for {len(names)} photos")
         taken = {name for block in blocks for name in block}
         kept = [name for name in extra if name not in taken and not _RESERVED.search(str(name))]
         blocks.append(extra.reset_index(drop=True)[kept])
@@ -138,65 +250,10 @@ def from_arrays(
     return frame
 
 
-def validate(frame: pd.DataFrame, taxonomy: Taxonomy) -> None:
-    """Checks predictions against the schema and a taxonomy.
-
-    Args:
-      frame: A predictions frame; its index is not looked at, rows count from 1 in messages.
-      taxonomy: The classes that the columns must name, no more and no fewer.
-
-    Raises:
-      PredictionsError: With everything that is wrong: missing columns, columns for unknown classes, photos
-        listed twice, empty cases, unknown labels, probabilities missing, outside [0, 1] or not summing to 1.
-    """
-    if found := problems(frame, taxonomy):
-        raise PredictionsError("predictions", found)
-
-
-def problems(frame: pd.DataFrame, taxonomy: Taxonomy, rows: npt.NDArray[np.int64] | None = None) -> list[str]:
-    """What `validate` raises, as sentences; empty where nothing is wrong.
-
-    Args:
-      frame: As in `validate`.
-      taxonomy: As in `validate`.
-      rows: int64[N], the row of each record in its file; from 1 where missing.
-    """
-    if rows is None:
-        rows = np.arange(1, len(frame) + 1)
-    problems = [] if len(frame) else ["no rows"]
-    problems += missing_columns(_REQUIRED, frame)
-    text = to_text(frame[[name for name in _REQUIRED if name in frame]])
-    for name in text:
-        problems += faulty_rows(str(name), "empty", text[name].str.strip() == "", rows)
-    if "image" in text:
-        repeated = (text["image"].duplicated() & (text["image"] != "")).to_numpy(bool)
-        problems += faulty_rows(
-            "image", "with a photo that an earlier row lists", repeated, rows, text["image"].array
-        )
-    if "label" in text:
-        unknown = ~text["label"].isin([*taxonomy.classes(), ""])
-        fault = f"with a label that is no {taxonomy.finest} of taxonomy {taxonomy.name!r}"
-        problems += faulty_rows("label", fault, unknown, rows, text["label"].array, taxonomy.hint)
-    if "fold" in frame and not _whole(frame["fold"]):
-        problems.append(f"column 'fold' must hold integers, got type {frame['fold'].dtype}")
-    problems += unknown_classes(frame, taxonomy)
-    for level in reversed(taxonomy.levels):
-        kind = kind_of(frame, taxonomy, level)
-        if kind is not None:
-            problems += level_problems(frame, taxonomy, level, kind, rows)
-        elif level == taxonomy.finest:
-            names = columns(taxonomy)
-            problems.append(
-                f"no probabilities: wanted the {len(names)} columns {names[0]!r} to {names[-1]!r}"
-                + unmarked(frame, taxonomy)
-            )
-    return problems
-
-
 def probabilities(
     frame: pd.DataFrame, taxonomy: Taxonomy, level: str | None = None
 ) -> npt.NDArray[np.float64]:
-    """The probabilities of one level's network, in taxonomy order.
+    """Returns the probabilities of one level's network, in taxonomy order.
 
     Args:
       frame: A valid predictions frame.
@@ -205,10 +262,11 @@ def probabilities(
         classes instead, use `skinjax.decide.hierarchy.marginalize`.
 
     Returns:
-      float64[N, K], as stored (rows sum to 1 within 0.001), or the softmax of the stored logits.
+      float64[N, K], as stored, rows that rounding took away from 1 divided by their sum; or the softmax of the stored
+      logits.
 
     Raises:
-      ValueError: If the level is unknown or the frame has no columns for it.
+      ValueError: The level is unknown or the frame has no columns for it.
     """
     level = taxonomy.finest if level is None else level
     kind = kind_of(frame, taxonomy, level)
@@ -220,7 +278,7 @@ def probabilities(
         )
     values = frame[names].to_numpy(np.float64)
     if kind == "p":
-        return values
+        return renormalized(values)[0]
     powers = np.exp(values - values.max(1, keepdims=True))
     return powers / powers.sum(1, keepdims=True)
 
@@ -235,7 +293,7 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
       The frame, with `fold` 0 where the file has none.
 
     Raises:
-      PredictionsError: If the file cannot be read, is of a later version, lacks a required column, or has a
+      PredictionsError: The file cannot be read, is of a later version, lacks a required column, or has a
         cell that should be a number and is not.
     """
     table, found = read_unchecked(path)
@@ -245,13 +303,16 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
 
 
 def read_unchecked(path: str | Path) -> tuple[Table, list[str]]:
-    """`read_predictions` for a caller who has more to check before raising.
+    """Reads a predictions file for a caller who has more to check before raising.
+
+    Args:
+      path: As in `read_predictions`.
 
     Returns:
       The table as far as it could be read, with the row of each record, and what is wrong with it.
 
     Raises:
-      PredictionsError: If there is no table to speak of: no such file, another version, a cell that is no number.
+      PredictionsError: There is no table to speak of: no such file, another version, a cell that is no number.
     """
     path = Path(path)
     version = _metadata(path).get(_VERSION_KEY)
@@ -262,13 +323,21 @@ def read_unchecked(path: str | Path) -> tuple[Table, list[str]]:
     table = read_table(
         path, PredictionsError, is_number=lambda n: n == "fold" or CLASS_COLUMN.fullmatch(n) is not None
     )
-    frame = table.frame
-    problems = missing_columns(_REQUIRED, frame)
+    table = _of_answers(table, path)
+    frame = known_cells(table.frame, _classes(table.frame))
+    problems = missing_columns(REQUIRED, frame)
+    frame, notes, found = renormalized_frame(frame, table)
+    problems += found
+    if "case_id" in frame and (told := alike_ids(frame["case_id"].unique())):
+        notes.append(told)
+    for note in notes:
+        _tell(note)
+    table = dataclasses.replace(table, frame=frame, notes=(*table.notes, *notes))
     if "case_id" not in frame and "but one" not in " ".join(problems):
         problems.append("where every photo is of another person, give case_id the values of image")
     if "fold" not in frame:
         frame.insert(min(3, frame.shape[1]), "fold", np.int64(0))
-    elif not _whole(frame["fold"]):
+    elif not is_whole(frame["fold"]):
         wrong = ~np.equal(np.floor(frame["fold"]), frame["fold"])
         problems += faulty_rows("fold", "not an integer", wrong, table.rows, frame["fold"].array)
         frame["fold"] = np.int64(0)
@@ -279,11 +348,57 @@ def read_unchecked(path: str | Path) -> tuple[Table, list[str]]:
     return table, problems
 
 
+def _tell(note: str) -> None:
+    if note:
+        _LOG.warning("%s", note)
+
+
+def _classes(frame: pd.DataFrame) -> list[str]:
+    """Returns the finest classes that a table's columns name."""
+    matches = [CLASS_COLUMN.fullmatch(str(name)) for name in frame]
+    return [match["name"] for match in matches if match is not None and not match["level"]]
+
+
+def _of_answers(table: Table, path: Path) -> Table:
+    """Returns a table of answers of `predict` as predictions; any other table as it is."""
+    frame = table.frame
+    if not set(frame) >= ANSWER_COLUMNS or "image" in frame:
+        return table
+    if TRUE_LABEL in frame:
+        frame = frame.drop(columns="label", errors="ignore").rename(columns={TRUE_LABEL: "label"})
+    elif "label" not in frame or "label_probability" in frame:  # a run's level may be called label
+        raise PredictionsError(
+            str(path),
+            [
+                "answers of `predict` have no column with the true class of each photo; add one, called "
+                + ("'label'" if "label" not in frame else f"{TRUE_LABEL!r}, as 'label' is what was predicted")
+            ],
+        )
+    notes = []
+    frame = frame.rename(columns={"photo": "image"})
+    bad = (frame["error"].str.strip() != "").to_numpy(bool)
+    if bad.any():
+        notes.append(f"Photos that `predict` could not read are left out: {int(bad.sum()):,}.")
+    frame = frame[~bad].reset_index(drop=True)
+    if "case_id" not in frame:
+        frame.insert(1, "case_id", frame["image"])
+        notes.append(
+            "The answers have no column case_id: each photo counts as a case of its own, so that intervals are too "
+            "narrow where several photos are of one person."
+        )
+    notes.append(
+        "The probabilities are those that `predict` shows: fused and calibrated on the run's own photos."
+    )
+    for note in notes:
+        _LOG.warning("%s", note)
+    return dataclasses.replace(table, frame=frame, rows=table.rows[~bad], notes=tuple(notes))
+
+
 def read_taxonomy(path: str | Path) -> Taxonomy | None:
-    """The taxonomy stored in a Parquet predictions file, or None where there is none (as in any CSV).
+    """Returns the taxonomy stored in a Parquet predictions file, or None where there is none (as in any CSV).
 
     Raises:
-      PredictionsError: If what is stored is not a taxonomy.
+      PredictionsError: What is stored is not a taxonomy.
     """
     stored = _metadata(Path(path)).get(_TAXONOMY_KEY)
     if stored is None:
@@ -323,7 +438,7 @@ def write_predictions(frame: pd.DataFrame, path: str | Path, taxonomy: Taxonomy)
 
 
 def _metadata(path: Path) -> dict[bytes, bytes]:
-    """A Parquet file's metadata; empty for other files, and for broken ones, whose reading then says so."""
+    """Returns a Parquet file's metadata; empty for other files, and for broken ones, whose reading then says so."""
     if path.suffix.lower() not in (".parquet", ".pq") or not path.is_file():
         return {}
     import pyarrow as pa
@@ -333,12 +448,3 @@ def _metadata(path: Path) -> dict[bytes, bytes]:
         return dict(parquet.read_schema(path).metadata or {})
     except (pa.ArrowException, OSError):
         return {}
-
-
-def _whole(values: pd.Series) -> bool:
-    import pandas as pd
-
-    if not pd.api.types.is_numeric_dtype(values):
-        return False
-    numbers = values.to_numpy(np.float64, na_value=np.nan)
-    return bool((np.floor(numbers) == numbers).all())

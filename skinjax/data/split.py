@@ -1,7 +1,7 @@
 """Splits that never part a case and keep the class proportions as even as the cases allow.
 
 Photos of one patient, or of one lesion, look alike: a split that parts them measures memory. So the unit that
-is dealt out here is the case, with its vector of photo counts a class; the aim is that every part holds its
+is dealt out here is the case, with its vector of photo counts per class; the aim is that every part holds its
 share of every class and of all photos.
 
 The assignment minimises, over parts f and classes c (all photos together being one class more),
@@ -48,8 +48,8 @@ def split_by_case(
       int64[N], the part of each photo, 0..P-1. Every part has at least one case.
 
     Raises:
-      ValueError: If lengths differ, there are no photos, fewer than two parts, a ratio that is not positive,
-        or fewer cases than parts.
+      ValueError: Lengths differ, there are no photos, fewer than two parts or fewer cases than parts, or a ratio is
+        not positive.
 
     >>> part = split_by_case(["a", "a", "b", "b", "a", "b"], [1, 1, 2, 2, 3, 4], ratios=(2, 1), seed=0)
     >>> sorted(set(zip([1, 1, 2, 2, 3, 4], part.tolist())))
@@ -81,7 +81,7 @@ def kfold_by_case(
       int64[N], the fold of each photo, 0..folds-1: in round k, fold k is the test part.
 
     Raises:
-      ValueError: If lengths differ, there are no photos, `folds` is under 2, or there are fewer cases than
+      ValueError: Lengths differ, there are no photos, `folds` is under 2, or there are fewer cases than
         folds.
 
     >>> kfold_by_case(["a", "b", "a", "b"], ["p1", "p1", "p2", "p2"], folds=2, seed=0).tolist()
@@ -101,20 +101,20 @@ def split_warnings(
     parts: npt.ArrayLike,
     ratios: Sequence[float] | None = None,
 ) -> tuple[str, ...]:
-    """What a reader of results on these parts should know, in sentences; empty where there is nothing.
+    """Returns what a reader of results on these parts should know, in sentences; empty where there is nothing.
 
     Args:
       labels: Class of each of N photos.
       cases: Case of each photo.
       parts: int[N], the part of each photo, from one of the functions above or a publisher.
-      ratios: Wanted share of each part; equal shares if missing.
+      ratios: Requested share of each part; equal shares if missing.
 
     Returns:
       Sentences about cases that stand in several parts, classes that a part lacks (as it must where there are
       fewer cases than parts), and parts whose size is more than a tenth off its share.
 
     Raises:
-      ValueError: If lengths differ, there are no photos, or a part is not one of those with a ratio.
+      ValueError: Lengths differ, there are no photos, or a part is not one of those with a ratio.
 
     >>> split_warnings(["a", "b", "a"], [1, 2, 3], [0, 1, 1])[0]
     "class 'b' has 1 case, fewer than the 2 parts; part 0 has none of it."
@@ -123,7 +123,7 @@ def split_warnings(
     part = np.asarray(parts)
     if part.shape != counts.case_of_row.shape:
         photos = len(counts.case_of_row)
-        raise ValueError(f"parts must be one a photo, got shape {part.shape} for {photos} photos")
+        raise ValueError(f"parts must be one per photo, got shape {part.shape} for {photos} photos")
     if ratios is None:
         ratios = [1.0] * (int(part.max()) + 1)
     number = len(ratios)
@@ -145,8 +145,8 @@ def split_warnings(
             few = f", fewer than the {number} parts" if held < number else ""
             noun = "case" if held == 1 else "cases"
             sentences.append(f"class {name!r} has {held} {noun}{few}; {lacking} has none of it.")
-    wanted = np.asarray(ratios, float) / np.sum(ratios) * len(part)
-    for f, (found, ideal) in enumerate(zip(np.bincount(part, minlength=number), wanted, strict=True)):
+    ideals = np.asarray(ratios, float) / np.sum(ratios) * len(part)
+    for f, (found, ideal) in enumerate(zip(np.bincount(part, minlength=number), ideals, strict=True)):
         if abs(found - ideal) > 0.1 * ideal:
             sentences.append(
                 f"part {f} has {found:,} photos where its share is {ideal:,.0f}: cases are large."
@@ -172,9 +172,9 @@ def _count(labels: npt.ArrayLike | pd.Series, cases: npt.ArrayLike | pd.Series) 
 
     label, case = np.asarray(labels), np.asarray(cases)
     if label.ndim != 1 or case.ndim != 1 or len(label) != len(case):
-        raise ValueError(f"labels and cases must be one a photo, got shapes {label.shape} and {case.shape}")
+        raise ValueError(f"labels and cases must be one per photo, got shapes {label.shape} and {case.shape}")
     if not len(label):
-        raise ValueError("labels and cases are empty; there are no photos to divide")
+        raise ValueError("labels and cases must have at least one photo, got none")
     for name, values in (("labels", label), ("cases", case)):
         missing = pd.isna(values)
         if missing.any():
@@ -205,7 +205,7 @@ def _distinct(
     cases: int,
     classes: int,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Distinct rows of the cases × classes matrix of counts, with no such matrix for a million cases made."""
+    """Returns the distinct rows of the cases × classes matrix of counts, without making it for a million cases."""
     first = np.searchsorted(owner, np.arange(cases))
     held = np.diff(np.append(first, len(owner)))
     code = np.zeros(cases, np.int64)
@@ -226,7 +226,7 @@ def _distinct(
 
 
 def _assign(counts: _Counts, shares: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.int64]:
-    """int64[C], the part of each case."""
+    """Returns int64[C], the part of each case."""
     rng = np.random.default_rng(seed)
     parts = len(shares)
     held = np.bincount(counts.pattern_of_case, minlength=len(counts.patterns))
@@ -259,7 +259,7 @@ def _assign(counts: _Counts, shares: npt.NDArray[np.float64], seed: int) -> npt.
 def _greedy(
     vectors: npt.NDArray[np.float64], order: npt.NDArray[np.int64], excess: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.int64]:
-    """Each case in turn to the part where it costs least; `excess` is brought up to date in place."""
+    """Gives each case in turn to the part where it costs least; `excess` is brought up to date in place."""
     chosen = np.empty(len(order), np.int64)
     for i, pattern in enumerate(order):
         vector = vectors[pattern]
@@ -296,7 +296,7 @@ def _exchange(
     source: int,
     target: int,
 ) -> None:
-    """The best single move from `source` to `target`, or an exchange of two cases that is better."""
+    """Returns the best single move from `source` to `target`, or an exchange of two cases that is better."""
     difference = excess[target] - excess[source]
     # Half of what moving v changes the cost by: v·(e_t - e_s) + |v|².
     gain = vectors @ difference + lengths

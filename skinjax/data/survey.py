@@ -1,4 +1,4 @@
-"""One pass over the files of many photos: what each is, its fingerprint, and what it looks like.
+"""Reads the files of many photos in one pass: what each is, its fingerprint, and what it looks like.
 
 A few threads read ahead by a bounded number of photos and results come back in order, so memory holds a few
 decoded photos at a time, whatever their number, and the result is the same for any number of threads.
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from skinjax.data.duplicates import HASH_SIDE, fingerprint, perceptual_hash
-from skinjax.data.photos import PhotoError, PhotoFacts, decode, inspect, read_bytes
+from skinjax.data.images.duplicates import HASH_SIDE, fingerprint, perceptual_hash
+from skinjax.data.images.photos import PhotoError, PhotoFacts, decode, inspect, read_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,14 +32,14 @@ _Result = TypeVar("_Result")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PhotoRecord:
-    """What one photo's file turned out to be.
+    """The contents of one photo's file, or why it cannot be used.
 
     Attributes:
-        image: the path as asked for.
-        error: why it cannot be used, or None.
-        facts: what its header says, or None where that could not be read.
-        sha256: fingerprint of the bytes, empty where they could not be read.
-        hash: uint64[4] of `perceptual_hash`, zeros where there are no pixels.
+      image: The path as asked for.
+      error: Why it cannot be used, or None.
+      facts: What its header says, or None where that could not be read.
+      sha256: Fingerprint of the bytes, empty where they could not be read.
+      hash: uint64[4] of `perceptual_hash`, zeros where there are no pixels.
     """
 
     image: str
@@ -58,17 +58,17 @@ def survey(
     """Reads and decodes every photo once.
 
     Args:
-        images: paths, relative to `root`.
-        root: the folder.
-        threads: photos read at a time.
-        progress: called with (photos done, photos in all) after each photo, in the caller's thread.
+      images: Paths, relative to `root`.
+      root: The folder.
+      threads: Photos read at a time.
+      progress: Called with (photos done, photos in all) after each photo, in the caller's thread.
 
     Returns:
-        One record a photo, in order. A photo that cannot be used is a record with an error, never an
-        exception.
+      One record per photo, in order. A photo that cannot be used is a record with an error, never an
+      exception.
 
     Raises:
-        ValueError: `threads` below 1.
+      ValueError: `threads` is below 1.
     """
     folder = Path(root)
     records = []
@@ -100,16 +100,16 @@ def in_order(
     way.
 
     Args:
-        function: called in several threads.
-        items: its arguments.
-        threads: number of threads.
-        ahead: items begun or waiting, per thread.
+      function: Called in several threads.
+      items: Its arguments.
+      threads: Number of threads.
+      ahead: Items begun or waiting, per thread.
 
     Yields:
-        `function(item)` for each item.
+      `function(item)` for each item.
 
     Raises:
-        ValueError: `threads` below 1.
+      ValueError: `threads` is below 1.
 
     >>> list(in_order(str.upper, "abc", threads=2))
     ['A', 'B', 'C']
@@ -131,15 +131,15 @@ def in_order(
 
 
 def photo_table(records: Sequence[PhotoRecord]) -> pd.DataFrame:
-    """Lays records out as a table, one row a photo.
+    """Lays records out as a table, one row per photo.
 
     Args:
-        records: as `survey` gives them.
+      records: As `survey` gives them.
 
     Returns:
-        Columns `image`, `problem` (a `PhotoError` kind, empty for a usable photo), `reason`, `bytes`,
-        `width`, `height`, `bits`, `orientation`, `frames` (0 where not known), `format`, `mode`, `findings`
-        (joined by "; "), `sha256` and `hash` (64 hexadecimal digits).
+      Columns `image`, `problem` (a `PhotoError` kind, empty for a usable photo), `reason`, `bytes`,
+      `width`, `height`, `bits`, `orientation`, `frames` (0 where not known), `format`, `mode`, `findings`
+      (joined by "; "), `sha256` and `hash` (64 hexadecimal digits).
     """
     import pandas as pd
 

@@ -1,7 +1,8 @@
 """Reading and writing tables as people save them: text first, faults by row and column, writes atomic.
 
 Every cell is read as text, so that `007` keeps its zeros, `12` never becomes `12.0` and the word `NA` stays a
-word; an empty cell is the empty string. Columns that are asked for as numbers become float64.
+word; an empty cell is the empty string. Columns that are asked for as numbers become float64. Which encodings,
+delimiters and packings are read, and which files are refused with advice, says `skinjax.labels.delimited`.
 
 Rows are numbered in messages as a spreadsheet numbers them: in a CSV the header is row 1 and the first record
 row 2; in a Parquet file, which has no header row, the first record is row 1.
@@ -9,26 +10,31 @@ row 2; in a Parquet file, which has no header row, the first record is row 1.
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import dataclasses
 import difflib
-import os
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from skinjax.labels.delimited import DelimitedText, not_utf8, read_delimited
+
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa  # type: ignore[import-untyped]
 
 SHOWN = 10
-"""How many faulty rows a message names before it only counts."""
+"""Number of faulty rows that a message names before it only counts."""
+
+
+ANY_DECIMALS = 17
+"""Stands for the decimals of a column that shows exponents."""
+
+_SAMPLE_CELLS = 1000
+_MANY_DECIMALS = 7
 
 
 class TableError(ValueError):
@@ -36,7 +42,7 @@ class TableError(ValueError):
 
     Attributes:
       where: The file, or what else was read.
-      problems: One sentence a fault, each naming its column and rows.
+      problems: One sentence per fault, each naming its column and rows.
     """
 
     def __init__(self, where: str, problems: Sequence[str]):
@@ -55,10 +61,14 @@ class Table:
     Attributes:
       frame: The columns, text (or float64 where numbers were asked for), no missing values in text columns.
       rows: int64[N], the number of each record's row in the file, for messages.
+      notes: Sentences about what was done to the table, to be read beside results.
+      decimals: Column of numbers -> the most decimals that a cell shows, where the table is text.
     """
 
     frame: pd.DataFrame
     rows: npt.NDArray[np.int64]
+    notes: tuple[str, ...] = ()
+    decimals: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def faulty_rows(
@@ -69,11 +79,11 @@ def faulty_rows(
     values: Any = None,
     explain: Callable[[Any], str] = lambda value: "",
 ) -> list[str]:
-    """One sentence about the rows of a column where `mask` holds, or nothing where it never does.
+    """Returns one sentence about the rows of a column where `mask` holds, or nothing where it never does.
 
     Args:
       column: Name of the column.
-      fault: What is wrong and what is wanted, following "2 rows".
+      fault: What is wrong and what is needed, following "2 rows".
       mask: bool[N].
       rows: int64[N], row numbers to name.
       values: N cells to quote; none are quoted if missing.
@@ -101,20 +111,32 @@ def faulty_rows(
     return [f"column {column!r}, {at.size:,} row{'s' if at.size != 1 else ''} {fault}: {', '.join(shown)}"]
 
 
-def missing_columns(wanted: Sequence[str], columns: Iterable[object]) -> list[str]:
-    """One sentence a wanted column that is missing, with the column that is spelled much like it.
+def missing_columns(required: Sequence[str], columns: Iterable[object]) -> list[str]:
+    """Returns one sentence per required column that is missing, with the column that is spelled much like it.
 
     >>> missing_columns(("image", "case_id", "label"), ["image", "Case ID", "diagnosis"])
     ["no column 'case_id', but one 'Case ID'", "no column 'label'"]
     """
     there = [str(name) for name in columns]
-    spelled = {_letters(name): name for name in reversed(there) if name not in wanted}
+    spelled = {_letters(name): name for name in reversed(there) if name not in required}
     problems = []
-    for name in wanted:
+    for name in required:
         if name not in there:
             near = difflib.get_close_matches(_letters(name), spelled, n=1, cutoff=0.75)
             problems.append(f"no column {name!r}" + (f", but one {spelled[near[0]]!r}" if near else ""))
     return problems
+
+
+def uneven_rows(cells: int, broken: Sequence[tuple[int, int]]) -> str:
+    """Returns the sentence for rows with more or fewer cells than the header.
+
+    Args:
+      cells: Those of the header.
+      broken: Row number and cells of each such row.
+    """
+    shown = [f"row {number} has {found}" for number, found in broken[:SHOWN]]
+    shown += [f"and {len(broken) - SHOWN:,} more"] if len(broken) > SHOWN else []
+    return f"the header has {cells} cells, but {', '.join(shown)}"
 
 
 def _letters(name: str) -> str:
@@ -126,44 +148,57 @@ def read_table(
     error: type[TableError] = TableError,
     is_number: Callable[[str], bool] = lambda column: False,
 ) -> Table:
-    """Reads a CSV (comma, semicolon or tab; with or without a byte order mark) or a Parquet file.
+    """Reads a text table of any of the kinds in `skinjax.labels.delimited`, or a Parquet file.
 
     Args:
-      path: The file; `.parquet` or `.pq` is read as Parquet, anything else as CSV in UTF-8.
+      path: The file; `.parquet` or `.pq` is read as Parquet, anything else as text.
       error: The `TableError` to raise.
-      is_number: Says by its name whether a column holds numbers; empty cells of one are NaN.
+      is_number: Says by its name whether a column holds numbers; empty cells of one, and R's `NA`, are NaN. Decimal
+        commas are read where the delimiter is another character.
 
     Returns:
       The table, blank lines left out.
 
     Raises:
-      TableError: If there is no such file, it is empty, not UTF-8, a row has too many or too few cells, a
-        column's name is empty or repeated, or a number cannot be read.
+      TableError: There is no such file, it is empty, a workbook or of unknown encoding, a row has too many or too few
+        cells, a column's name is empty or repeated, or a number cannot be read.
     """
     path = Path(path)
     if not path.is_file():
         raise error(str(path), ["no such file"])
+    decimal_commas = False
     if path.suffix.lower() in (".parquet", ".pq"):
         table, rows = _read_parquet(path, error)
     else:
-        table, rows = _read_csv(path, error)
+        try:
+            source = read_delimited(path)
+            decimal_commas = source.decimal_commas
+            header = source.header()
+        except ValueError as fault:
+            raise error(str(path), [str(fault)]) from fault
+        table, rows = _read_csv(source, header, error)
     problems: list[str] = []
-    columns = {}
+    columns: dict[str, Any] = {}
+    decimals: dict[str, int] = {}
     for name in table.column_names:
-        if is_number(name):
-            columns[name] = _numbers(table[name], name, rows, problems)
-        else:
+        if not is_number(name):
             columns[name] = _text(table[name], name, problems)
+            continue
+        cells = table[name]
+        if _is_text(cells):
+            cells = _trimmed(cells, decimal_commas)
+            decimals[name] = _shown_decimals(cells)
+        columns[name] = _numbers(cells, name, rows, problems)
     if problems:
         raise error(str(path), problems)
-    return Table(_to_pandas(columns), rows)
+    return Table(_to_pandas(columns), rows, decimals=decimals)
 
 
 def to_text(frame: pd.DataFrame) -> pd.DataFrame:
-    """Every column of a frame as text: missing becomes empty, whole floats lose their `.0`.
+    """Returns every column of a frame as text: missing becomes empty, whole floats lose their `.0`.
 
     Raises:
-      ValueError: If a column holds lists or other things that are no single value.
+      ValueError: A column holds lists or other things that are no single value.
 
     >>> import pandas as pd
     >>> to_text(pd.DataFrame({"case_id": [12.0, None], "label": ["NA", "b"]})).to_dict("list")
@@ -189,7 +224,7 @@ def to_text(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def utf8(column: pd.Series) -> tuple[bytes, npt.NDArray[np.int64]]:
-    """A text column's cells run together as UTF-8, and the length of each.
+    """Returns a text column's cells run together as UTF-8, and the length of each.
 
     >>> import pandas as pd
     >>> text, lengths = utf8(pd.Series(["ab", "", "é"], dtype=str))
@@ -209,52 +244,20 @@ def utf8(column: pd.Series) -> tuple[bytes, npt.NDArray[np.int64]]:
     return memoryview(text)[bounds[0] : bounds[-1]].tobytes() if text else b"", np.diff(bounds)
 
 
-@contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path`: it takes that one's place when the block ends well, else it is removed.
-
-    A reader sees the old file or the new one, never a part.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp's files are for the owner alone; a new file gets the rights any other would.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _read_csv(path: Path, error: type[TableError]) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+def _read_csv(
+    source: DelimitedText, header: Sequence[str], error: type[TableError]
+) -> tuple[pa.Table, npt.NDArray[np.int64]]:
     import pyarrow as pa
     import pyarrow.compute as pc  # type: ignore[import-untyped]
     from pyarrow import csv as arrow_csv
 
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            delimiter = max(",;\t", key=first.count)
-            file.seek(0)
-            header = next(csv.reader(file, delimiter=delimiter), [])
-    except UnicodeDecodeError as fault:
-        raise error(str(path), [_not_utf8(path)]) from fault
+    path = source.path
     names = [name.strip() for name in header]
     if not any(names):
         raise error(str(path), ["the first row is empty; it must hold the names of the columns"])
-    advice = "name the column or leave it out (in pandas, to_csv(index=False))"
-    problems = [f"the header's cell {i + 1} is empty; {advice}" for i, name in enumerate(names) if not name]
     repeated = {name: count for name, count in Counter(names).items() if count > 1 and name}
-    problems += [f"column {name!r} appears {count} times" for name, count in repeated.items()]
-    if problems:
-        raise error(str(path), problems)
+    if repeated:
+        raise error(str(path), [f"column {name!r} appears {count} times" for name, count in repeated.items()])
 
     broken: list[tuple[int, int]] = []
 
@@ -264,11 +267,11 @@ def _read_csv(path: Path, error: type[TableError]) -> tuple[pa.Table, npt.NDArra
 
     try:
         table = arrow_csv.read_csv(
-            path,
+            path if source.data is None else pa.BufferReader(source.data),
             # Rows are only numbered when one thread reads them.
             read_options=arrow_csv.ReadOptions(use_threads=False),
             parse_options=arrow_csv.ParseOptions(
-                delimiter=delimiter,
+                delimiter=source.delimiter,
                 newlines_in_values=True,
                 ignore_empty_lines=False,
                 invalid_row_handler=note,
@@ -279,19 +282,28 @@ def _read_csv(path: Path, error: type[TableError]) -> tuple[pa.Table, npt.NDArra
         )
     except pa.ArrowInvalid as fault:
         if "UTF8" in str(fault):
-            raise error(str(path), [_not_utf8(path)]) from fault
+            raise error(str(path), [not_utf8(path.read_bytes())]) from fault
         raise error(str(path), [f"cannot be read as CSV ({fault})"]) from fault
     if broken:
-        shown = [f"row {number} has {found}" for number, found in broken[:SHOWN]]
-        shown += [f"and {len(broken) - SHOWN:,} more"] if len(broken) > SHOWN else []
-        raise error(str(path), [f"the header has {len(names)} cells, but {', '.join(shown)}"])
-    table = table.rename_columns(names)
+        raise error(str(path), [uneven_rows(len(names), broken)])
+    nameless = [i for i, name in enumerate(names) if not name]
+    advice = "name the column or leave it out (in pandas, to_csv(index=False))"
+    problems = [
+        f"the header's cell {i + 1} is empty; {advice}"
+        for i in nameless
+        if pc.any(pc.not_equal(pc.utf8_trim_whitespace(table.columns[i]), "")).as_py()
+    ]
+    if problems:
+        raise error(str(path), problems)
+    # Spreadsheets save columns that were once used, with nothing in them.
+    table = table.select([i for i in range(len(names)) if i not in nameless])
+    table = table.rename_columns([name for name in names if name])
     rows = np.arange(2, table.num_rows + 2, dtype=np.int64)
     blank = np.ones(table.num_rows, bool)
     for column in table.columns:
         if not blank.any():
             break
-        blank &= pc.equal(column, "").to_numpy()
+        blank &= pc.equal(pc.utf8_trim_whitespace(column), "").to_numpy()
     if blank.any():
         table, rows = table.filter(pa.array(~blank)), rows[~blank]
     return table, rows
@@ -310,18 +322,8 @@ def _read_parquet(path: Path, error: type[TableError]) -> tuple[pa.Table, npt.ND
     return table, np.arange(1, table.num_rows + 1, dtype=np.int64)
 
 
-def _not_utf8(path: Path) -> str:
-    data = path.read_bytes()
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as fault:
-        line = data.count(b"\n", 0, fault.start) + 1
-        return f"line {line} is not UTF-8 text; save the file as UTF-8"
-    return "the file is not UTF-8 text; save it as UTF-8"
-
-
 def _text(column: pa.ChunkedArray, name: str, problems: list[str]) -> pa.ChunkedArray:
-    """A column of any type as text without nulls."""
+    """Returns a column of any type as text without nulls."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -330,7 +332,7 @@ def _text(column: pa.ChunkedArray, name: str, problems: list[str]) -> pa.Chunked
         column = column.cast(kind.value_type)
         kind = column.type
     if pa.types.is_nested(kind) or pa.types.is_binary(kind):
-        problems.append(f"column {name!r} is of type {kind}; wanted text or numbers")
+        problems.append(f"column {name!r} must hold text or numbers, got type {kind}")
         return pa.chunked_array([], pa.large_string())
     if pa.types.is_floating(kind):
         # Ids that passed through a float column (an integer column with gaps, in pandas) are integers again.
@@ -344,30 +346,58 @@ def _text(column: pa.ChunkedArray, name: str, problems: list[str]) -> pa.Chunked
     return pc.fill_null(column.cast(pa.large_string()), "")
 
 
+def _is_text(column: pa.ChunkedArray) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(column.type) or pa.types.is_large_string(column.type))
+
+
+def _trimmed(column: pa.ChunkedArray, decimal_commas: bool) -> pa.ChunkedArray:
+    """Returns cells of numbers as Arrow reads them, null where not known."""
+    import pyarrow.compute as pc
+
+    column = pc.utf8_trim_whitespace(column)
+    column = pc.if_else(pc.or_(pc.equal(column, ""), pc.equal(column, "NA")), None, column)
+    if decimal_commas:
+        column = pc.replace_substring_regex(column, r"^([+-]?\d*),(\d+)((?:[eE][+-]?\d+)?)$", r"\1.\2\3")
+    return column
+
+
+def _shown_decimals(column: pa.ChunkedArray) -> int:
+    """Returns the most digits behind a decimal point; `ANY_DECIMALS` where a number has an exponent."""
+    import pyarrow.compute as pc
+
+    if len(column) > _SAMPLE_CELLS:
+        # Nobody needs to know how many there are beyond those that rounding can be told from.
+        some = _shown_decimals(column[:_SAMPLE_CELLS])
+        if some >= _MANY_DECIMALS:
+            return some
+    if pc.any(pc.match_substring_regex(column, "[eE]")).as_py():
+        return ANY_DECIMALS
+    point = pc.find_substring(column, ".")
+    behind = pc.subtract(pc.subtract(pc.binary_length(column), point), 1)
+    return int(pc.max(pc.if_else(pc.less(point, 0), 0, behind)).as_py() or 0)
+
+
 def _numbers(
     column: pa.ChunkedArray, name: str, rows: npt.NDArray[np.int64], problems: list[str]
 ) -> npt.NDArray[np.float64]:
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        trimmed = pc.utf8_trim_whitespace(column)
-        trimmed = pc.if_else(pc.equal(trimmed, ""), None, trimmed)
-        try:
-            column = trimmed.cast(pa.float64())
-        except pa.ArrowInvalid:
-            cells = column.to_pylist()
-            numbers = [_number(cell) for cell in cells]
-            bad = [number is None for number in numbers]
-            problems += faulty_rows(name, "not a number", bad, rows, cells)
-            return np.array([np.nan if number is None else number for number in numbers])
-    return np.asarray(column.cast(pa.float64()).to_numpy(), np.float64)
+    try:
+        return np.asarray(column.cast(pa.float64()).to_numpy(), np.float64)
+    except pa.ArrowInvalid:
+        cells = column.to_pylist()
+        numbers = [_number(cell) for cell in cells]
+        bad = [number is None for number in numbers]
+        problems += faulty_rows(name, "not a number", bad, rows, cells)
+        return np.array([np.nan if number is None else number for number in numbers])
 
 
 def _number(cell: str | None) -> float | None:
-    """A cell as Python reads it, which takes a few spellings that Arrow does not; None if it is no number."""
+    """Returns a cell as Python reads it, which takes a few spellings that Arrow does not; None if it is no number."""
     try:
-        return float((cell or "").strip() or "nan")
+        return float(cell or "nan")
     except ValueError:
         return None
 

@@ -30,10 +30,10 @@ from skinjax.decide.probabilities import class_probabilities, log_probabilities
 from skinjax.decide.validation import score_vector
 
 CertaintyMeasure = Literal["confidence", "margin", "entropy"]
-"""How certain a distribution is; see the module's docstring."""
+"""Measures of a distribution's certainty; see the module's docstring."""
 
 ABSTAINED = -1
-"""What `diagnose` answers in place of a class."""
+"""Answer of `diagnose` in place of a class."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +41,11 @@ class RiskCoverage:
     """Risk against coverage, a point for every threshold that makes a difference, from the strictest on.
 
     Attributes:
-        threshold: float64[T], falling: the certainties of the photos, each once.
-        coverage: float64[T] in (0, 1], rising to 1: the share of photos at or above the threshold.
-        risk: float64[T], the mean error of those photos.
-        area: mean of the risk over coverage, each photo with its own threshold's; photos that are equally
-            certain all with the risk they have together.
+      threshold: float64[T], falling: the certainties of the photos, each once.
+      coverage: float64[T] in (0, 1], rising to 1: the share of photos at or above the threshold.
+      risk: float64[T], the mean error of those photos.
+      area: Mean of the risk over coverage, each photo with its own threshold's; photos that are equally
+        certain all with the risk they have together.
     """
 
     threshold: NDArray[np.float64]
@@ -55,22 +55,22 @@ class RiskCoverage:
 
 
 def certainty(probs: ArrayLike, measure: CertaintyMeasure = "confidence") -> jax.Array:
-    """How certain the network is of a photo.
+    """Returns how certain the network is of a photo.
 
     Args:
-        probs: float[..., K], K at least 2, which sum to 1.
-        measure: "confidence", "margin" or "entropy".
+      probs: float[..., K], K at least 2, which sum to 1.
+      measure: "confidence", "margin" or "entropy".
 
     Returns:
-        float[...] in [0, 1], to rounding; higher is more certain.
+      float[...] in [0, 1], to rounding; higher is more certain.
 
     Raises:
-        ValueError: An unknown measure, or fewer than two classes.
+      ValueError: An unknown measure, or fewer than two classes.
 
     Example:
-        >>> probs = jnp.array([0.5, 0.25, 0.25])
-        >>> certainty(probs).item(), certainty(probs, "margin").item()
-        (0.5, 0.25)
+      >>> probs = jnp.array([0.5, 0.25, 0.25])
+      >>> certainty(probs).item(), certainty(probs, "margin").item()
+      (0.5, 0.25)
     """
     if measure not in get_args(CertaintyMeasure):
         raise ValueError(f"measure must be one of {', '.join(get_args(CertaintyMeasure))}, got {measure!r}")
@@ -87,44 +87,44 @@ def certainty(probs: ArrayLike, measure: CertaintyMeasure = "confidence") -> jax
 
 
 def diagnose(probs: ArrayLike, threshold: ArrayLike, measure: CertaintyMeasure = "confidence") -> jax.Array:
-    """The most probable class, or no diagnosis.
+    """Returns the most probable class, or no diagnosis.
 
     Args:
-        probs: float[..., K], K at least 2, which sum to 1.
-        threshold: the least certainty that a diagnosis wants; see `fit_certainty_threshold`.
-        measure: "confidence", "margin" or "entropy".
+      probs: float[..., K], K at least 2, which sum to 1.
+      threshold: The least certainty of a diagnosis; see `fit_certainty_threshold`.
+      measure: "confidence", "margin" or "entropy".
 
     Returns:
-        int32[...] in [0, K), the first of equals, or -1 where certainty < threshold.
+      int32[...] in [0, K), the first of equals, or -1 where certainty < threshold.
 
     Raises:
-        ValueError: An unknown measure, or fewer than two classes.
+      ValueError: An unknown measure, or fewer than two classes.
 
     Example:
-        >>> diagnose(jnp.array([[0.5, 0.25, 0.25], [0.0, 0.75, 0.25]]), threshold=0.75).tolist()
-        [-1, 1]
+      >>> diagnose(jnp.array([[0.5, 0.25, 0.25], [0.0, 0.75, 0.25]]), threshold=0.75).tolist()
+      [-1, 1]
     """
     certain = certainty(probs, measure) >= threshold
     return jnp.where(certain, jnp.argmax(jnp.asarray(probs), axis=-1), ABSTAINED).astype(jnp.int32)
 
 
 def risk_coverage(errors: ArrayLike, certainties: ArrayLike) -> RiskCoverage:
-    """How wrong the diagnoses are against how many are given.
+    """Returns how wrong the diagnoses are against how many are given.
 
     Args:
-        errors: float[N], 1 where the most probable class is wrong, else 0; or any cost.
-        certainties: float[N], of `certainty` or another score.
+      errors: float[N], 1 where the most probable class is wrong, else 0; or any cost.
+      certainties: float[N], of `certainty` or another score.
 
     Returns:
-        The curve.
+      The curve.
 
     Raises:
-        ValueError: Errors or certainties that are no finite numbers, or not one a photo each.
+      ValueError: Errors or certainties that are no finite numbers, or not one per photo each.
 
     Example:
-        >>> curve = risk_coverage([0, 1, 0, 0], [0.9, 0.5, 0.7, 0.7])
-        >>> curve.coverage.tolist(), curve.risk.tolist()
-        ([0.25, 0.75, 1.0], [0.0, 0.0, 0.25])
+      >>> curve = risk_coverage([0, 1, 0, 0], [0.9, 0.5, 0.7, 0.7])
+      >>> curve.coverage.tolist(), curve.risk.tolist()
+      ([0.25, 0.75, 1.0], [0.0, 0.0, 0.25])
     """
     wrong, values = score_vector("errors", errors), score_vector("certainties", certainties)
     if len(wrong) != len(values):
@@ -138,30 +138,30 @@ def risk_coverage(errors: ArrayLike, certainties: ArrayLike) -> RiskCoverage:
 def fit_certainty_threshold(
     errors: ArrayLike, certainties: ArrayLike, *, coverage: float | None = None, risk: float | None = None
 ) -> float:
-    """The threshold on validation photos that gives the coverage, or keeps to the risk, that is asked for.
+    """Returns the threshold on validation photos that gives the coverage, or keeps to the risk, that is asked for.
 
     Fit it on validation photos only. What is asked for holds on those; on other photos it holds about, and
     the risk is rather higher, as the threshold was chosen for looking good.
 
     Args:
-        errors: float[N], 1 where the most probable class is wrong, else 0; or any cost.
-        certainties: float[N], of `certainty`.
-        coverage: in (0, 1], the least share of photos to diagnose; the highest such threshold is taken.
-        risk: the highest mean error among the photos that are diagnosed; of the thresholds that keep to it
-            the lowest is taken, which diagnoses most.
+      errors: float[N], 1 where the most probable class is wrong, else 0; or any cost.
+      certainties: float[N], of `certainty`.
+      coverage: In (0, 1], the least share of photos to diagnose; the highest such threshold is taken.
+      risk: The highest mean error among the photos that are diagnosed; of the thresholds that keep to it
+        the lowest is taken, which diagnoses most.
 
     Returns:
-        The threshold; infinity, and no diagnosis at all, where no threshold keeps to the risk.
+      The threshold; infinity, and no diagnosis at all, where no threshold keeps to the risk.
 
     Raises:
-        ValueError: Both or neither of `coverage` and `risk`, one that cannot be, or errors and certainties
-            that cannot be used.
+      ValueError: Both or neither of `coverage` and `risk`, one that cannot be, or errors and certainties
+        that cannot be used.
 
     Example:
-        >>> fit_certainty_threshold([0, 1, 0, 0], [0.9, 0.5, 0.7, 0.6], risk=0.1)
-        0.6
-        >>> fit_certainty_threshold([0, 1, 0, 0], [0.9, 0.5, 0.7, 0.6], coverage=0.5)
-        0.7
+      >>> fit_certainty_threshold([0, 1, 0, 0], [0.9, 0.5, 0.7, 0.6], risk=0.1)
+      0.6
+      >>> fit_certainty_threshold([0, 1, 0, 0], [0.9, 0.5, 0.7, 0.6], coverage=0.5)
+      0.7
     """
     if (coverage is None) == (risk is None):
         raise ValueError(f"coverage or risk must be given, not both, got {coverage} and {risk}")

@@ -36,11 +36,11 @@ LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.01, 100.0
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class VectorScaling:
-    """What vector scaling consists of; a pytree, so that it may be an argument under `jit`.
+    """Parameters of vector scaling; a pytree, so that it may be an argument under `jit`.
 
     Attributes:
-        scale: float[K], at least 0, what each class's log-probability is multiplied by.
-        bias: float[K], what is added to it then.
+      scale: float[K], at least 0, what each class's log-probability is multiplied by.
+      bias: float[K], what is added to it then.
     """
 
     scale: np.ndarray
@@ -48,27 +48,27 @@ class VectorScaling:
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
-    """The temperature under which the labels of validation photos are most likely.
+    """Returns the temperature under which the labels of validation photos are most likely.
 
     The log-likelihood is concave in 1 / T, so the one zero of its slope is the answer, found to 1e-12. Where
     there is none the nearer limit is given: 0.01 where every photo's label has the largest logit, 100 where
     logits say no more than chance. Logits that are equal throughout give 1.
 
     Args:
-        logits: float[N, K], finite; of probabilities give `log_probabilities(probs)`.
-        labels: int[N] in [0, K).
+      logits: float[N, K], finite; of probabilities give `log_probabilities(probs)`.
+      labels: int[N] in [0, K).
 
     Returns:
-        T in [0.01, 100]; above 1 for a network that is too sure of itself.
+      T in [0.01, 100]; above 1 for a network that is too sure of itself.
 
     Raises:
-        ValueError: Shapes that do not fit, logits that are not finite, or labels that are no classes.
+      ValueError: Shapes that do not fit, logits that are not finite, or labels that are no classes.
 
     Example:
-        >>> logits = np.log([[0.9, 0.1]] * 3 + [[0.1, 0.9]])  # says 90 %, right in 3 of 4
-        >>> temperature = fit_temperature(logits, [0, 0, 1, 1])
-        >>> round(temperature, 6), np.asarray(apply_temperature(logits[0], temperature)).round(3)
-        (2.0, array([0.75, 0.25], dtype=float32))
+      >>> logits = np.log([[0.9, 0.1]] * 3 + [[0.1, 0.9]])  # says 90 %, right in 3 of 4
+      >>> temperature = fit_temperature(logits, [0, 0, 1, 1])
+      >>> round(temperature, 6), np.asarray(apply_temperature(logits[0], temperature)).round(3)
+      (2.0, array([0.75, 0.25], dtype=float32))
     """
     values, true = _validation(logits, labels)
     values = values - values.max(axis=1, keepdims=True)
@@ -88,21 +88,21 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
 
 def apply_temperature(logits: ArrayLike, temperature: ArrayLike) -> jax.Array:
-    """Calibrated probabilities, softmax(logits / T).
+    """Returns calibrated probabilities, softmax(logits / T).
 
     Args:
-        logits: float[..., K].
-        temperature: T, above 0.
+      logits: float[..., K].
+      temperature: T, above 0.
 
     Returns:
-        float[..., K], which sum to 1.
+      float[..., K], which sum to 1.
 
     Raises:
-        ValueError: No axis of classes, or a temperature that is not above 0.
+      ValueError: No axis of classes, or a temperature that is not above 0.
 
     Example:
-        >>> apply_temperature(jnp.array([0.0, 0.0]), 2.0).tolist()
-        [0.5, 0.5]
+      >>> apply_temperature(jnp.array([0.0, 0.0]), 2.0).tolist()
+      [0.5, 0.5]
     """
     values = _logits(logits)
     if not isinstance(temperature, jax.core.Tracer) and not np.all(np.asarray(temperature) > 0):
@@ -119,25 +119,25 @@ def fit_vector_scaling(logits: ArrayLike, labels: ArrayLike, regularization: flo
 
     so that a class with few photos, or none, keeps the scale 1 / T and the bias 0. That is a Gaussian prior; by
     default its standard deviation is a third (of 1 / T for a scale), which costs 20 photos of 19 classes next to
-    nothing where a temperature is all that is wanted. The problem is strictly convex; L-BFGS-B in float64.
+    nothing where a temperature is enough. The problem is strictly convex; L-BFGS-B in float64.
 
     Args:
-        logits: float[N, K], finite; of probabilities give `log_probabilities(probs)`.
-        labels: int[N] in [0, K).
-        regularization: above 0; the prior's inverse variance.
+      logits: float[N, K], finite; of probabilities give `log_probabilities(probs)`.
+      labels: int[N] in [0, K).
+      regularization: Above 0; the prior's inverse variance.
 
     Returns:
-        The scaling.
+      The scaling.
 
     Raises:
-        ValueError: Shapes that do not fit, logits that are not finite, labels that are no classes, or a
-            regularisation that is not above 0.
+      ValueError: Shapes that do not fit, logits that are not finite, labels that are no classes, or a
+        regularisation that is not above 0.
 
     Example:
-        >>> logits = np.log([[0.5, 0.5]] * 100)  # knows nothing, but class 0 is nine times as common
-        >>> scaling = fit_vector_scaling(logits, [0] * 90 + [1] * 10)
-        >>> np.asarray(apply_vector_scaling(logits[0], scaling)).round(2)
-        array([0.84, 0.16], dtype=float32)
+      >>> logits = np.log([[0.5, 0.5]] * 100)  # knows nothing, but class 0 is nine times as common
+      >>> scaling = fit_vector_scaling(logits, [0] * 90 + [1] * 10)
+      >>> np.asarray(apply_vector_scaling(logits[0], scaling)).round(2)
+      array([0.84, 0.16], dtype=float32)
     """
     values, true = _validation(logits, labels)
     if not 0 < regularization < np.inf:
@@ -172,22 +172,22 @@ def fit_vector_scaling(logits: ArrayLike, labels: ArrayLike, regularization: flo
 
 
 def apply_vector_scaling(logits: ArrayLike, scaling: VectorScaling) -> jax.Array:
-    """Calibrated probabilities, softmax(scale log softmax(logits) + bias).
+    """Returns calibrated probabilities, softmax(scale log softmax(logits) + bias).
 
     Args:
-        logits: float[..., K].
-        scaling: of `fit_vector_scaling`.
+      logits: float[..., K].
+      scaling: The scaling that `fit_vector_scaling` returned.
 
     Returns:
-        float[..., K], which sum to 1.
+      float[..., K], which sum to 1.
 
     Raises:
-        ValueError: Another number of classes than the scaling's.
+      ValueError: Another number of classes than the scaling's.
 
     Example:
-        >>> scaling = VectorScaling(scale=np.ones(2), bias=np.log([3.0, 1.0]))
-        >>> np.asarray(apply_vector_scaling(jnp.array([0.0, 0.0]), scaling)).round(2)
-        array([0.75, 0.25], dtype=float32)
+      >>> scaling = VectorScaling(scale=np.ones(2), bias=np.log([3.0, 1.0]))
+      >>> np.asarray(apply_vector_scaling(jnp.array([0.0, 0.0]), scaling)).round(2)
+      array([0.75, 0.25], dtype=float32)
     """
     values = _logits(logits)
     scale, bias = jnp.asarray(scaling.scale, values.dtype), jnp.asarray(scaling.bias, values.dtype)

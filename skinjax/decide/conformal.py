@@ -22,7 +22,7 @@ whatever the network, the number of photos in a case and their dependence, on av
 calibration sets; not for each class, nor for each skin tone. It comes of weighing each case alike: a photo of
 a case of n counts 1/n of a case, and the new case counts as infinitely far off (hierarchical conformal
 prediction: Lee, Barber and Willett 2023, doi:10.48550/arXiv.2306.06342; the problem: Dunn, Wasserman and
-Ramdas 2022, doi:10.1080/01621459.2022.2060112). With one photo a case it is split conformal prediction. Fewer
+Ramdas 2022, doi:10.1080/01621459.2022.2060112). With one photo per case it is split conformal prediction. Fewer
 than coverage / (1 - coverage) cases cannot give the guarantee but by the set of all classes, which is what
 they get.
 
@@ -48,7 +48,7 @@ from skinjax.decide.probabilities import class_indices, class_probabilities
 from skinjax.decide.validation import class_labels, class_matrix, score_vector
 
 ConformityScore = Literal["lac", "aps"]
-"""How badly a class fits a photo; see the module's docstring."""
+"""Non-conformity scores of a class for a photo; see the module's docstring."""
 
 # Sums of probabilities differ by less between eager, jit and devices; sets only grow by it.
 _ROUNDING = 1e-6
@@ -61,14 +61,14 @@ _ROUNDING = 1e-6
 )
 @dataclasses.dataclass(frozen=True)
 class ConformalRule:
-    """Which classes are in a photo's set; a pytree, so that it may be an argument under `jit`.
+    """Rule by which classes are in a photo's set; a pytree, so that it may be an argument under `jit`.
 
     Attributes:
-        threshold: the highest score that is in; infinite where there are too few cases for the coverage.
-        score: "lac" or "aps".
-        randomized: whether `prediction_sets` wants a key.
-        coverage: what was asked for, in (0, 1).
-        num_cases: how many cases it was fitted on.
+      threshold: The highest score that is in; infinite where there are too few cases for the coverage.
+      score: "lac" or "aps".
+      randomized: Whether `prediction_sets` needs a key.
+      coverage: What was asked for, in (0, 1).
+      num_cases: How many cases it was fitted on.
     """
 
     threshold: float
@@ -81,22 +81,22 @@ class ConformalRule:
 def class_scores(
     probs: ArrayLike, score: ConformityScore = "lac", uniform: ArrayLike | None = None
 ) -> jax.Array:
-    """How badly every class fits a photo.
+    """Returns the non-conformity scores of every class for a photo.
 
     Args:
-        probs: float[..., K], which sum to 1.
-        score: "lac" or "aps".
-        uniform: u of randomised APS, float[...] in [0, 1); by default 0.
+      probs: float[..., K], which sum to 1.
+      score: "lac" or "aps".
+      uniform: U of randomised APS, float[...] in [0, 1); by default 0.
 
     Returns:
-        float[..., K], in [-1, 0] for LAC and [0, 1] for APS; low where the class fits.
+      float[..., K], in [-1, 0] for LAC and [0, 1] for APS; low where the class fits.
 
     Raises:
-        ValueError: An unknown score, or `uniform` with LAC or with other leading axes.
+      ValueError: An unknown score, or `uniform` with LAC or with other leading axes.
 
     Example:
-        >>> class_scores(jnp.array([0.25, 0.5, 0.25]), "aps").tolist()
-        [0.5, 0.0, 0.75]
+      >>> class_scores(jnp.array([0.25, 0.5, 0.25]), "aps").tolist()
+      [0.5, 0.0, 0.75]
     """
     if score not in get_args(ConformityScore):
         raise ValueError(f"score must be one of {', '.join(get_args(ConformityScore))}, got {score!r}")
@@ -118,30 +118,30 @@ def class_scores(
 
 
 def case_quantile(scores: ArrayLike, cases: ArrayLike, level: float) -> float:
-    """The level that a photo of a new case stays at or below with at least a wanted probability.
+    """Returns the level that a photo of a new case stays at or below with at least a given probability.
 
     Args:
-        scores: float[N], no NaN.
-        cases: [N], the case of every photo, of any type that can be sorted.
-        level: in (0, 1).
+      scores: float[N], no NaN.
+      cases: [N], the case of every photo, of any type that can be sorted.
+      level: In (0, 1).
 
     Returns:
-        The smallest score s with sum over photos at or below s of 1 / (photos in the case) >= level (cases +
-        1); infinity where there is none.
+      The smallest score s with sum over photos at or below s of 1 / (photos in the case) >= level (cases +
+      1); infinity where there is none.
 
     Raises:
-        ValueError: Scores that are no numbers, another number of cases, or a level outside (0, 1).
+      ValueError: Scores that are no numbers, another number of cases, or a level outside (0, 1).
 
     Example:
-        >>> case_quantile([1, 2, 3, 4], ["a", "b", "c", "c"], level=0.5)
-        2.0
-        >>> case_quantile([1, 2, 3, 4], ["a", "b", "c", "c"], level=0.8)
-        inf
+      >>> case_quantile([1, 2, 3, 4], ["a", "b", "c", "c"], level=0.5)
+      2.0
+      >>> case_quantile([1, 2, 3, 4], ["a", "b", "c", "c"], level=0.8)
+      inf
     """
     values = score_vector("scores", scores, infinite=True)
     groups = np.asarray(cases)
     if groups.shape != values.shape:
-        raise ValueError(f"cases must be one a photo, [{len(values)}], got shape {groups.shape}")
+        raise ValueError(f"cases must be one per photo, [{len(values)}], got shape {groups.shape}")
     if not 0 < level < 1:
         raise ValueError(f"level must lie in (0, 1), got {level}")
     _, case, photos = np.unique(groups, return_inverse=True, return_counts=True)
@@ -163,25 +163,25 @@ def fit_conformal(
     """Fits the threshold on calibration photos, whose cases nothing else was fitted on.
 
     Args:
-        probs: float[N, K], probabilities of the calibration photos.
-        labels: int[N] in [0, K), their true classes.
-        cases: [N], their cases; see the module's docstring for what is guaranteed.
-        coverage: in (0, 1).
-        score: "lac" or "aps".
-        rng: makes APS randomised and draws the calibration photos' u.
+      probs: float[N, K], probabilities of the calibration photos.
+      labels: int[N] in [0, K), their true classes.
+      cases: [N], their cases; see the module's docstring for what is guaranteed.
+      coverage: In (0, 1).
+      score: "lac" or "aps".
+      rng: Makes APS randomised and draws the calibration photos' u.
 
     Returns:
-        The rule for `prediction_sets`.
+      The rule for `prediction_sets`.
 
     Raises:
-        ValueError: Probabilities, labels or cases that do not fit, a coverage outside (0, 1), an unknown
-            score, or `rng` with LAC.
+      ValueError: Probabilities, labels or cases that do not fit, a coverage outside (0, 1), an unknown
+        score, or `rng` with LAC.
 
     Example:
-        >>> probs = np.array([[0.75, 0.25], [0.5, 0.5], [0.25, 0.75], [0.125, 0.875]])
-        >>> rule = fit_conformal(probs, [0, 1, 1, 0], cases=["a", "b", "c", "d"], coverage=0.6)
-        >>> rule.threshold, prediction_sets(rule, jnp.array([0.5, 0.5])).tolist()
-        (-0.5, [True, True])
+      >>> probs = np.array([[0.75, 0.25], [0.5, 0.5], [0.25, 0.75], [0.125, 0.875]])
+      >>> rule = fit_conformal(probs, [0, 1, 1, 0], cases=["a", "b", "c", "d"], coverage=0.6)
+      >>> rule.threshold, prediction_sets(rule, jnp.array([0.5, 0.5])).tolist()
+      (-0.5, [True, True])
     """
     values = class_matrix("probs", probs, probabilities=True)
     true = class_labels("labels", labels, *values.shape)
@@ -198,27 +198,29 @@ def fit_conformal(
 
 
 def prediction_sets(rule: ConformalRule, probs: ArrayLike, key: jax.Array | None = None) -> jax.Array:
-    """The set of classes of each photo.
+    """Returns the set of classes of each photo.
 
     Args:
-        rule: of `fit_conformal`.
-        probs: float[..., K], probabilities of the same network, calibrated alike.
-        key: a JAX random key, for a randomised rule only; under `vmap` one a photo.
+      rule: The rule that `fit_conformal` returned.
+      probs: float[..., K], probabilities of the same network, calibrated alike.
+      key: A JAX random key, for a randomised rule only; under `vmap` one per photo.
 
     Returns:
-        bool[..., K], whether the class is in the set; at least the most probable one is.
+      bool[..., K], whether the class is in the set; at least the most probable one is.
 
     Raises:
-        ValueError: A key that is missing, or that nothing is drawn with.
+      ValueError: A key that is missing, or that nothing is drawn with.
 
     Example:
-        >>> rule = ConformalRule(0.5, "aps", randomized=False, coverage=0.9, num_cases=100)
-        >>> prediction_sets(rule, jnp.array([0.25, 0.625, 0.125])).tolist()
-        [False, True, False]
+      >>> rule = ConformalRule(0.5, "aps", randomized=False, coverage=0.9, num_cases=100)
+      >>> prediction_sets(rule, jnp.array([0.25, 0.625, 0.125])).tolist()
+      [False, True, False]
     """
     if (key is not None) != rule.randomized:
-        wanted = "must be given for a randomised rule" if rule.randomized else "is for randomised rules only"
-        raise ValueError(f"key {wanted}, got {key}")
+        condition = (
+            "must be given for a randomised rule" if rule.randomized else "is for randomised rules only"
+        )
+        raise ValueError(f"key {condition}, got {key}")
     probs = class_probabilities("probs", probs)
     uniform = None if key is None else jax.random.uniform(key, probs.shape[:-1], probs.dtype)
     rounding = _ROUNDING if rule.score == "aps" else 0
@@ -227,22 +229,22 @@ def prediction_sets(rule: ConformalRule, probs: ArrayLike, key: jax.Array | None
 
 
 def meta_sets(sets: ArrayLike, parents: ArrayLike, num_parents: int) -> jax.Array:
-    """The meta-classes that sets of sub-classes touch.
+    """Returns the meta-classes that sets of sub-classes touch.
 
     Args:
-        sets: bool[..., S].
-        parents: int[S], the meta-class in [0, num_parents) of every sub-class.
-        num_parents: M.
+      sets: bool[..., S].
+      parents: int[S], the meta-class in [0, num_parents) of every sub-class.
+      num_parents: M.
 
     Returns:
-        bool[..., M]; it holds the true meta-class wherever `sets` holds the true sub-class.
+      bool[..., M]; it holds the true meta-class wherever `sets` holds the true sub-class.
 
     Raises:
-        ValueError: Sets that are not bool, or parents that do not fit.
+      ValueError: Sets that are not bool, or parents that do not fit.
 
     Example:
-        >>> meta_sets(jnp.array([True, True, False]), jnp.array([0, 0, 1]), num_parents=2).tolist()
-        [True, False]
+      >>> meta_sets(jnp.array([True, True, False]), jnp.array([0, 0, 1]), num_parents=2).tolist()
+      [True, False]
     """
     if num_parents < 1:
         raise ValueError(f"num_parents must be at least 1, got {num_parents}")
@@ -260,23 +262,23 @@ def back_off(
     For more than two levels, back off the answer again with the classes of the level above as `parents`.
 
     Args:
-        sets: bool[..., S], of `prediction_sets`.
-        parents: int[S], the meta-class in [0, num_parents) of every sub-class.
-        num_parents: M.
-        limit: the largest size that stays as it is, at least 1.
+      sets: bool[..., S], of `prediction_sets`.
+      parents: int[S], the meta-class in [0, num_parents) of every sub-class.
+      num_parents: M.
+      limit: The largest size that stays as it is, at least 1.
 
     Returns:
-        bool[..., S], larger sets replaced by all sub-classes of the meta-classes that they touch, and
-        bool[...], which photos that was done for; `meta_sets` of the first names these meta-classes.
+      bool[..., S], larger sets replaced by all sub-classes of the meta-classes that they touch, and
+      bool[...], which photos that was done for; `meta_sets` of the first names these meta-classes.
 
     Raises:
-        ValueError: Sets that are not bool, parents that do not fit, or a limit below 1.
+      ValueError: Sets that are not bool, parents that do not fit, or a limit below 1.
 
     Example:
-        >>> sets = jnp.array([[True, False, False, False], [True, True, False, False]])
-        >>> wider, backed_off = back_off(sets, jnp.array([0, 0, 0, 1]), num_parents=2, limit=1)
-        >>> wider.tolist(), backed_off.tolist()
-        ([[True, False, False, False], [True, True, True, False]], [False, True])
+      >>> sets = jnp.array([[True, False, False, False], [True, True, False, False]])
+      >>> wider, backed_off = back_off(sets, jnp.array([0, 0, 0, 1]), num_parents=2, limit=1)
+      >>> wider.tolist(), backed_off.tolist()
+      ([[True, False, False, False], [True, True, True, False]], [False, True])
     """
     if limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")

@@ -7,8 +7,8 @@ sub-class j. The fused diagnosis is the arg-max over sub-classes of
     soft         p_j = x^l_l(j) x^f_j         (4-10)
     conditional  p_j = p^l_l(j) p^f_j / sum_{k: l(k) = l(j)} p^f_k     (ours: the law of total probability)
 
-Only the conditional form is a distribution by itself; `normalize` rescales the others. `fuse_levels` goes
-down a chain of levels by the same rules.
+Only the conditional form is a distribution by itself; `normalize` rescales the others. A rule may also be any
+function of (p^l, p^f, parents). `fuse_levels` goes down a chain of levels by the same rules.
 
 All functions take and give `jax.numpy` arrays with any leading axes, and mean the same eager, under `jit`
 and under `vmap`. Probabilities lie in [0, 1], which is not checked (they may be traced), and are computed in
@@ -17,7 +17,7 @@ float32 or wider. Gradients are finite, probabilities of exactly 0 and 1 include
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import jax
@@ -27,14 +27,20 @@ from jax.typing import ArrayLike
 from skinjax.decide.probabilities import class_indices, class_probabilities
 
 FusionRule = Literal["soft", "hard", "conditional"]
-"""How the two levels are fused; see the module's docstring."""
+"""Rules by which the two levels are fused; see the module's docstring."""
+
+OwnRule = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+"""A rule of one's own: (float[..., M], float[..., S], int[S]) -> scores float[..., S], at least 0.
+
+It is called with all leading axes at once, and may be traced (`jax.jit`, `jax.vmap`, `jax.grad`).
+"""
 
 
 def fuse(
     meta_probs: ArrayLike,
     sub_probs: ArrayLike,
     parents: ArrayLike,
-    rule: FusionRule = "soft",
+    rule: FusionRule | OwnRule = "soft",
     normalize: bool = False,
 ) -> jax.Array:
     """Fuses meta-class and sub-class probabilities into one score a sub-class.
@@ -46,28 +52,30 @@ def fuse(
     probability is lost, and only `normalize` gives it to the others.
 
     Args:
-        meta_probs: float[..., M], the coarse network's probabilities, each in [0, 1].
-        sub_probs: float[..., S], the fine network's probabilities, with the same leading axes.
-        parents: int[S], the meta-class in [0, M) of every sub-class.
-        rule: "soft" (4-10), "hard" (4-8 and 4-9; of equal meta probabilities the first wins) or
-            "conditional".
-        normalize: whether the scores are rescaled to sum to 1 over the sub-classes.
+      meta_probs: float[..., M], the coarse network's probabilities, each in [0, 1].
+      sub_probs: float[..., S], the fine network's probabilities, with the same leading axes.
+      parents: int[S], the meta-class in [0, M) of every sub-class.
+      rule: "soft" (4-10), "hard" (4-8 and 4-9; of equal meta probabilities the first wins),
+        "conditional", or a function of the three arrays, see `OwnRule`.
+      normalize: Whether the scores are rescaled to sum to 1 over the sub-classes.
 
     Returns:
-        float[..., S] in [0, 1], the fused scores in the order of `sub_probs`.
+      float[..., S] in [0, 1], the fused scores in the order of `sub_probs`; of a rule of one's own, what it gives.
 
     Raises:
-        ValueError: An unknown rule, shapes that do not fit, or parents that are no integers in [0, M).
+      ValueError: An unknown rule, shapes that do not fit, a rule of one's own whose scores are not
+        float[..., S], or parents that are no integers in [0, M).
 
     Example:
-        >>> meta, sub = jnp.array([0.75, 0.25]), jnp.array([0.25, 0.25, 0.5])
-        >>> fuse(meta, sub, jnp.array([0, 0, 1])).tolist()
-        [0.1875, 0.1875, 0.125]
-        >>> fuse(meta, sub, jnp.array([0, 0, 1]), rule="conditional").tolist()
-        [0.375, 0.375, 0.25]
+      >>> meta, sub = jnp.array([0.75, 0.25]), jnp.array([0.25, 0.25, 0.5])
+      >>> fuse(meta, sub, jnp.array([0, 0, 1])).tolist()
+      [0.1875, 0.1875, 0.125]
+      >>> fuse(meta, sub, jnp.array([0, 0, 1]), rule="conditional").tolist()
+      [0.375, 0.375, 0.25]
+      >>> fuse(meta, sub, jnp.array([0, 0, 1]), rule=lambda meta, sub, parents: sub * jnp.sqrt(meta[..., parents]))
+      Array([0.21650635, 0.21650635, 0.25      ], dtype=float32)
     """
-    if rule not in get_args(FusionRule):
-        raise ValueError(f"rule must be one of {', '.join(get_args(FusionRule))}, got {rule!r}")
+    _check_rule(rule)
     meta, sub = class_probabilities("meta_probs", meta_probs), class_probabilities("sub_probs", sub_probs)
     if meta.shape[:-1] != sub.shape[:-1]:
         raise ValueError(
@@ -76,12 +84,13 @@ def fuse(
         )
     num_parents = meta.shape[-1]
     parents = class_indices("parents", parents, sub.shape[-1], num_parents)
-    if rule == "hard":
-        meta = _largest(meta)
-    gate = jnp.take(meta, parents, axis=-1)
+    gate = jnp.take(_largest(meta) if rule == "hard" else meta, parents, axis=-1)
     if rule == "conditional" or normalize:
         conditional = gate * _shares(sub, parents, num_parents)
-    scores = conditional if rule == "conditional" else gate * sub
+    if callable(rule):
+        scores = _own_scores(rule, meta, sub, parents)
+    else:
+        scores = conditional if rule == "conditional" else gate * sub
     if normalize:
         scores = _rescaled(scores, otherwise=conditional)
     return scores
@@ -90,10 +99,10 @@ def fuse(
 def fuse_levels(
     probs_per_level: Sequence[ArrayLike],
     parents_per_level: Sequence[ArrayLike],
-    rule: FusionRule = "soft",
+    rule: FusionRule | OwnRule = "soft",
     normalize: bool = False,
 ) -> jax.Array:
-    """Fuses the probabilities of a chain of levels, coarsest first, into one score a class of the finest.
+    """Fuses the probabilities of a chain of levels, coarsest first, into one score per class of the finest.
 
     With g(j) the parent of class j, and p^i what the network of level i says, the score f^i of level i is
 
@@ -107,27 +116,27 @@ def fuse_levels(
     from underflowing.
 
     Args:
-        probs_per_level: L arrays float[..., K_i], coarsest first, with the same leading axes.
-        parents_per_level: L - 1 arrays int[K_{i+1}]; the i-th holds the class in [0, K_i) of level i that
-            every class of level i + 1 belongs to.
-        rule: "soft", "hard" (of equal probabilities the first wins) or "conditional".
-        normalize: whether the scores are rescaled to sum to 1; see `fuse` for scores that are all 0.
+      probs_per_level: L arrays float[..., K_i], coarsest first, with the same leading axes.
+      parents_per_level: L - 1 arrays int[K_{i+1}]; the i-th holds the class in [0, K_i) of level i that
+        every class of level i + 1 belongs to.
+      rule: "soft", "hard" (of equal probabilities the first wins), "conditional", or a function that fuses
+        the scores so far with the next level, see `OwnRule`.
+      normalize: Whether the scores are rescaled to sum to 1; see `fuse` for scores that are all 0.
 
     Returns:
-        float[..., K_L] in [0, 1], the scores of the finest level; of one level, its probabilities.
+      float[..., K_L] in [0, 1], the scores of the finest level; of one level, its probabilities.
 
     Raises:
-        ValueError: An unknown rule, numbers of levels or shapes that do not fit, or parents that are no
-            integers in range.
+      ValueError: An unknown rule, numbers of levels or shapes that do not fit, or parents that are no
+        integers in range.
 
     Example:
-        >>> top, middle = jnp.array([0.75, 0.25]), jnp.array([0.5, 0.25, 0.25])
-        >>> fine = jnp.array([0.5, 0.0, 0.5])
-        >>> fuse_levels([top, middle, fine], [jnp.array([0, 0, 1]), jnp.array([0, 1, 2])]).tolist()
-        [0.1875, 0.0, 0.03125]
+      >>> top, middle = jnp.array([0.75, 0.25]), jnp.array([0.5, 0.25, 0.25])
+      >>> fine = jnp.array([0.5, 0.0, 0.5])
+      >>> fuse_levels([top, middle, fine], [jnp.array([0, 0, 1]), jnp.array([0, 1, 2])]).tolist()
+      [0.1875, 0.0, 0.03125]
     """
-    if rule not in get_args(FusionRule):
-        raise ValueError(f"rule must be one of {', '.join(get_args(FusionRule))}, got {rule!r}")
+    _check_rule(rule)
     if not probs_per_level or len(parents_per_level) != len(probs_per_level) - 1:
         raise ValueError(
             "probs_per_level must hold at least one level and parents_per_level one fewer, "
@@ -163,19 +172,19 @@ def marginalize(sub_probs: ArrayLike, parents: ArrayLike, num_parents: int) -> j
     """Sums sub-class probabilities into meta-classes: what a fine network alone says of the coarse level.
 
     Args:
-        sub_probs: float[..., S], probabilities of the sub-classes.
-        parents: int[S], the meta-class in [0, num_parents) of every sub-class.
-        num_parents: M, the number of meta-classes; one without sub-classes gets 0.
+      sub_probs: float[..., S], probabilities of the sub-classes.
+      parents: int[S], the meta-class in [0, num_parents) of every sub-class.
+      num_parents: M, the number of meta-classes; one without sub-classes gets 0.
 
     Returns:
-        float[..., M], the probability of each meta-class.
+      float[..., M], the probability of each meta-class.
 
     Raises:
-        ValueError: Shapes that do not fit, or parents that are no integers in [0, num_parents).
+      ValueError: Shapes that do not fit, or parents that are no integers in [0, num_parents).
 
     Example:
-        >>> marginalize(jnp.array([0.25, 0.25, 0.5]), jnp.array([0, 0, 1]), num_parents=2).tolist()
-        [0.5, 0.5]
+      >>> marginalize(jnp.array([0.25, 0.25, 0.5]), jnp.array([0, 0, 1]), num_parents=2).tolist()
+      [0.5, 0.5]
     """
     if num_parents < 1:
         raise ValueError(f"num_parents must be at least 1, got {num_parents}")
@@ -186,13 +195,28 @@ def marginalize(sub_probs: ArrayLike, parents: ArrayLike, num_parents: int) -> j
     return jnp.matmul(sub, membership, precision=jax.lax.Precision.HIGHEST)
 
 
+def _check_rule(rule: FusionRule | OwnRule) -> None:
+    if rule not in get_args(FusionRule) and not callable(rule):
+        raise ValueError(f"rule must be one of {', '.join(get_args(FusionRule))} or a function, got {rule!r}")
+
+
+def _own_scores(rule: OwnRule, meta: jax.Array, sub: jax.Array, parents: jax.Array) -> jax.Array:
+    scores = jnp.asarray(rule(meta, sub, parents))
+    if scores.shape != sub.shape or not jnp.issubdtype(scores.dtype, jnp.floating):
+        raise ValueError(
+            f"rule must give a score per sub-class, floats of shape {sub.shape}, got {scores.dtype} of shape "
+            f"{scores.shape}"
+        )
+    return scores
+
+
 def _largest(values: jax.Array) -> jax.Array:
-    """1 at the largest value, the first of equals, and 0 elsewhere."""
+    """Returns 1 at the largest value, the first of equals, and 0 elsewhere."""
     return jax.nn.one_hot(jnp.argmax(values, axis=-1), values.shape[-1], dtype=values.dtype)
 
 
 def _shares(sub: jax.Array, parents: jax.Array, num_parents: int) -> jax.Array:
-    """Each sub-class's share of its meta-class's probability, even where the meta-class has none."""
+    """Returns each sub-class's share of its meta-class's probability, even where the meta-class has none."""
     mass = marginalize(sub, parents, num_parents)
     siblings = jnp.sum(jax.nn.one_hot(parents, num_parents, dtype=sub.dtype), axis=0)
     nonzero, scaled = _scaled(sub, jnp.take(mass, parents, axis=-1))

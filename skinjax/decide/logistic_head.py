@@ -15,8 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from scipy.optimize import minimize
-from scipy.special import expit
 
 from skinjax.decide.probabilities import SMALLEST, log_probabilities
 from skinjax.decide.validation import class_labels, class_matrix
@@ -25,12 +23,12 @@ from skinjax.decide.validation import class_labels, class_matrix
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["weights", "bias"], meta_fields=["floor"])
 @dataclasses.dataclass(frozen=True)
 class LogisticHead:
-    """What a learnt second stage consists of; a pytree, so that it may be an argument under `jit`.
+    """Parameters of a learnt second stage; a pytree, so that it may be an argument under `jit`.
 
     Attributes:
-        weights: float[K], a log-probability's weight.
-        bias: float, the log-odds where all log-probabilities are 0.
-        floor: what smaller probabilities count as; see `log_probabilities`.
+      weights: float[K], a log-probability's weight.
+      bias: Float, the log-odds where all log-probabilities are 0.
+      floor: What smaller probabilities count as; see `log_probabilities`.
     """
 
     weights: np.ndarray
@@ -54,24 +52,28 @@ def fit_head(
     target. The problem is strictly convex and is solved in float64.
 
     Args:
-        labels: int[N], 1 where the photo shows the target, else 0; both must occur.
-        probs: float[N, K], the classifier's probabilities of validation photos.
-        target: t in [0, K).
-        regularization: above 0.
-        floor: what smaller probabilities count as; see `log_probabilities`.
+      labels: int[N], 1 where the photo shows the target, else 0; both must occur.
+      probs: float[N, K], the classifier's probabilities of validation photos.
+      target: T in [0, K).
+      regularization: Above 0.
+      floor: What smaller probabilities count as; see `log_probabilities`.
 
     Returns:
-        The head.
+      The head.
 
     Raises:
-        ValueError: Labels, probabilities, a target or a number that cannot be used.
+      ValueError: Labels, probabilities, a target or a number that cannot be used.
 
     Example:
-        >>> probs = np.array([[0.7, 0.2, 0.1], [0.6, 0.1, 0.3], [0.5, 0.4, 0.1], [0.1, 0.5, 0.4]])
-        >>> head = fit_head([1, 1, 0, 0], probs, target=0)
-        >>> (head_log_odds(head, probs) > 0).tolist()
-        [True, True, False, False]
+      >>> probs = np.array([[0.7, 0.2, 0.1], [0.6, 0.1, 0.3], [0.5, 0.4, 0.1], [0.1, 0.5, 0.4]])
+      >>> head = fit_head([1, 1, 0, 0], probs, target=0)
+      >>> (head_log_odds(head, probs) > 0).tolist()
+      [True, True, False, False]
     """
+    # Takes most of a second to import, which scoring by a stored head need not wait for.
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
     values = class_matrix("probs", probs, probabilities=True)
     positive = class_labels("labels", labels, len(values), 2)
     ones = int(positive.sum())
@@ -110,24 +112,24 @@ def fit_head(
 
 
 def head_log_odds(head: LogisticHead, probs: ArrayLike) -> jax.Array:
-    """The learnt score: log-odds of the target, of which `jax.nn.sigmoid` is its probability.
+    """Returns the learnt score: log-odds of the target, of which `jax.nn.sigmoid` is its probability.
 
     Log-odds keep the order of photos where probabilities would all round to 1. They are finite at
     probabilities of 0, with finite gradients, eager, under `jit` and under `vmap`.
 
     Args:
-        head: of `fit_head`.
-        probs: float[..., K], probabilities of the classifier that it was fitted on.
+      head: The head that `fit_head` returned.
+      probs: float[..., K], probabilities of the classifier that it was fitted on.
 
     Returns:
-        float[...].
+      float[...].
 
     Raises:
-        ValueError: Another number of classes than the head's.
+      ValueError: Another number of classes than the head's.
 
     Example:
-        >>> head_log_odds(LogisticHead(np.array([1.0, -1.0]), 0.5), jnp.array([0.5, 0.5])).tolist()
-        0.5
+      >>> head_log_odds(LogisticHead(np.array([1.0, -1.0]), 0.5), jnp.array([0.5, 0.5])).tolist()
+      0.5
     """
     logs = log_probabilities(probs, head.floor)
     weights = jnp.asarray(head.weights, logs.dtype)

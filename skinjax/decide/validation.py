@@ -7,26 +7,28 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def score_vector(name: str, values: ArrayLike, infinite: bool = False) -> NDArray[np.float64]:
-    """One number a photo.
+    """Returns one number per photo.
 
     Args:
-        name: what the argument is called in errors.
-        values: float[N], N at least 1.
-        infinite: whether infinities may stand among them.
+      name: What the argument is called in errors.
+      values: float[N], N at least 1.
+      infinite: Whether infinities may stand among them.
 
     Returns:
-        float64[N].
+      float64[N].
 
     Raises:
-        ValueError: Another shape, no photo, NaN, or an infinity that may not be.
+      ValueError: Another shape, no photo, NaN, or an infinity that may not be.
 
     Example:
-        >>> score_vector("scores", [1, 2])
-        array([1., 2.])
+      >>> score_vector("scores", [1, 2])
+      array([1., 2.])
     """
     array = np.asarray(values, np.float64)
     if array.ndim != 1 or not array.size:
-        raise ValueError(f"{name} must be one number a photo, [N] with N at least 1, got shape {array.shape}")
+        raise ValueError(
+            f"{name} must be one number per photo, [N] with N at least 1, got shape {array.shape}"
+        )
     wrong = np.isnan(array) if infinite else ~np.isfinite(array)
     if wrong.any():
         raise ValueError(f"{name} must be {'no NaN' if infinite else 'finite'}, got {_told(array, wrong)}")
@@ -34,27 +36,27 @@ def score_vector(name: str, values: ArrayLike, infinite: bool = False) -> NDArra
 
 
 def class_matrix(name: str, values: ArrayLike, probabilities: bool = False) -> NDArray[np.float64]:
-    """One row of classes a photo.
+    """Returns one row of classes a photo.
 
     Args:
-        name: what the argument is called in errors.
-        values: float[N, K], N at least 1 and K at least 2.
-        probabilities: whether the values must lie in [0, 1].
+      name: What the argument is called in errors.
+      values: float[N, K], N at least 1 and K at least 2.
+      probabilities: Whether the values must lie in [0, 1].
 
     Returns:
-        float64[N, K].
+      float64[N, K].
 
     Raises:
-        ValueError: Another shape, values that are not finite, or that are no probabilities.
+      ValueError: Another shape, values that are not finite, or that are no probabilities.
 
     Example:
-        >>> class_matrix("logits", [[1, 2]])
-        array([[1., 2.]])
+      >>> class_matrix("logits", [[1, 2]])
+      array([[1., 2.]])
     """
     array = np.asarray(values, np.float64)
     if array.ndim != 2 or not array.shape[0] or array.shape[1] < 2:
         raise ValueError(
-            f"{name} must be one row a photo, [N, K] with N at least 1 and K at least 2, "
+            f"{name} must be one row per photo, [N, K] with N at least 1 and K at least 2, "
             f"got shape {array.shape}"
         )
     wrong = ~np.isfinite(array)
@@ -67,28 +69,28 @@ def class_matrix(name: str, values: ArrayLike, probabilities: bool = False) -> N
 
 
 def class_labels(name: str, values: ArrayLike, num_photos: int, num_classes: int) -> NDArray[np.int64]:
-    """One class a photo.
+    """Returns one class per photo.
 
     Args:
-        name: what the argument is called in errors.
-        values: int[N] in [0, num_classes).
-        num_photos: N.
-        num_classes: K; 2 asks for 0 and 1.
+      name: What the argument is called in errors.
+      values: int[N] in [0, num_classes).
+      num_photos: N.
+      num_classes: K; 2 asks for 0 and 1.
 
     Returns:
-        int64[N].
+      int64[N].
 
     Raises:
-        ValueError: Another shape, no integers, or one outside [0, num_classes).
+      ValueError: Another shape, no integers, or one outside [0, num_classes).
 
     Example:
-        >>> class_labels("labels", [0, 1, 1], 3, 2)
-        array([0, 1, 1])
+      >>> class_labels("labels", [0, 1, 1], 3, 2)
+      array([0, 1, 1])
     """
     array = np.asarray(values)
     if array.shape != (num_photos,) or not (np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
         raise ValueError(
-            f"{name} must be integers of shape ({num_photos},), one a photo, "
+            f"{name} must be integers of shape ({num_photos},), one per photo, "
             f"got {array.dtype} of shape {array.shape}"
         )
     array = array.astype(np.int64)

@@ -1,4 +1,4 @@
-"""How good stored predictions are: pure numpy functions that know no network, loader or checkpoint.
+"""Evaluation of stored predictions: pure numpy functions that know no network, loader or checkpoint.
 
 Intervals and tests are by case: the photos of a case resemble each other, so cases are what was sampled.
 

@@ -46,7 +46,7 @@ def _degrees(name: str, values: NDArray) -> NDArray[np.int64]:
 
 
 def _kappa(totals: NDArray[np.float64], power: int) -> NDArray[np.float64]:
-    """1 - observed / expected; NaN where all answers and labels are one class."""
+    """Returns 1 - observed / expected; NaN where all answers and labels are one class."""
     size = (totals.shape[1] - 1) // 2
     degrees = np.arange(size)
     distance = np.abs(degrees[:, None] - degrees)
@@ -58,17 +58,17 @@ def _kappa(totals: NDArray[np.float64], power: int) -> NDArray[np.float64]:
 
 @WeightedMetric.of_sums(_plain_sums)
 def kappa(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cohen's kappa: `kappa(labels[N], answers[N]) -> float` of at most 1; NaN where all are of one class."""
+    """Returns Cohen's kappa: `kappa(labels[N], answers[N]) -> float` of at most 1; NaN where all are of one class."""
     return _kappa(totals, 0)
 
 
 @WeightedMetric.of_sums(_degree_sums(1))
 def linear_kappa(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Kappa weighted by distance: `linear_kappa(labels int[N], answers int[N]) -> float`, of degrees."""
+    """Returns kappa weighted by distance: `linear_kappa(labels int[N], answers int[N]) -> float`, of degrees."""
     return _kappa(totals, 1)
 
 
 @WeightedMetric.of_sums(_degree_sums(2))
 def quadratic_kappa(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Kappa weighted by squared distance: `quadratic_kappa(labels int[N], answers int[N]) -> float`."""
+    """Returns kappa weighted by squared distance: `quadratic_kappa(labels int[N], answers int[N]) -> float`."""
     return _kappa(totals, 2)

@@ -13,22 +13,32 @@ simulated photos of 19 classes in 100 cases of 3, the plain percentile interval 
 cases, one of 1,000 random blocks of them); it matters where the figure is near its bound: an accuracy of 0.97
 in 100 cases of 3 was held by the percentile interval in 90 %, bias-corrected 93 %, BCa 95 % of 300 samples.
 
-**Few cases.** Replicates of C cases vary by (C - 1) / C too little, and their spread is itself an estimate. So
-limits stand where a Student interval with C - 1 degrees of freedom and that factor would have them, at the levels
-Phi(-sqrt(C / (C - 1)) t) (the expanded percentile interval; Hesterberg 2015, doi:10.1080/00031305.2015.1089789),
-but never beyond the last replicate. Of 100 cases this moves 2.5 % to 2.3 %, of 10 to 0.9 %.
+**Few cases.** Replicates of C cases vary by (C - 1) / C too little, and their spread is itself an estimate.
+So limits stand where a Student interval with that factor would have them, at the levels Phi(-sqrt(C / (C -
+1)) t) (the expanded percentile interval; Hesterberg 2015, doi:10.1080/00031305.2015.1089789), but never
+beyond the last replicate. Of 100 cases this moves 2.5 % to 2.3 %, of 10 to 0.9 %. C is the effective number
+of cases, (sum of n)^2 / sum of n^2 of their n photos, since a few cases of many photos weigh as few. The
+degrees of freedom are those of a variance estimated as loosely as the jackknife's, 2 V^2 / Var(V) from the
+spread of the squares u^2 of what leaving out a case changes (Pan and Wall 2002, doi:10.1002/sim.1142), at
+most C - 1: where the figure hangs on the few cases of a rare class, they are few.
 
-Where everything is right, or wrong, in every case, all replicates are alike and resampling knows nothing; the
-limits of `accuracy` are then those of `skinjax.evaluate.proportions.proportion_by_case`.
+**Where resampling knows nothing.** Where everything is right in every case all replicates are alike, and the
+limits are those of errors that the sample happens to lack: of `accuracy` `proportion_by_case`'s, of other
+metrics of classes those of `skinjax.evaluate.unvaried`, which also widens the interval where all photos of
+one class have one answer. There is no interval, and `reason` says why, where neither can be had, where
+leaving out a single case leaves the figure undefined, and where the replicates lie so far from the estimate
+that the interval would not hold it: then resampling inflates the figure by more than sampling moves it, as a
+calibration error of nothing.
 
 **Interval and test of a difference.** The bias of the two figures cancels, so this is the plain percentile
 interval, between the k-th smallest and the k-th largest of R replicates, k = floor((R + 1) a / 2) for a
-confidence of 1 - a, with a / 2 expanded as above. The p-value is the same interval turned round, the smallest a
-whose interval keeps out 0: min(1, 2 (1 + min(#{d* <= 0}, #{d* >= 0})) / (R + 1)) (Efron and Tibshirani 1993,
-section 15.4; the 1 as in Davison and Hinkley 1997, section 4.2), with the expansion undone. So p <= a exactly where
-the interval of confidence 1 - a keeps out 0.
+confidence of 1 - a, with a / 2 expanded as above. The p-value is the same interval turned round, the smallest
+a whose interval keeps out 0: min(1, 2 (1 + min(#{d* <= 0}, #{d* >= 0})) / (R + 1)) (Efron and Tibshirani
+1993, section 15.4; the 1 as in Davison and Hinkley 1997, section 4.2), with the expansion undone. So p <= a
+exactly where the interval of confidence 1 - a keeps out 0. Where few cases call for a limit beyond the last
+replicate, it is put there by the normal scale of the last one's distance from the median, and p likewise.
 
-**Metrics.** Any callable `metric(*arrays) -> float` will do and is called once a replicate. The metrics of
+**Metrics.** Any callable `metric(*arrays) -> float` will do and is called once per replicate. The metrics of
 `skinjax.evaluate.metrics`, which can also be had from here, compute many replicates at once, hundreds of
 times faster.
 """
@@ -36,12 +46,12 @@ times faster.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from skinjax.evaluate.metrics import (
     WeightedMetric,
@@ -55,11 +65,17 @@ from skinjax.evaluate.metrics import (
     mean,
     weighted_f1,
 )
+from skinjax.evaluate.percentiles import Spread, median_bias, percentile_limits, skewness, two_sided
 from skinjax.evaluate.proportions import proportion_by_case
-from skinjax.evaluate.resampling import Call, Metric, check_photos, check_replicates, leaving_out, over_draws
+from skinjax.evaluate.resampling import Call, Metric, check_replicates, leaving_out, over_draws
+from skinjax.evaluate.results import Comparison, Interval, Result
+from skinjax.evaluate.samples import check_photos
+from skinjax.evaluate.unvaried import unvaried_limits, with_unvaried_classes
 
 __all__ = [
     "Band",
+    "BootstrapComparison",
+    "BootstrapInterval",
     "Comparison",
     "Interval",
     "Metric",
@@ -80,78 +96,81 @@ __all__ = [
 
 Method = Literal["bias_corrected", "percentile", "bca"]
 
+ONE_CASE = "there is a single case, or the figure is undefined in every replicate"
+ONE_CASE_OF_A_CLASS = "it rests on a single case"
+FEW_DEFINED = "the figure is undefined in too many replicates"
+UNVARIED = "all replicates are alike"
+INFLATED = "resampling inflates the figure"
+"""Reasons for which a figure has no interval."""
+
 
 @dataclasses.dataclass(frozen=True)
-class Interval:
+class BootstrapInterval(Interval):
     """A figure and its interval over resampled cases.
 
     Attributes:
-        estimate: the metric of the photos as they are.
-        low: lower limit; NaN where there is one case only, for then nothing is known of other cases.
-        high: upper limit, likewise.
-        confidence: the interval's nominal coverage in (0, 1).
-        std_error: standard deviation of the replicates.
-        num_photos: N.
-        num_cases: how many cases were resampled.
-        replicates: how many replicates the limits rest on.
-        undefined: further replicates that were left out, since the metric was NaN in them.
-        missing_class: replicates in which a class of the sample had no photo, where the first array holds
-            classes (integers or strings). Metrics then average over the classes left.
+      estimate: The metric of the photos as they are.
+      low: Lower limit; NaN where there is no interval.
+      high: Upper limit, likewise.
+      confidence: Confidence level of the interval, in (0, 1).
+      std_error: Standard deviation of the replicates.
+      num_photos: Number of photos, N.
+      num_cases: Number of cases that were resampled.
+      replicates: Number of replicates that the limits rest on.
+      undefined: Further replicates that were left out, since the metric was NaN in them.
+      missing_class: Replicates in which a class of the sample had no photo, where the first array holds classes
+        (integers or strings). Metrics then average over the classes left.
+      reason: Reason for which there is no interval; empty where there is one.
     """
 
-    estimate: float
-    low: float
-    high: float
-    confidence: float
-    std_error: float
-    num_photos: int
-    num_cases: int
-    replicates: int
-    undefined: int
-    missing_class: int
+    std_error: float = math.nan
+    num_photos: int = 0
+    num_cases: int = 0
+    replicates: int = 0
+    undefined: int = 0
+    missing_class: int = 0
+    reason: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison:
+class BootstrapComparison(Comparison):
     """A difference of two figures on the same photos, with interval and test over resampled cases.
 
     Attributes:
-        difference: metric of the first minus metric of the second, on the photos as they are.
-        low: lower limit of the difference; NaN where there is one case only.
-        high: upper limit, likewise.
-        p_value: two-sided, at most 1 - confidence exactly where the interval keeps out 0; NaN where there is
-            one case only.
-        confidence: the interval's nominal coverage in (0, 1).
-        std_error: standard deviation of the differences over the replicates.
-        num_photos: N.
-        num_cases: how many cases were resampled.
-        replicates: how many replicates the limits rest on.
-        undefined: further replicates that were left out, since a metric was NaN in them.
-        missing_class: replicates in which a class of the sample had no photo; see `Interval`.
+      difference: Metric of the first less metric of the second, on the photos as they are.
+      low: Lower limit of the difference; NaN where there is no interval.
+      high: Upper limit, likewise.
+      p_value: Two-sided, at most 1 - confidence exactly where the interval keeps out 0; 1 where the figures are equal
+        in every replicate, NaN where nothing is known of other cases.
+      confidence: Confidence level of the interval, in (0, 1).
+      std_error: Standard deviation of the differences over the replicates.
+      num_photos: Number of photos, N.
+      num_cases: Number of cases that were resampled.
+      replicates: Number of replicates that the limits rest on.
+      undefined: Further replicates that were left out, since a metric was NaN in them.
+      missing_class: Replicates in which a class of the sample had no photo; see `BootstrapInterval`.
+      reason: Reason for which there is no interval; empty where there is one.
     """
 
-    difference: float
-    low: float
-    high: float
-    p_value: float
-    confidence: float
-    std_error: float
-    num_photos: int
-    num_cases: int
-    replicates: int
-    undefined: int
-    missing_class: int
+    std_error: float = math.nan
+    num_photos: int = 0
+    num_cases: int = 0
+    replicates: int = 0
+    undefined: int = 0
+    missing_class: int = 0
+    reason: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Band:
+class Band(Result):
     """A curve of T figures with an interval over resampled cases at each.
 
     Attributes:
-        estimate: float64[T], of the photos as they are.
-        low: float64[T], lower limits, each alone at the confidence; NaN as in `Interval`.
-        high: float64[T], upper limits, likewise.
-        confidence: the nominal coverage of each point's interval, in (0, 1).
+      estimate: float64[T], of the photos as they are.
+      low: float64[T], lower limits, each alone at the confidence; NaN where there is no interval, as where all
+        replicates are alike.
+      high: float64[T], upper limits, likewise.
+      confidence: The nominal coverage of each point's interval, in (0, 1).
     """
 
     estimate: NDArray[np.float64]
@@ -168,30 +187,30 @@ def by_case(
     confidence: float = 0.95,
     seed: int = 0,
     interval: Method = "bias_corrected",
-) -> Interval:
-    """The interval of a metric when cases are resampled, all photos of a case together.
+) -> BootstrapInterval:
+    """Returns the interval of a metric when cases are resampled, all photos of a case together.
 
     Args:
-        metric: called as `metric(*arrays)`; any function, best a `WeightedMetric` such as `accuracy`.
-        arrays: the metric's arguments, each with a first axis of N photos; the labels first.
-        cases: [N], the case of each photo, integers or strings.
-        replicates: R; at least 2 / (1 - confidence) - 1, that the interval has replicates beyond its limits.
-        confidence: nominal coverage in (0, 1).
-        seed: of the resampling; one seed gives one answer, and the same draws of cases for every metric.
-        interval: "bias_corrected", "percentile" or "bca"; see the module.
+      metric: Called as `metric(*arrays)`; any function, best a `WeightedMetric` such as `accuracy`.
+      arrays: The metric's arguments, each with a first axis of N photos; the labels first.
+      cases: [N], the case of each photo, integers or strings.
+      replicates: R; at least 2 / (1 - confidence) - 1, that the interval has replicates beyond its limits.
+      confidence: Confidence level of the interval, in (0, 1).
+      seed: Seed of the resampling; one seed gives one answer, and the same draws of cases for every metric.
+      interval: "bias_corrected", "percentile" or "bca"; see the module.
 
     Returns:
-        The interval. With a single case its limits are NaN.
+      The interval; where there is none, its limits are NaN and `reason` says why.
 
     Raises:
-        ValueError: Lengths that differ, no photo, a missing case, too few replicates for the confidence, or
-            an unknown kind of interval.
+      ValueError: Lengths that differ, no photo, a missing case, too few replicates for the confidence, or
+        an unknown kind of interval.
 
     Example:
-        >>> labels, predicted = np.tile([0, 1, 1, 0], 25), np.tile([0, 1, 0, 0], 25)
-        >>> found = by_case(accuracy, (labels, predicted), cases=np.arange(100) // 4)
-        >>> found.estimate, found.num_cases
-        (0.75, 25)
+      >>> labels, predicted = np.tile([0, 1, 1, 0], 25), np.tile([0, 1, 0, 0], 25)
+      >>> found = by_case(accuracy, (labels, predicted), cases=np.arange(100) // 4)
+      >>> found.estimate, found.num_cases
+      (0.75, 25)
     """
     values, codes = check_photos([(f"arrays[{i}]", array) for i, array in enumerate(arrays)], cases)
     check_replicates(replicates, confidence)
@@ -200,24 +219,33 @@ def by_case(
     call: Call = (metric, values, None)
     (draws,), missing = over_draws([call], codes, replicates, seed)
     kept = _defined(draws)
-    bias = 0.0 if interval == "percentile" else _median_bias(kept, estimate)
-    acceleration = _acceleration(leaving_out(call, codes, seed)) if interval == "bca" else 0.0
-    num_cases = int(codes.max()) + 1
-    low, high = _limits(kept, confidence, num_cases, bias, acceleration)
-    if metric is accuracy and low == high:
-        share = proportion_by_case(values[0] == values[1], codes, confidence)
-        low, high = share.low, share.high
-    return Interval(
+    left_out = leaving_out(call, codes, seed) if len(kept) else np.empty(0)
+    low, high, reason = np.nan, np.nan, _why_not(kept, left_out)
+    if not reason and _alike(kept, estimate):
+        low, high = _limits_where_alike(metric, values, codes, confidence)
+        reason = UNVARIED if np.isnan(low) else ""
+    elif not reason:
+        bias = 0.0 if interval == "percentile" else median_bias(kept, estimate)
+        acceleration = skewness(left_out) if interval == "bca" else 0.0
+        low, high = percentile_limits(kept, confidence, Spread.of(codes, left_out), bias, acceleration)
+        if np.isnan(low):
+            reason = FEW_DEFINED
+        elif not low <= estimate <= high:
+            low, high, reason = np.nan, np.nan, INFLATED
+        elif metric is not accuracy:
+            low, high = with_unvaried_classes(metric, values, codes, confidence, (low, high))
+    return BootstrapInterval(
         estimate=estimate,
         low=low,
         high=high,
         confidence=confidence,
         std_error=float(kept.std(ddof=1)) if len(kept) > 1 else np.nan,
         num_photos=len(codes),
-        num_cases=num_cases,
+        num_cases=int(codes.max()) + 1,
         replicates=len(kept),
         undefined=len(draws) - len(kept),
         missing_class=missing,
+        reason=reason,
     )
 
 
@@ -230,27 +258,27 @@ def curve_by_case(
     seed: int = 0,
     interval: Method = "bias_corrected",
 ) -> Band:
-    """The interval of each point of a curve; see `by_case`.
+    """Returns the interval of each point of a curve; see `by_case`.
 
     Args:
-        curve: a `WeightedMetric` that gives float64[R, T].
-        arrays: its arguments, each with a first axis of N photos.
-        cases: [N], the case of each photo, integers or strings.
-        replicates: R, as in `by_case`.
-        confidence: nominal coverage of each point's interval, in (0, 1).
-        seed: of the resampling.
-        interval: "bias_corrected", "percentile" or "bca".
+      curve: A `WeightedMetric` that gives float64[R, T].
+      arrays: Its arguments, each with a first axis of N photos.
+      cases: [N], the case of each photo, integers or strings.
+      replicates: R, as in `by_case`.
+      confidence: Nominal coverage of each point's interval, in (0, 1).
+      seed: Seed of the resampling.
+      interval: "bias_corrected", "percentile" or "bca".
 
     Returns:
-        The curve and its limits.
+      The curve and its limits.
 
     Raises:
-        ValueError: As `by_case`.
+      ValueError: As `by_case`.
 
     Example:
-        >>> shares = WeightedMetric(lambda x, weights: weights @ x / weights.sum(axis=1, keepdims=True))
-        >>> curve_by_case(shares, (np.array([[0, 1], [1, 1]]),), cases=[0, 1]).estimate.tolist()
-        [0.5, 1.0]
+      >>> shares = WeightedMetric(lambda x, weights: weights @ x / weights.sum(axis=1, keepdims=True))
+      >>> curve_by_case(shares, (np.array([[0, 1], [1, 1]]),), cases=[0, 1]).estimate.tolist()
+      [0.5, 1.0]
     """
     values, codes = check_photos([(f"arrays[{i}]", array) for i, array in enumerate(arrays)], cases)
     check_replicates(replicates, confidence)
@@ -259,12 +287,14 @@ def curve_by_case(
     call: Call = (curve, values, None)
     (draws,), _ = over_draws([call], codes, replicates, seed)
     draws = draws.reshape(-1, len(estimate))
-    left = leaving_out(call, codes, seed) if interval == "bca" else np.zeros((0, len(estimate)))
+    left = leaving_out(call, codes, seed).reshape(-1, len(estimate))
     limits = []
     for column, center in enumerate(estimate):
         kept = _defined(draws[:, column])
-        bias = 0.0 if interval == "percentile" else _median_bias(kept, center)
-        limits.append(_limits(kept, confidence, int(codes.max()) + 1, bias, _acceleration(left[:, column])))
+        bias = 0.0 if interval == "percentile" else median_bias(kept, center)
+        acceleration = skewness(left[:, column]) if interval == "bca" else 0.0
+        found = percentile_limits(kept, confidence, Spread.of(codes, left[:, column]), bias, acceleration)
+        limits.append(found if found[0] <= center <= found[1] and found[0] < found[1] else (np.nan, np.nan))
     low, high = np.array(limits).reshape(-1, 2).T
     return Band(estimate, low, high, confidence)
 
@@ -278,44 +308,121 @@ def paired_by_case(
     replicates: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
-) -> Comparison:
+) -> BootstrapComparison:
     """Compares two models on the same photos: `metric(labels, a) - metric(labels, b)` over resampled cases.
 
     Args:
-        metric: called as `metric(labels, a)` and `metric(labels, b)`, on the same cases in every replicate.
-        labels: [N, ...], the truth.
-        a: [N, ...], the first model's answers.
-        b: [N, ...], the second model's.
-        cases: [N], the case of each photo, integers or strings.
-        replicates: R, as in `by_case`; no p-value is under 2 / (R + 1).
-        confidence: nominal coverage in (0, 1).
-        seed: of the resampling.
+      metric: Called as `metric(labels, a)` and `metric(labels, b)`, on the same cases in every replicate.
+      labels: [N, ...], the truth.
+      a: [N, ...], the first model's answers.
+      b: [N, ...], the second model's.
+      cases: [N], the case of each photo, integers or strings.
+      replicates: R, as in `by_case`; no p-value is under 2 / (R + 1).
+      confidence: Confidence level of the interval, in (0, 1).
+      seed: Seed of the resampling.
 
     Returns:
-        The difference, its interval and a two-sided p-value that agrees with it, NaN with a single case.
+      The difference, its interval and a two-sided p-value that agrees with it; where there is no interval,
+      `reason` says why.
 
     Raises:
-        ValueError: As `by_case`.
+      ValueError: As `by_case`.
 
     Example:
-        >>> labels = np.tile([0, 1, 1, 0], 25)
-        >>> found = paired_by_case(accuracy, labels, labels, np.zeros(100, int), cases=np.arange(100) // 4)
-        >>> found.difference, found.p_value < 0.001
-        (0.5, True)
+      >>> labels = np.tile([0, 1, 1, 0], 25)
+      >>> found = paired_by_case(accuracy, labels, labels, np.zeros(100, int), cases=np.arange(100) // 4)
+      >>> found.difference, found.p_value < 0.001
+      (0.5, True)
     """
     values, codes = check_photos([("labels", labels), ("a", a), ("b", b)], cases)
     truth, first, second = values
     check_replicates(replicates, confidence)
-    difference = float(metric(truth, first)) - float(metric(truth, second))
-    calls: list[Call] = [(metric, [truth, first], None), (metric, [truth, second], None)]
-    (of_first, of_second), missing = over_draws(calls, codes, replicates, seed)
-    differences = of_first - of_second
+    of_first, of_second = (
+        Sampled.of(metric, truth, answers, codes, replicates, seed) for answers in (first, second)
+    )
+    return compare_sampled(of_first, of_second, confidence)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sampled:
+    """A model's figure on the photos as they are, over resampled cases, and without each case.
+
+    Attributes:
+      metric: Of (labels, answers).
+      labels: [N, ...], the truth.
+      answers: [N, ...], the model's.
+      codes: int64[N], the case of each photo.
+      estimate: The figure of the photos as they are.
+      draws: float64[R], of each replicate; none where there is one case.
+      left_out: float64[B], without each case, or each block of them.
+      missing: Replicates in which a class of the sample had no photo.
+    """
+
+    metric: Metric
+    labels: NDArray
+    answers: NDArray
+    codes: NDArray[np.int64]
+    estimate: float
+    draws: NDArray[np.float64]
+    left_out: NDArray[np.float64]
+    missing: int
+
+    @classmethod
+    def of(
+        cls,
+        metric: Metric,
+        labels: NDArray,
+        answers: NDArray,
+        codes: NDArray[np.int64],
+        replicates: int,
+        seed: int,
+    ) -> Sampled:
+        """Draws the cases; one seed draws the same ones for every model.
+
+        Args:
+          metric: As in `paired_by_case`.
+          labels: Likewise.
+          answers: Of one model.
+          codes: int64[N] from 0, the case of each photo.
+          replicates: R.
+          seed: Seed of the resampling.
+        """
+        call: Call = (metric, [labels, answers], None)
+        (draws,), missing = over_draws([call], codes, replicates, seed)
+        left_out = leaving_out(call, codes, seed) if len(draws) else np.empty(0)
+        return cls(metric, labels, answers, codes, float(metric(labels, answers)), draws, left_out, missing)
+
+
+def compare_sampled(first: Sampled, second: Sampled, confidence: float = 0.95) -> BootstrapComparison:
+    """Compares two models whose figures were drawn on the same cases; `paired_by_case` of them.
+
+    Args:
+      first: The first model, its cases drawn by the same seed as the second's.
+      second: The second.
+      confidence: Confidence level of the interval, in (0, 1).
+
+    Returns:
+      As `paired_by_case`.
+    """
+    codes, difference = first.codes, first.estimate - second.estimate
+    differences, left_out = first.draws - second.draws, first.left_out - second.left_out
     kept = _defined(differences)
-    num_cases = int(codes.max()) + 1
-    low, high = _limits(kept, confidence, num_cases)
-    beyond = min(int(np.sum(kept <= 0)), int(np.sum(kept >= 0)))
-    p_value = min(1.0, 2 * _narrowed(1 + beyond, len(kept), num_cases)) if len(kept) else np.nan
-    return Comparison(
+    low, high, p_value, reason = np.nan, np.nan, np.nan, _why_not(kept, left_out)
+    if not reason and _alike(kept, difference):
+        # All cases differ alike: a sign test of them, of the rarest class's where there are classes.
+        least = max(2 / (len(kept) + 1), 0.5 ** (_fewest_cases(first.labels, codes) - 1))
+        p_value, reason = 1.0 if abs(difference) < 1e-12 else min(least, 1.0), UNVARIED
+        if _alike(_defined(first.draws), 0.0) and _alike(_defined(second.draws), 0.0):
+            low, high = _difference_limits(
+                *(_interval_where_alike(one, confidence) for one in (first, second))
+            )
+            reason = UNVARIED if np.isnan(low) else ""
+    elif not reason:
+        spread = Spread.of(codes, left_out)
+        low, high = percentile_limits(kept, confidence, spread, beyond=True)
+        p_value = two_sided(kept, spread)
+        reason = FEW_DEFINED if np.isnan(low) else ""
+    return BootstrapComparison(
         difference=difference,
         low=low,
         high=high,
@@ -323,11 +430,34 @@ def paired_by_case(
         confidence=confidence,
         std_error=float(kept.std(ddof=1)) if len(kept) > 1 else np.nan,
         num_photos=len(codes),
-        num_cases=num_cases,
+        num_cases=int(codes.max()) + 1,
         replicates=len(kept),
         undefined=len(differences) - len(kept),
-        missing_class=missing,
+        missing_class=first.missing,
+        reason=reason,
     )
+
+
+def _interval_where_alike(one: Sampled, confidence: float) -> Interval:
+    limits = _limits_where_alike(one.metric, [one.labels, one.answers], one.codes, confidence)
+    return Interval(one.estimate, *limits, confidence)
+
+
+def _limits_where_alike(
+    metric: Metric, arrays: Sequence[NDArray], codes: NDArray[np.int64], confidence: float
+) -> tuple[float, float]:
+    """Returns the limits of a figure of which all replicates are alike; NaN where nothing is known."""
+    if metric is accuracy:
+        share = proportion_by_case(arrays[0] == arrays[1], codes, confidence)
+        return share.low, share.high
+    return unvaried_limits(metric, arrays, codes, confidence)
+
+
+def _fewest_cases(labels: NDArray, codes: NDArray[np.int64]) -> int:
+    """Returns how many cases the rarest class has, or how many there are where labels are no classes."""
+    if labels.ndim != 1 or labels.dtype.kind not in "biuUSO":
+        return int(codes.max()) + 1
+    return min(len(np.unique(codes[labels == name])) for name in np.unique(labels))
 
 
 def _check_interval(interval: str) -> None:
@@ -339,57 +469,19 @@ def _defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.sort(values[~np.isnan(values)])
 
 
-def _median_bias(replicates: NDArray[np.float64], estimate: float) -> float:
-    """How far the estimate stands from the replicates' median, in standard normal units; ties count half."""
-    if not len(replicates):
-        return 0.0
-    below = (np.sum(replicates < estimate) + np.sum(replicates <= estimate)) / 2
-    edge = 1 / (len(replicates) + 1)
-    return float(ndtri(np.clip(below / len(replicates), edge, 1 - edge)))
+def _why_not(kept: NDArray[np.float64], left_out: NDArray[np.float64]) -> str:
+    """Returns why a figure has no interval, from its sorted replicates and its values without each case."""
+    if not len(kept):
+        return ONE_CASE
+    return ONE_CASE_OF_A_CLASS if np.isnan(left_out).any() else ""
 
 
-def _acceleration(left_out: NDArray[np.float64]) -> float:
-    """A sixth of the skewness of the jackknife's changes (Efron and Tibshirani 1993, equation 14.15)."""
-    defined = left_out[~np.isnan(left_out)]
-    if not len(defined):
-        return 0.0
-    change = defined.mean() - defined
-    spread = float(np.sum(change**2)) ** 1.5
-    return float(np.sum(change**3)) / (6 * spread) if spread > 0 else 0.0
+def _alike(kept: NDArray[np.float64], estimate: float) -> bool:
+    return len(kept) > 0 and bool(kept[-1] - kept[0] <= 1e-12 * max(1.0, abs(estimate)))
 
 
-def _expanded(tail: float, replicates: int, num_cases: int) -> float:
-    """The share of replicates beyond a limit; see the module on few cases."""
-    quantile = stdtrit(num_cases - 1, tail) * np.sqrt(num_cases / (num_cases - 1))
-    return max(float(ndtr(quantile)), 1 / (replicates + 1))
-
-
-def _narrowed(place: int, replicates: int, num_cases: int) -> float:
-    """The tail of which the `place`-th replicate is the limit: `_expanded` turned round."""
-    if place == 1:
-        return 1 / (replicates + 1)
-    quantile = ndtri(min(place / (replicates + 1), 0.5)) / np.sqrt(num_cases / (num_cases - 1))
-    return float(stdtr(num_cases - 1, quantile))
-
-
-def _limits(
-    replicates: NDArray[np.float64],
-    confidence: float,
-    num_cases: int,
-    bias: float = 0.0,
-    acceleration: float = 0.0,
-) -> tuple[float, float]:
-    """The percentile interval of sorted replicates, moved by bias and skewness; NaN where they are too few."""
-    places = len(replicates) + 1
-    tail = (1 - confidence) / 2
-    if places * tail < 1 - 1e-9:
-        return np.nan, np.nan
-    tail = _expanded(tail, len(replicates), num_cases)
-    levels = []
-    for wanted in (bias + ndtri(tail), bias - ndtri(tail)):
-        stretch = 1 - acceleration * wanted
-        levels.append(ndtr(bias + wanted / stretch) if stretch > 0 else float(wanted > 0))
-    # Ranks count from 1. Rounding outward keeps the coverage; 1e-9 forgives that 1 - 0.95 is not quite 0.05.
-    first = int(np.clip(np.floor(places * levels[0] + 1e-9), 1, len(replicates)))
-    last = int(np.clip(np.ceil(places * levels[1] - 1e-9), 1, len(replicates)))
-    return float(replicates[first - 1]), float(replicates[last - 1])
+def _difference_limits(first: Interval, second: Interval) -> tuple[float, float]:
+    """Returns the limits of a difference from those of its parts, as if independent (Zou and Donner 2008)."""
+    difference = first.estimate - second.estimate
+    low = difference - math.hypot(first.estimate - first.low, second.high - second.estimate)
+    return low, difference + math.hypot(first.high - first.estimate, second.estimate - second.low)

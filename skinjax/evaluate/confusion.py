@@ -20,27 +20,29 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skinjax.evaluate.results import Result
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Summary:
-    """What a confusion matrix says, a class and overall; the module states the policy on missing classes.
+class Summary(Result):
+    """Figures of a confusion matrix, per class and overall; the module states the policy on missing classes.
 
     Attributes:
-        recall: float64[K] in [0, 1], the share of a class's photos that were called so (sensitivity).
-        precision: float64[K] in [0, 1], the share of a class's calls that were right.
-        f1: float64[K] in [0, 1], the harmonic mean of recall and precision.
-        support: int64[K], the photos of each class.
-        predicted: int64[K], the times each class was called.
-        macro_recall: the mean of `recall` over included classes.
-        macro_precision: the mean of `precision` over included classes.
-        macro_f1: the mean of `f1` over included classes.
-        accuracy: the share of photos called right.
-        balanced_accuracy: the mean of `recall` over classes that have photos.
-        specificity: float64[K] in [0, 1], the share of the other classes' photos that were not called so; NaN
-            where there are none, and of a class that is not included.
-        weighted_recall: the mean of `recall` over photos, which is the accuracy.
-        weighted_precision: the mean of `precision` over photos, each with its true class's.
-        weighted_f1: the mean of `f1` over photos, likewise.
+      recall: float64[K] in [0, 1], the share of a class's photos that were called so (sensitivity).
+      precision: float64[K] in [0, 1], the share of a class's calls that were right.
+      f1: float64[K] in [0, 1], the harmonic mean of recall and precision.
+      support: int64[K], the photos of each class.
+      predicted: int64[K], the times each class was called.
+      macro_recall: The mean of `recall` over included classes.
+      macro_precision: The mean of `precision` over included classes.
+      macro_f1: The mean of `f1` over included classes.
+      accuracy: The share of photos called right.
+      balanced_accuracy: The mean of `recall` over classes that have photos.
+      specificity: float64[K] in [0, 1], the share of the other classes' photos that were not called so; NaN
+        where there are none, and of a class that is not included.
+      weighted_recall: The mean of `recall` over photos, which is the accuracy.
+      weighted_precision: The mean of `precision` over photos, each with its true class's.
+      weighted_f1: The mean of `f1` over photos, likewise.
     """
 
     recall: NDArray[np.float64]
@@ -63,19 +65,19 @@ def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, num_classes: int) 
     """Counts photos by true and predicted class.
 
     Args:
-        labels: int[N], the true classes in [0, num_classes).
-        predicted: int[N], the predicted classes in [0, num_classes).
-        num_classes: K.
+      labels: int[N], the true classes in [0, num_classes).
+      predicted: int[N], the predicted classes in [0, num_classes).
+      num_classes: K.
 
     Returns:
-        int64[K, K]; row i, column j counts the photos of class i that were called j.
+      int64[K, K]; row i, column j counts the photos of class i that were called j.
 
     Raises:
-        ValueError: The arrays are not integers of one length, or hold a class outside [0, num_classes).
+      ValueError: The arrays are not integers of one length, or hold a class outside [0, num_classes).
 
     Example:
-        >>> confusion_matrix([0, 0, 1], [0, 1, 1], num_classes=2).tolist()
-        [[1, 1], [0, 1]]
+      >>> confusion_matrix([0, 0, 1], [0, 1, 1], num_classes=2).tolist()
+      [[1, 1], [0, 1]]
     """
     labels = _classes("labels", labels, num_classes)
     predicted = _classes("predicted", predicted, num_classes)
@@ -91,18 +93,18 @@ def summary(matrix: ArrayLike) -> Summary:
     """Reads recall, precision, F1 and accuracy from a confusion matrix.
 
     Args:
-        matrix: int[K, K] of counts, true classes in rows.
+      matrix: int[K, K] of counts, true classes in rows.
 
     Returns:
-        The figures, a class and overall; all of them NaN when the matrix holds no photo.
+      The figures, a class and overall; all of them NaN when the matrix holds no photo.
 
     Raises:
-        ValueError: The matrix is not square, or holds anything but counts.
+      ValueError: The matrix is not square, or holds anything but counts.
 
     Example:
-        >>> read = summary([[8, 2], [0, 10]])
-        >>> read.recall.tolist(), read.accuracy, round(read.macro_f1, 3)
-        ([0.8, 1.0], 0.9, 0.899)
+      >>> read = summary([[8, 2], [0, 10]])
+      >>> read.recall.tolist(), read.accuracy, round(read.macro_f1, 3)
+      ([0.8, 1.0], 0.9, 0.899)
     """
     counts = np.asarray(matrix)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
@@ -145,17 +147,17 @@ def class_ratios(
     """Turns counts into recall, precision and F1, where 0 / 0 is 0.
 
     Args:
-        hits: [..., K], the photos of each class that were called right; counts or sums of weights.
-        support: [..., K], the photos of each class.
-        predicted: [..., K], the times each class was called.
+      hits: [..., K], the photos of each class that were called right; counts or sums of weights.
+      support: [..., K], the photos of each class.
+      predicted: [..., K], the times each class was called.
 
     Returns:
-        recall, precision and F1, float64[..., K] each, in [0, 1].
+      recall, precision and F1, float64[..., K] each, in [0, 1].
 
     Example:
-        >>> recall, precision, f1 = class_ratios([8, 0], [10, 0], [8, 2])
-        >>> recall.tolist(), precision.tolist(), f1.round(2).tolist()
-        ([0.8, 0.0], [1.0, 0.0], [0.89, 0.0])
+      >>> recall, precision, f1 = class_ratios([8, 0], [10, 0], [8, 2])
+      >>> recall.tolist(), precision.tolist(), f1.round(2).tolist()
+      ([0.8, 0.0], [1.0, 0.0], [0.89, 0.0])
     """
     hits, support, predicted = (np.asarray(counts, np.float64) for counts in (hits, support, predicted))
 
@@ -166,25 +168,25 @@ def class_ratios(
 
 
 def top_k(labels: ArrayLike, probs: ArrayLike, k: int) -> float:
-    """The share of photos whose true class is among the k most probable ones.
+    """Returns the share of photos whose true class is among the k most probable ones.
 
     Of equal probabilities the class that stands first comes first, so that `top_k(..., k=1)` is the accuracy
     of the arg-max.
 
     Args:
-        labels: int[N], the true classes in [0, K).
-        probs: float[N, K], probabilities or any scores that rank the classes.
-        k: in [1, K].
+      labels: int[N], the true classes in [0, K).
+      probs: float[N, K], probabilities or any scores that rank the classes.
+      k: In [1, K].
 
     Returns:
-        The share in [0, 1].
+      The share in [0, 1].
 
     Raises:
-        ValueError: Shapes that do not fit, no photo, NaN in `probs`, or k outside [1, K].
+      ValueError: Shapes that do not fit, no photo, NaN in `probs`, or k outside [1, K].
 
     Example:
-        >>> top_k([2, 0], [[0.5, 0.2, 0.3], [0.2, 0.5, 0.3]], k=2)
-        0.5
+      >>> top_k([2, 0], [[0.5, 0.2, 0.3], [0.2, 0.5, 0.3]], k=2)
+      0.5
     """
     scores = np.asarray(probs)
     if scores.ndim != 2 or not scores.size:
@@ -209,6 +211,6 @@ def _classes(name: str, values: ArrayLike, num_classes: int) -> NDArray[np.int64
         raise ValueError(f"{name} must be int[N], got {classes.dtype} of shape {classes.shape}")
     wrong = np.flatnonzero((classes < 0) | (classes >= num_classes))
     if wrong.size:
-        told = ", ".join(f"{classes[i]} at {i}" for i in wrong[:10])
-        raise ValueError(f"{name} must lie in [0, {num_classes}), got {wrong.size} outside: {told}")
+        shown = ", ".join(f"{classes[i]} at {i}" for i in wrong[:10])
+        raise ValueError(f"{name} must lie in [0, {num_classes}), got {wrong.size} outside: {shown}")
     return classes.astype(np.int64)

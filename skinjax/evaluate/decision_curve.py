@@ -1,35 +1,44 @@
 """Does acting on the model do more good than harm? Net benefit over thresholds, by case.
 
 Whoever treats from a probability t on holds one treatment in vain to be worth t / (1 - t) of one that was
-needed. Net benefit = TP / N - FP / N · t / (1 - t) counts both in needed treatments a photo (Vickers and Elkin
+needed. Net benefit = TP / N - FP / N · t / (1 - t) counts both in needed treatments per photo (Vickers and Elkin
 2006, doi:10.1177/0272989X06295361). Beside the model stand treating all and treating none, whose net benefit
 is 0. The threshold is the patient's or doctor's choice: it is not to be fitted.
+
+**Intervals.** A low threshold is crossed by every cancer of a small sample, and resampling such a sample
+never sees one missed. So net benefit and the gains over treating all, (TN · t / (1 - t) - FN) / N, and none
+are taken for differences of two shares of the photos, each with its limits by case
+(`skinjax.evaluate.proportions`, which have a width at 0), and the limits of a difference are made of theirs
+(the method of variance estimates recovery; Zou and Donner 2008, doi:10.1002/sim.3095). The gain over the
+better of both is the smaller of the two gains, and so are its limits: the lower one is above 0 where both
+gains' are.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
 
-from skinjax.evaluate.bootstrap import Band, curve_by_case
-from skinjax.evaluate.metrics import WeightedMetric, photo_table
+from skinjax.evaluate.bootstrap import Band
+from skinjax.evaluate.proportions import proportion_by_case, shares_of_sums
+from skinjax.evaluate.results import Result
+from skinjax.evaluate.samples import check_confidence, check_photos
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class DecisionCurve:
+class DecisionCurve(Result):
     """Net benefit at each of T thresholds.
 
     Attributes:
-        thresholds: float64[T] in (0, 1).
-        model: of treating the photos whose probability reaches the threshold.
-        treat_all: of treating all.
-        gain: of the model over the better of treating all and treating none, at each threshold; where its
-            lower limit is above 0 the model beats both.
-        prevalence: of class 1, as counted or as given.
+      thresholds: float64[T] in (0, 1).
+      model: Net benefit of treating the photos whose probability reaches the threshold.
+      treat_all: Net benefit of treating all.
+      gain: Gain of the model over the better of treating all and treating none, at each threshold; where its
+        lower limit is above 0 the model beats both.
+      prevalence: Prevalence of class 1, as counted or as given.
     """
 
     thresholds: NDArray[np.float64]
@@ -42,30 +51,37 @@ class DecisionCurve:
 def net_benefit(
     labels: ArrayLike, probs: ArrayLike, thresholds: ArrayLike, prevalence: float | None = None
 ) -> NDArray[np.float64]:
-    """The model's net benefit at each threshold; a probability of at least the threshold is treated.
+    """Returns the model's net benefit at each threshold; a probability of at least the threshold is treated.
 
     Args:
-        labels: 0 or 1, [N].
-        probs: float[N], calibrated probabilities of class 1.
-        thresholds: float[T], rising, in (0, 1).
-        prevalence: of class 1 where the model is to be used, in (0, 1), if the photos were not gathered as they
-            come (as many of each class, for instance); None takes the photos' own.
+      labels: 0 or 1, [N].
+      probs: float[N], calibrated probabilities of class 1.
+      thresholds: float[T], rising, in (0, 1).
+      prevalence: Prevalence of class 1 where the model is used, in (0, 1), if the photos were not gathered as they
+        come (as many of each class, for instance); None takes the photos' own.
 
     Returns:
-        float64[T]; NaN with a given prevalence where a class has no photo.
+      float64[T]; NaN with a given prevalence where a class has no photo.
 
     Raises:
-        ValueError: Labels other than 0 and 1, probabilities outside [0, 1], lengths that differ, thresholds
-            that do not rise or lie outside (0, 1), or such a prevalence.
+      ValueError: Labels other than 0 and 1, probabilities outside [0, 1], lengths that differ, thresholds
+        that do not rise or lie outside (0, 1), or such a prevalence.
 
     Example:
-        >>> net_benefit([1, 1, 0, 0, 0], [0.9, 0.1, 0.6, 0.3, 0.2], thresholds=[0.2, 0.5]).round(3).tolist()
-        [0.05, 0.0]
+      >>> net_benefit([1, 1, 0, 0, 0], [0.9, 0.1, 0.6, 0.3, 0.2], thresholds=[0.2, 0.5]).round(3).tolist()
+      [0.05, 0.0]
     """
     values = np.asarray(labels), np.asarray(probs)
     levels = _thresholds(thresholds, prevalence)
-    curve = _curve("model", levels, prevalence)
-    return curve.compute(*values, weights=np.ones((1, len(values[0]))))[0]
+    counts = _step_counts(levels, *values)
+    # Those at or above the t-th threshold are all steps from t + 1 on.
+    false, true = (np.cumsum(steps[:0:-1])[::-1] for steps in counts)
+    num_zeros, num_ones = (int(steps.sum()) for steps in counts)
+    odds = levels / (1 - levels)
+    if prevalence is None:
+        return (true - false * odds) / (num_zeros + num_ones)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return true * np.divide(prevalence, num_ones) - false * np.divide(1 - prevalence, num_zeros) * odds
 
 
 def decision_curve(
@@ -74,42 +90,60 @@ def decision_curve(
     cases: ArrayLike,
     thresholds: ArrayLike | None = None,
     prevalence: float | None = None,
-    replicates: int = 2000,
     confidence: float = 0.95,
-    seed: int = 0,
 ) -> DecisionCurve:
-    """Net benefit of the model and of treating all, with percentile intervals by case at each threshold.
+    """Returns net benefit of the model and of treating all, with intervals by case at each threshold.
 
     Args:
-        labels: 0 or 1, [N].
-        probs: float[N], calibrated probabilities of class 1.
-        cases: [N], the case of each photo.
-        thresholds: float[T], rising, in (0, 1); None takes 0.01, 0.02, ..., 0.99.
-        prevalence: as in `net_benefit`.
-        replicates: of the bootstrap, as in `skinjax.evaluate.bootstrap.by_case`.
-        confidence: of each threshold's interval, in (0, 1).
-        seed: of the bootstrap.
+      labels: 0 or 1, [N].
+      probs: float[N], calibrated probabilities of class 1.
+      cases: [N], the case of each photo.
+      thresholds: float[T], rising, in (0, 1); None takes 0.01, 0.02, ..., 0.99.
+      prevalence: As in `net_benefit`.
+      confidence: Confidence of each threshold's interval, in (0, 1).
 
     Returns:
-        The curves.
+      The curves.
 
     Raises:
-        ValueError: As `net_benefit` and `by_case`.
+      ValueError: As `net_benefit` and `by_case`.
 
     Example:
-        >>> curve = decision_curve([1, 0, 1, 0], [0.8, 0.2, 0.6, 0.4], cases=[1, 2, 3, 4], thresholds=[0.5])
-        >>> curve.model.estimate.tolist(), curve.treat_all.estimate.tolist(), curve.gain.estimate.tolist()
-        ([0.5], [0.0], [0.5])
+      >>> curve = decision_curve([1, 0, 1, 0], [0.8, 0.2, 0.6, 0.4], cases=[1, 2, 3, 4], thresholds=[0.5])
+      >>> curve.model.estimate.tolist(), curve.treat_all.estimate.tolist(), curve.gain.estimate.tolist()
+      ([0.5], [0.0], [0.5])
     """
     levels = _thresholds(np.arange(1, 100) / 100 if thresholds is None else thresholds, prevalence)
-    values = np.asarray(labels), np.asarray(probs)
+    (truth, given), codes = check_photos([("labels", labels), ("probs", probs)], cases)
+    check_confidence(confidence)
+    net_benefit(truth, given, levels, prevalence)  # which refuses what does not fit
+    positive = truth.astype(bool)
+    reached = np.searchsorted(levels, np.asarray(given, np.float64), side="right")
+    odds = levels / (1 - levels)
 
-    def band(which: str) -> Band:
-        curve = _curve(which, levels, prevalence)
-        return curve_by_case(curve, values, cases, replicates, confidence, seed, "percentile")
+    def share(hits: NDArray[np.bool_], treated: bool, among: NDArray[np.bool_]) -> _Shares:
+        return _Shares.of(hits, reached, treated, among, codes, len(levels), confidence)
 
-    share = float(values[0].mean()) if prevalence is None else prevalence
-    return DecisionCurve(levels, band("model"), band("treat_all"), band("gain"), share)
+    everyone = np.ones(len(positive), bool)
+    if prevalence is None:
+        ones, zeros, one, zero = everyone, everyone, 1.0, 1.0
+    else:
+        ones, zeros, one, zero = positive, ~positive, prevalence, 1 - prevalence
+    found = share(positive, True, ones).times(one)
+    in_vain = share(~positive, True, zeros).times(zero * odds)
+    missed = share(positive, False, ones).times(one)
+    spared = share(~positive, False, zeros).times(zero * odds)
+    model, over_all = found.less(in_vain), spared.less(missed)
+    if prevalence is None:
+        base = proportion_by_case(positive, codes, confidence)
+        treat_all = _Shares(*(limit * (1 + odds) - odds for limit in (base.estimate, base.low, base.high)))
+    else:
+        fixed = prevalence - (1 - prevalence) * odds
+        treat_all = _Shares(fixed, fixed, fixed)
+    gain = _Shares(*(np.minimum(*pair) for pair in zip(model, over_all, strict=True)))
+    bands = [Band(one.estimate, one.low, one.high, confidence) for one in (model, treat_all, gain)]
+    share_of_ones = float(truth.mean()) if prevalence is None else prevalence
+    return DecisionCurve(levels, bands[0], bands[1], bands[2], share_of_ones)
 
 
 def interventions_avoided(curve: DecisionCurve) -> NDArray[np.float64]:
@@ -118,15 +152,15 @@ def interventions_avoided(curve: DecisionCurve) -> NDArray[np.float64]:
     (model - treat_all) · (1 - t) / t · 100, as in Vickers and Elkin (2006).
 
     Args:
-        curve: of `decision_curve`.
+      curve: The curve that `decision_curve` returned.
 
     Returns:
-        float64[T].
+      float64[T].
 
     Example:
-        >>> curve = decision_curve([1, 0, 1, 0], [0.8, 0.2, 0.6, 0.4], cases=[1, 2, 3, 4], thresholds=[0.5])
-        >>> interventions_avoided(curve).tolist()
-        [50.0]
+      >>> curve = decision_curve([1, 0, 1, 0], [0.8, 0.2, 0.6, 0.4], cases=[1, 2, 3, 4], thresholds=[0.5])
+      >>> interventions_avoided(curve).tolist()
+      [50.0]
     """
     odds = curve.thresholds / (1 - curve.thresholds)
     return (curve.model.estimate - curve.treat_all.estimate) / odds * 100
@@ -142,35 +176,70 @@ def _thresholds(thresholds: ArrayLike, prevalence: float | None) -> NDArray[np.f
     return levels
 
 
-def _curve(which: str, levels: NDArray[np.float64], prevalence: float | None) -> WeightedMetric:
-    odds = levels / (1 - levels)
+class _Shares(NamedTuple):
+    """Figures at each threshold with their limits, float64[T] each."""
 
-    @WeightedMetric.of_sums(functools.partial(_step_sums, levels))
-    def curve(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-        zeros, ones = np.split(totals, 2, axis=1)
-        num_zeros, num_ones = zeros.sum(axis=1, keepdims=True), ones.sum(axis=1, keepdims=True)
-        # Those at or above the t-th threshold are all steps from t + 1 on.
-        false, true = (np.cumsum(steps[:, :0:-1], axis=1)[:, ::-1] for steps in (zeros, ones))
-        if prevalence is None:
-            photos = num_zeros + num_ones
-            weight_one, weight_zero, all_ones = 1 / photos, 1 / photos, num_ones / photos
-        else:
-            weight_one, weight_zero, all_ones = (
-                prevalence / num_ones,
-                (1 - prevalence) / num_zeros,
-                prevalence,
-            )
-        model = true * weight_one - false * weight_zero * odds
-        treat_all = all_ones - (1 - all_ones) * odds
-        if which == "treat_all":
-            return np.broadcast_to(treat_all, model.shape)
-        return model if which == "model" else model - np.maximum(treat_all, 0)
+    estimate: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
-    return curve
+    @classmethod
+    def of(
+        cls,
+        hits: NDArray[np.bool_],
+        reached: NDArray[np.int64],
+        treated: bool,
+        among: NDArray[np.bool_],
+        codes: NDArray[np.int64],
+        count: int,
+        confidence: float,
+    ) -> _Shares:
+        """Returns the shares, of the photos `among`, that are hits and treated, or not, at each threshold.
+
+        Args:
+          hits: bool[N].
+          reached: int64[N], how many of the thresholds a photo's probability reaches.
+          treated: Whether those that reach a threshold count, or those that do not.
+          among: bool[N].
+          codes: int64[N], the case of each photo.
+          count: T.
+          confidence: Confidence level of the intervals.
+        """
+        if not among.any():
+            return cls(*np.full((3, count), np.nan))
+        cases = np.unique(codes[among], return_inverse=True)[1]
+        sizes = np.bincount(cases).astype(np.float64)
+        # The first threshold index at which a hit counts, or from which on it no longer does, last ones first.
+        order = reached if treated else count - reached
+        chosen = hits[among]
+        case, step = cases[chosen], order[among][chosen]
+        by_step = np.lexsort((-step, case))
+        case, step = case[by_step], step[by_step]
+        begins = np.flatnonzero(np.r_[True, case[1:] != case[:-1]]) if len(case) else np.zeros(0, np.int64)
+        number = np.arange(len(case)) - np.repeat(begins, np.diff(np.r_[begins, len(case)]))
+        # A case's m-th hit adds m² - (m - 1)² to the sum of squares.
+        sums = [
+            np.bincount(step, weights, count + 1)[:0:-1].cumsum()[::-1]
+            for weights in (np.ones(len(case)), 2.0 * number + 1, sizes[case])
+        ]
+        hits_at, squares, products = (one if treated else one[::-1] for one in sums)
+        found = shares_of_sums(hits_at, squares, products, sizes, confidence)
+        return cls(*found[:3])
+
+    def times(self, factor: NDArray[np.float64] | float) -> _Shares:
+        """Returns the shares times a factor above 0."""
+        return _Shares(self.estimate * factor, self.low * factor, self.high * factor)
+
+    def less(self, other: _Shares) -> _Shares:
+        """Returns the difference, its limits those of Zou and Donner."""
+        difference = self.estimate - other.estimate
+        down = np.hypot(self.estimate - self.low, other.high - other.estimate)
+        up = np.hypot(self.high - self.estimate, other.estimate - other.low)
+        return _Shares(difference, difference - down, difference + up)
 
 
-def _step_sums(levels: NDArray[np.float64], labels: NDArray, probs: NDArray) -> csr_array:
-    """How many thresholds each photo reaches, zeros first, [N, 2 (T + 1)]."""
+def _step_counts(levels: NDArray[np.float64], labels: NDArray, probs: NDArray) -> NDArray[np.int64]:
+    """Counts the thresholds that photos reach, by class, int64[2, T + 1]."""
     if labels.ndim != 1 or labels.shape != probs.shape or not labels.size:
         raise ValueError(
             f"labels and probs must be [N] of at least one photo, got shapes {labels.shape} and {probs.shape}"
@@ -181,4 +250,4 @@ def _step_sums(levels: NDArray[np.float64], labels: NDArray, probs: NDArray) -> 
         raise ValueError("probs must lie in [0, 1], got values outside or NaN")
     steps = len(levels) + 1
     reached = np.searchsorted(levels, probs.astype(np.float64), side="right")
-    return photo_table([(labels.astype(np.int64) * steps + reached, 1.0)], len(labels), 2 * steps)
+    return np.bincount(labels.astype(np.int64) * steps + reached, minlength=2 * steps).reshape(2, steps)

@@ -1,4 +1,4 @@
-"""How well degrees of malignancy are given: by a model, by readers, and the one against the others.
+"""Performance of degrees of malignancy, given by a model or by readers, and the one against the others.
 
 Three figures: quadratic kappa of true and given degrees; the mean cost under a cost matrix (true degree in rows, given
 in columns); and the share of cancers, photos of a true degree above 0, that are given too low a one, which costs most.
@@ -10,7 +10,6 @@ over cases comes from resampled cases, and their mean over readers is tested for
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -22,25 +21,12 @@ from skinjax.evaluate.agreement import quadratic_kappa
 from skinjax.evaluate.metrics import WeightedMetric, photo_table
 from skinjax.evaluate.mrmc import Contrast, mean_over_readers
 from skinjax.evaluate.proportions import proportion_by_case
-from skinjax.evaluate.resampling import Call, check_photos, check_replicates, over_draws
+from skinjax.evaluate.resampling import Call, check_replicates, over_draws
+from skinjax.evaluate.results import Interval
+from skinjax.evaluate.samples import check_photos
 
 FIGURES = ("kappa", "cost", "under_graded")
 """The names of the figures."""
-
-
-@dataclasses.dataclass(frozen=True)
-class GradingFigure:
-    """A figure with its interval by case.
-
-    Attributes:
-        estimate: of the photos as they are; NaN where it is undefined, as the share of cancers without a cancer.
-        low: lower limit; NaN where it cannot be told.
-        high: upper limit, likewise.
-    """
-
-    estimate: float
-    low: float
-    high: float
 
 
 def _under_sums(true: NDArray, given: NDArray) -> csr_array:
@@ -50,7 +36,7 @@ def _under_sums(true: NDArray, given: NDArray) -> csr_array:
 
 @WeightedMetric.of_sums(_under_sums)
 def under_graded(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The share of photos of a degree above 0 that are given a lower one: `under_graded(true int[N], given int[N])`."""
+    """Returns the share of photos of degree above 0 given a lower one: `under_graded(true int[N], given int[N])`."""
     return np.divide(totals[:, 0], totals[:, 1], out=np.full(len(totals), np.nan), where=totals[:, 1] > 0)
 
 
@@ -62,39 +48,39 @@ def grading_figures(
     replicates: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
-) -> dict[str, GradingFigure]:
-    """The three figures of one model, rule or reader.
+) -> dict[str, Interval]:
+    """Returns the three figures of one model, rule or reader.
 
     Args:
-        true: int[N], the true degrees, in [0, D).
-        given: int[N], the degrees given, likewise.
-        cases: [N], the case of each photo.
-        cost: float[D, D], true degree by given degree.
-        replicates: of the bootstrap by case, for kappa and cost.
-        confidence: of the intervals, in (0, 1).
-        seed: of the bootstrap.
+      true: int[N], the true degrees, in [0, D).
+      given: int[N], the degrees given, likewise.
+      cases: [N], the case of each photo.
+      cost: float[D, D], true degree by given degree.
+      replicates: Number of replicates of the bootstrap by case, for kappa and cost.
+      confidence: Confidence level of every interval, in (0, 1).
+      seed: Seed of the bootstrap.
 
     Returns:
-        Figure by name, of `FIGURES`.
+      Figure by name, of `FIGURES`.
 
     Raises:
-        ValueError: Degrees outside [0, D), or lengths that differ.
+      ValueError: Degrees outside [0, D), or lengths that differ.
 
     Example:
-        >>> cost = [[0, 1, 2], [4, 0, 1], [8, 4, 0]]
-        >>> found = grading_figures([0, 1, 2, 2], [0, 2, 2, 0], cases=[1, 2, 3, 4], cost=cost)
-        >>> found["cost"].estimate, round(found["under_graded"].estimate, 3)
-        (2.25, 0.333)
+      >>> cost = [[0, 1, 2], [4, 0, 1], [8, 4, 0]]
+      >>> found = grading_figures([0, 1, 2, 2], [0, 2, 2, 0], cases=[1, 2, 3, 4], cost=cost)
+      >>> found["cost"].estimate, round(found["under_graded"].estimate, 3)
+      (2.25, 0.333)
     """
     truth, answers, costs, codes = _sample(true, np.asarray(given)[None], cases, cost)
     draws = (codes, replicates, confidence, seed)
     kappa = bootstrap.by_case(quadratic_kappa, (truth, answers[0]), *draws)
     paid = bootstrap.by_case(bootstrap.mean, (costs[truth, answers[0]],), *draws)
-    missed = GradingFigure(np.nan, np.nan, np.nan)
+    missed = Interval(np.nan, np.nan, np.nan, confidence)
     cancer = truth > 0
     if cancer.any():
         share = proportion_by_case(answers[0][cancer] < truth[cancer], codes[cancer], confidence)
-        missed = GradingFigure(share.estimate, share.low, share.high)
+        missed = Interval(share.estimate, share.low, share.high, confidence)
     return {
         "kappa": _figure(kappa),
         "cost": _figure(paid),
@@ -102,11 +88,11 @@ def grading_figures(
     }
 
 
-def _figure(found: bootstrap.Interval) -> GradingFigure:
-    """Without limits where no replicate differs from another: that says nothing of other cases."""
+def _figure(found: Interval) -> Interval:
+    """Returns the figure; without limits where no replicate differs from another: that says nothing of other cases."""
     if found.low == found.high:
-        return GradingFigure(found.estimate, np.nan, np.nan)
-    return GradingFigure(found.estimate, found.low, found.high)
+        return Interval(found.estimate, np.nan, np.nan, found.confidence)
+    return Interval(found.estimate, found.low, found.high, found.confidence)
 
 
 def compare_with_graders(
@@ -119,30 +105,30 @@ def compare_with_graders(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Mapping[str, Contrast]:
-    """The model's figures less the readers', on the same photos.
+    """Returns the model's figures less the readers', on the same photos.
 
     Args:
-        true: int[N], the true degrees, in [0, D).
-        given: int[N], the model's.
-        readers: int[R, N], each reader's; one reader's comparison is for other cases only.
-        cases: [N], the case of each photo.
-        cost: float[D, D], true degree by given degree.
-        replicates: of the bootstrap by case that the covariance is drawn with.
-        confidence: of the intervals, in (0, 1).
-        seed: of the bootstrap.
+      true: int[N], the true degrees, in [0, D).
+      given: int[N], the model's.
+      readers: int[R, N], each reader's; one reader's comparison is for other cases only.
+      cases: [N], the case of each photo.
+      cost: float[D, D], true degree by given degree.
+      replicates: Number of replicates of the bootstrap by case that the covariance is drawn with.
+      confidence: Confidence level of every interval, in (0, 1).
+      seed: Seed of the bootstrap.
 
     Returns:
-        The mean difference over readers by the figure's name, of `FIGURES`; NaN limits where cases are too few.
+      The mean difference over readers by the figure's name, of `FIGURES`; NaN limits where cases are too few.
 
     Raises:
-        ValueError: As `grading_figures`, or no reader.
+      ValueError: As `grading_figures`, or no reader.
 
     Example:
-        >>> true = np.tile([0, 1, 2, 2], 10)
-        >>> readers = np.stack([np.roll(true, 1), np.roll(true, 2)])
-        >>> found = compare_with_graders(true, true, readers, np.arange(40), np.ones((3, 3)) - np.eye(3))
-        >>> found["cost"].estimate, round(found["under_graded"].estimate, 3)
-        (-0.875, -0.667)
+      >>> true = np.tile([0, 1, 2, 2], 10)
+      >>> readers = np.stack([np.roll(true, 1), np.roll(true, 2)])
+      >>> found = compare_with_graders(true, true, readers, np.arange(40), np.ones((3, 3)) - np.eye(3))
+      >>> found["cost"].estimate, round(found["under_graded"].estimate, 3)
+      (-0.875, -0.667)
     """
     check_replicates(replicates, confidence)
     truth, answers, costs, codes = _sample(
@@ -160,8 +146,7 @@ def compare_with_graders(
 
 
 def _without_limits(estimate: float) -> Contrast:
-    nothing = float("nan")
-    return Contrast(estimate, nothing, nothing, nothing, nothing, nothing, nothing)
+    return Contrast(estimate, np.nan, np.nan)
 
 
 def _contrast(
@@ -187,7 +172,7 @@ def _contrast(
 def _sample(
     true: ArrayLike, answers: NDArray, cases: ArrayLike, cost: ArrayLike
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """True degrees [N], answers [R, N], costs [D, D] and cases [N], checked."""
+    """Returns true degrees [N], answers [R, N], costs [D, D] and cases [N], checked."""
     costs = np.asarray(cost, np.float64)
     if costs.ndim != 2 or costs.shape[0] != costs.shape[1] or not np.isfinite(costs).all():
         raise ValueError(f"cost must be a finite square matrix, got shape {costs.shape}")
@@ -202,5 +187,5 @@ def _sample(
         ):
             raise ValueError(f"{name} must be int[N], degrees in [0, {len(costs)})")
     if len(values) < 2:
-        raise ValueError("at least one reader is wanted, got none")
+        raise ValueError("readers must be at least one, got none")
     return values[0].astype(np.int64), np.stack(values[1:]).astype(np.int64), costs, codes

@@ -2,7 +2,7 @@
 
 Let d_k be the photos of case k that only the first model got right, less those that only the second did. If
 the two were equal, each case's difference might as well have had the other sign, so the sum of the d_k is held
-against all sums of ±|d_k|. For independent photos, one a case, this is McNemar's test in its exact form. Three
+against all sums of ±|d_k|. For independent photos, one per case, this is McNemar's test in its exact form. Three
 p-values of that one distribution:
 
 - "exact": twice its tail, the observed sum included. Never too small, mostly too large.
@@ -24,26 +24,27 @@ from scipy.signal import fftconvolve
 from scipy.special import ndtr
 from scipy.stats import binom
 
-from skinjax.evaluate.resampling import check_photos
+from skinjax.evaluate.results import Result
+from skinjax.evaluate.samples import check_photos
 
 _DIRECT_SIZE = 4096  # distributions beyond which Fourier transforms multiply them; tails then end at 1e-16
 
 
 @dataclasses.dataclass(frozen=True)
-class McNemar:
+class McNemar(Result):
     """McNemar's test of two models on the same photos, by case.
 
     Attributes:
-        difference: the first model's accuracy less the second's.
-        only_first: photos that only the first got right.
-        only_second: photos that only the second got right.
-        statistic: chi² = (Σ d_k)² / Σ d_k² over cases, with one degree of freedom; NaN where no case tells the
-            two apart.
-        p_value: two-sided, in (0, 1]; 1 where no case tells the two apart.
-        method: "mid_p", "exact" or "asymptotic".
-        num_photos: N.
-        num_cases: C.
-        discordant_cases: those with d_k other than 0, which the test rests on.
+      difference: The first model's accuracy less the second's.
+      only_first: Photos that only the first got right.
+      only_second: Photos that only the second got right.
+      statistic: Chi² = (Σ d_k)² / Σ d_k² over cases, with one degree of freedom; NaN where no case tells the
+        two apart.
+      p_value: Two-sided, in (0, 1]; 1 where no case tells the two apart.
+      method: "mid_p", "exact" or "asymptotic".
+      num_photos: N.
+      num_cases: C.
+      discordant_cases: Those with d_k other than 0, which the test rests on.
     """
 
     difference: float
@@ -67,29 +68,29 @@ def mcnemar(
     """Tests whether two models are right on equally many photos.
 
     Args:
-        labels: [N], the true classes.
-        first: [N], the first model's answers.
-        second: [N], the second's.
-        cases: [N], the case of each photo; `np.arange(N)` where every photo is a case of its own.
-        method: "mid_p", "exact" or "asymptotic"; see the module.
+      labels: [N], the true classes.
+      first: [N], the first model's answers.
+      second: [N], the second's.
+      cases: [N], the case of each photo; `np.arange(N)` where every photo is a case of its own.
+      method: "mid_p", "exact" or "asymptotic"; see the module.
 
     Returns:
-        The test.
+      The test.
 
     Raises:
-        ValueError: Lengths that differ, no photo, a missing case, or an unknown method.
+      ValueError: Lengths that differ, no photo, a missing case, or an unknown method.
 
     Example:
-        >>> labels, first = np.zeros(21, int), np.repeat([0, 1], [13, 8])
-        >>> second = np.repeat([0, 1, 0], [12, 2, 7])
-        >>> found = mcnemar(labels, first, second, cases=np.arange(21))
-        >>> found.only_first, found.only_second, round(found.p_value, 3)
-        (1, 7, 0.039)
+      >>> labels, first = np.zeros(21, int), np.repeat([0, 1], [13, 8])
+      >>> second = np.repeat([0, 1, 0], [12, 2, 7])
+      >>> found = mcnemar(labels, first, second, cases=np.arange(21))
+      >>> found.only_first, found.only_second, round(found.p_value, 3)
+      (1, 7, 0.039)
     """
     (truth, a, b), codes = check_photos([("labels", labels), ("first", first), ("second", second)], cases)
     for name, values in (("labels", truth), ("first", a), ("second", b)):
         if values.ndim != 1:
-            raise ValueError(f"{name} must hold one class a photo, got shape {values.shape}")
+            raise ValueError(f"{name} must hold one class per photo, got shape {values.shape}")
     if method not in ("mid_p", "exact", "asymptotic"):
         raise ValueError(f"method must be mid_p, exact or asymptotic, got {method!r}")
     change = (a == truth).astype(np.int64) - (b == truth)
@@ -117,7 +118,7 @@ def mcnemar(
 
 
 def _tail(sizes: NDArray[np.int64], total: int) -> tuple[float, float]:
-    """P(sum > total) and P(sum = total) of a sum of sizes with random signs."""
+    """Returns P(sum > total) and P(sum = total) of a sum of sizes with random signs."""
     steps, counts = np.unique(sizes[sizes > 0], return_counts=True)
     if len(steps) == 1:
         ups = (total // int(steps[0]) + int(counts[0])) // 2

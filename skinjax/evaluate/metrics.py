@@ -1,4 +1,4 @@
-"""Metrics that can be computed for many weightings of the photos at once, as resampling wants them.
+"""Metrics that can be computed for many weightings of the photos at once, as resampling needs them.
 
 All follow the policy on missing classes of `skinjax.evaluate.confusion`. Kappa is in
 `skinjax.evaluate.agreement`, calibration error in `skinjax.evaluate.calibration`.
@@ -26,18 +26,18 @@ class WeightedMetric:
     photos of a case are then added up once, and a replicate costs no more than its cases.
 
     Attributes:
-        compute: `compute(*arrays, weights)`, where weights are float64[R, N] of at least 0, gives float64[R]:
-            the metric of each row as if every photo stood there as often as its weight says, or NaN where
-            that is undefined. A curve gives float64[R, T].
-        sums: `sums(*arrays)`, what each photo adds to each of S sums, a sparse float64[N, S]; or None.
-        value: `value(totals float64[R, S])` gives what `compute` does; or None. It may divide 0 by 0.
+      compute: `compute(*arrays, weights)`, where weights are float64[R, N] of at least 0, gives float64[R]:
+        the metric of each row as if every photo stood there as often as its weight says, or NaN where
+        that is undefined. A curve gives float64[R, T].
+      sums: `sums(*arrays)`, what each photo adds to each of S sums, a sparse float64[N, S]; or None.
+      value: `value(totals float64[R, S])` gives what `compute` does; or None. It may divide 0 by 0.
 
     Example:
-        >>> @WeightedMetric
-        ... def brier(hits, probability, weights):
-        ...     return weights @ (hits - probability) ** 2 / weights.sum(axis=1)
-        >>> brier(np.array([1, 0]), np.array([0.5, 0.5]))
-        0.25
+      >>> @WeightedMetric
+      ... def brier(hits, probability, weights):
+      ...     return weights @ (hits - probability) ** 2 / weights.sum(axis=1)
+      >>> brier(np.array([1, 0]), np.array([0.5, 0.5]))
+      0.25
     """
 
     compute: Callable[..., NDArray[np.float64]]
@@ -51,7 +51,7 @@ class WeightedMetric:
         """Decorates a function of totals over photos, `value(totals float64[R, S]) -> float64[R]`.
 
         Args:
-            sums: what each photo adds to each total; see the class.
+          sums: What each photo adds to each total; see the class.
         """
 
         def decorate(value: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> WeightedMetric:
@@ -64,7 +64,7 @@ class WeightedMetric:
         return decorate
 
     def __call__(self, *arrays: ArrayLike) -> float:
-        """The metric of the photos as they are, each counted once."""
+        """Returns the metric of the photos as they are, each counted once."""
         values = [np.asarray(array) for array in arrays]
         return float(self.compute(*values, weights=np.ones((1, len(values[0]))))[0])
 
@@ -72,19 +72,19 @@ class WeightedMetric:
 def photo_table(
     entries: Sequence[tuple[NDArray[np.int64] | int, NDArray | float]], num_photos: int, num_sums: int
 ) -> csr_array:
-    """What each photo adds to each sum, one entry of every kind a photo.
+    """Builds what each photo adds to each sum, one entry of every kind per photo.
 
     Args:
-        entries: pairs of a column, int[N] in [0, S), and what the photo adds there, [N]; or one for all photos.
-        num_photos: N.
-        num_sums: S.
+      entries: Pairs of a column, int[N] in [0, S), and what the photo adds there, [N]; or one for all photos.
+      num_photos: N.
+      num_sums: S.
 
     Returns:
-        A sparse float64[N, S].
+      A sparse float64[N, S].
 
     Example:
-        >>> photo_table([(np.array([1, 0]), 0.5), (2, np.array([3, 4]))], 2, 3).toarray().tolist()
-        [[0.0, 0.5, 3.0], [0.5, 0.0, 4.0]]
+      >>> photo_table([(np.array([1, 0]), 0.5), (2, np.array([3, 4]))], 2, 3).toarray().tolist()
+      [[0.0, 0.5, 3.0], [0.5, 0.0, 4.0]]
     """
     columns = np.stack([np.broadcast_to(column, num_photos) for column, _ in entries], axis=1)
     values = np.stack([np.broadcast_to(value, num_photos) for _, value in entries], axis=1)
@@ -103,12 +103,23 @@ def _hits(labels: NDArray, predicted: NDArray) -> csr_array:
 
 
 def _class_counts(labels: NDArray, predicted: NDArray) -> csr_array:
-    """Hits, support and calls of each class that is seen or called, [N, 3 K]."""
-    classes, codes = np.unique(np.concatenate([labels, predicted]), return_inverse=True)
-    true, called = np.split(codes, 2)
+    """Hits, support and calls of the K classes with photos, and for each photo how many others are called [N, 3K + 1].
+
+    The last sum divided by the photos says in every replicate how many classes of the sample are called and
+    have no photo.
+    """
+    classes, true = np.unique(labels, return_inverse=True)
     size = len(classes)
-    entries = [(true, true == called), (size + true, 1.0), (2 * size + called, 1.0)]
-    return photo_table(entries, len(labels), 3 * size)
+    called = np.minimum(np.searchsorted(classes, predicted), size - 1)
+    known = classes[called] == predicted
+    others = len(np.unique(np.asarray(predicted)[~known]))
+    entries: list[tuple[NDArray[np.int64] | int, NDArray | float]] = [
+        (true, known & (true == called)),
+        (size + true, 1.0),
+        (2 * size + called, known),
+        (3 * size, float(others)),
+    ]
+    return photo_table(entries, len(labels), 3 * size + 1)
 
 
 def _squares(labels: NDArray, probs: NDArray) -> csr_array:
@@ -122,7 +133,7 @@ def _surprises(labels: NDArray, probs: NDArray) -> csr_array:
 
 
 def _probabilities(labels: NDArray, probs: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """One-hot truth and probabilities, [N, K]; a binary target's as two columns."""
+    """Returns one-hot truth and probabilities, [N, K]; a binary target's as two columns."""
     given = np.asarray(probs, np.float64)
     if given.ndim not in (1, 2):
         raise ValueError(f"probs must be float[N] of a binary target or float[N, K], got shape {given.shape}")
@@ -133,7 +144,7 @@ def _probabilities(labels: NDArray, probs: NDArray) -> tuple[NDArray[np.float64]
     classes = np.asarray(labels)
     if classes.shape != given.shape[:1] or classes.dtype.kind not in "biu":
         raise ValueError(
-            f"labels must be int[N] with one class a photo, {len(given)}, got {classes.dtype} of shape "
+            f"labels must be int[N] with one class per photo, {len(given)}, got {classes.dtype} of shape "
             f"{classes.shape}"
         )
     if ((classes < 0) | (classes >= given.shape[1])).any():
@@ -142,68 +153,75 @@ def _probabilities(labels: NDArray, probs: NDArray) -> tuple[NDArray[np.float64]
 
 
 def _ratios(totals: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Recall, precision, F1, support and calls, [R, K] each."""
-    hits, support, called = np.split(totals, 3, axis=1)
-    return *class_ratios(hits, support, called), support, called
+    """Returns recall, precision, F1, support [R, K], and for each replicate how many classes a macro mean is of, [R].
+
+    A macro mean is over the classes of the sample: those that have photos, and those that are only called,
+    whose figures are 0. A replicate that has no photo of a class says nothing of it, whether it is called
+    there or not.
+    """
+    hits, support, called = np.split(totals[:, :-1], 3, axis=1)
+    there = support > 0
+    recall, precision, f1 = (np.where(there, figure, 0.0) for figure in class_ratios(hits, support, called))
+    return recall, precision, f1, support, there.sum(axis=1) + totals[:, -1] / support.sum(axis=1)
 
 
 @WeightedMetric.of_sums(_values)
 def mean(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of a figure that each photo has, such as its log loss: `mean(values[N]) -> float`."""
+    """Returns the mean of a figure that each photo has, such as its log loss: `mean(values[N]) -> float`."""
     return totals[:, 0] / totals[:, 1]
 
 
 @WeightedMetric.of_sums(_hits)
 def accuracy(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The share of photos called right: `accuracy(labels[N], predicted[N]) -> float` in [0, 1]."""
+    """Returns the share of photos called right: `accuracy(labels[N], predicted[N]) -> float` in [0, 1]."""
     return totals[:, 0] / totals[:, 1]
 
 
 @WeightedMetric.of_sums(_class_counts)
 def balanced_accuracy(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean recall of the classes with photos: `balanced_accuracy(labels[N], predicted[N]) -> float`."""
+    """Returns the mean recall of the classes with photos: `balanced_accuracy(labels[N], predicted[N]) -> float`."""
     recall, _, _, support, _ = _ratios(totals)
     return recall.sum(axis=1) / (support > 0).sum(axis=1)
 
 
 @WeightedMetric.of_sums(_class_counts)
 def macro_recall(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean recall of the classes that are seen or called: `macro_recall(labels[N], predicted[N])`."""
-    recall, _, _, support, called = _ratios(totals)
-    return recall.sum(axis=1) / (support + called > 0).sum(axis=1)
+    """Returns the mean recall of the classes that are seen or called: `macro_recall(labels[N], predicted[N])`."""
+    recall, *_, classes = _ratios(totals)
+    return recall.sum(axis=1) / classes
 
 
 @WeightedMetric.of_sums(_class_counts)
 def macro_precision(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean precision of the classes that are seen or called: `macro_precision(labels[N], predicted[N])`."""
-    _, precision, _, support, called = _ratios(totals)
-    return precision.sum(axis=1) / (support + called > 0).sum(axis=1)
+    """Returns the mean precision of the classes seen or called: `macro_precision(labels[N], predicted[N])`."""
+    _, precision, *_, classes = _ratios(totals)
+    return precision.sum(axis=1) / classes
 
 
 @WeightedMetric.of_sums(_class_counts)
 def macro_f1(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean F1 of the classes that are seen or called: `macro_f1(labels[N], predicted[N]) -> float`."""
-    _, _, f1, support, called = _ratios(totals)
-    return f1.sum(axis=1) / (support + called > 0).sum(axis=1)
+    """Returns the mean F1 of the classes that are seen or called: `macro_f1(labels[N], predicted[N]) -> float`."""
+    _, _, f1, _, classes = _ratios(totals)
+    return f1.sum(axis=1) / classes
 
 
 @WeightedMetric.of_sums(_class_counts)
 def weighted_f1(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean F1 over photos, each with its class's: `weighted_f1(labels[N], predicted[N]) -> float`."""
+    """Returns the mean F1 over photos, each with its class's: `weighted_f1(labels[N], predicted[N]) -> float`."""
     _, _, f1, support, _ = _ratios(totals)
     return (f1 * support).sum(axis=1) / support.sum(axis=1)
 
 
 @WeightedMetric.of_sums(_class_counts)
 def weighted_precision(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean precision over photos, each with its class's: `weighted_precision(labels[N], predicted[N])`."""
+    """Returns the mean precision over photos, each with its class's: `weighted_precision(labels[N], predicted[N])`."""
     _, precision, _, support, _ = _ratios(totals)
     return (precision * support).sum(axis=1) / support.sum(axis=1)
 
 
 @WeightedMetric.of_sums(_squares)
 def brier(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The Brier score: `brier(labels int[N], probs)` with probs float[N] of class 1, or float[N, K].
+    """Returns the Brier score: `brier(labels int[N], probs)` with probs float[N] of class 1, or float[N, K].
 
     The mean of (p - y)² in [0, 1]; with K columns the mean of their sum in [0, 2] (Brier 1950,
     doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2), which for two columns is twice the binary one.
@@ -213,7 +231,7 @@ def brier(totals: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @WeightedMetric.of_sums(_surprises)
 def log_loss(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of -log p of the true class: `log_loss(labels int[N], probs float[N] or float[N, K])`.
+    """Returns the mean of -log p of the true class: `log_loss(labels int[N], probs float[N] or float[N, K])`.
 
     A probability under 2.2e-16 counts as that, as in scikit-learn, so that the loss is finite.
     """

@@ -14,54 +14,58 @@ and the reference distribution is the normal or chi-square one.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
 
+from skinjax.evaluate.results import Interval, Result, p_clause
 from skinjax.evaluate.samples import check_confidence
 
 
 @dataclasses.dataclass(frozen=True)
-class Contrast:
+class Contrast(Interval):
     """A figure that is compared with a number, mostly a difference with 0.
 
     Attributes:
-        estimate: the figure.
-        low: lower limit.
-        high: upper limit.
-        std_error: of the figure.
-        degrees_of_freedom: of the t distribution behind limits and p; infinite for the normal one.
-        statistic: (estimate - number) / std_error.
-        p_value: two-sided.
+      estimate: The figure.
+      low: Lower limit.
+      high: Upper limit.
+      confidence: Confidence level of the interval, in (0, 1).
+      std_error: Standard error of the figure.
+      degrees_of_freedom: Degrees of freedom of the t distribution behind limits and p; infinite for the normal one.
+      statistic: (estimate - number) / std_error.
+      p_value: Two-sided.
     """
 
-    estimate: float
-    low: float
-    high: float
-    std_error: float
-    degrees_of_freedom: float
-    statistic: float
-    p_value: float
+    std_error: float = math.nan
+    degrees_of_freedom: float = math.nan
+    statistic: float = math.nan
+    p_value: float = math.nan
+
+    def __str__(self) -> str:
+        """Returns the figure, its interval and its p-value in words."""
+        return super().__str__() + p_clause(self.p_value)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ObuchowskiRockette:
+class ObuchowskiRockette(Result):
     """A comparison of modalities read by the same readers on the same cases.
 
     Attributes:
-        statistic: F, or chi-square over its degrees of freedom where readers are fixed.
-        numerator_df: modalities - 1.
-        denominator_df: Hillis's; infinite where readers are fixed.
-        p_value: of the hypothesis that all modalities are alike.
-        means: each modality's mean over readers, from its own data alone; tested against 0.
-        differences: first minus second of every pair of modalities, by their indices.
-        error_variance: mean variance of a figure over cases.
-        cov1: mean covariance of one reader in two modalities.
-        cov2: mean covariance of two readers in one modality.
-        cov3: mean covariance of two readers in two modalities.
-        reader_variance: variance component of readers, an ANOVA estimate that may be negative.
-        interaction_variance: variance component of readers by modalities, likewise.
+      statistic: F, or chi-square over its degrees of freedom where readers are fixed.
+      numerator_df: Modalities - 1.
+      denominator_df: Hillis's; infinite where readers are fixed.
+      p_value: Two-sided p-value of the hypothesis that all modalities are alike.
+      means: Each modality's mean over readers, from its own data alone; tested against 0.
+      differences: First minus second of every pair of modalities, by their indices.
+      error_variance: Mean variance of a figure over cases.
+      cov1: Mean covariance of one reader in two modalities.
+      cov2: Mean covariance of two readers in one modality.
+      cov3: Mean covariance of two readers in two modalities.
+      reader_variance: Variance component of readers, an ANOVA estimate that may be negative.
+      interaction_variance: Variance component of readers by modalities, likewise.
     """
 
     statistic: float
@@ -87,23 +91,23 @@ def obuchowski_rockette(
     """Compares modalities over readers (all readers read all cases in all modalities).
 
     Args:
-        estimates: [M, R], the figure of merit of R readers in M modalities.
-        covariance: [M, R, M, R], or [M * R, M * R] in the same order, their covariance over cases.
-        confidence: nominal coverage of the intervals, in (0, 1).
-        random_readers: whether the conclusions are for other readers too.
+      estimates: [M, R], the figure of merit of R readers in M modalities.
+      covariance: [M, R, M, R], or [M * R, M * R] in the same order, their covariance over cases.
+      confidence: Confidence level of every interval, in (0, 1).
+      random_readers: Whether the conclusions are for other readers too.
 
     Returns:
-        The test, the means and the differences.
+      The test, the means and the differences.
 
     Raises:
-        ValueError: Fewer than two modalities or readers, shapes that do not fit, NaN, or a covariance that
-            is not symmetric.
+      ValueError: Fewer than two modalities or readers, shapes that do not fit, NaN, or a covariance that
+        is not symmetric.
 
     Example:
-        >>> estimates = [[0.80, 0.84, 0.82], [0.86, 0.88, 0.90]]
-        >>> found = obuchowski_rockette(estimates, 1e-4 * (np.eye(6) + np.ones((6, 6))))
-        >>> found.differences[0, 1].estimate.__round__(2), found.p_value < 0.05
-        (-0.06, True)
+      >>> estimates = [[0.80, 0.84, 0.82], [0.86, 0.88, 0.90]]
+      >>> found = obuchowski_rockette(estimates, 1e-4 * (np.eye(6) + np.ones((6, 6))))
+      >>> found.differences[0, 1].estimate.__round__(2), found.p_value < 0.05
+      (-0.06, True)
     """
     check_confidence(confidence)
     values = np.asarray(estimates, np.float64)
@@ -164,29 +168,29 @@ def mean_over_readers(
     random_readers: bool = True,
     null: float = 0.0,
 ) -> Contrast:
-    """The mean over readers of one figure, tested against a number (Hillis 2007, section 5.3).
+    """Returns the mean over readers of one figure, tested against a number (Hillis 2007, section 5.3).
 
     With the differences of a model and each reader as the figure, this compares the model with the readers:
     the model's figure moves with the cases, which the covariance of the differences contains, and not with
     the readers.
 
     Args:
-        estimates: [R], each reader's figure of merit, or its difference from a model's.
-        covariance: [R, R], their covariance over cases.
-        confidence: nominal coverage of the interval, in (0, 1).
-        random_readers: whether the conclusion is for other readers too; it takes at least two.
-        null: what the mean is compared with.
+      estimates: [R], each reader's figure of merit, or its difference from a model's.
+      covariance: [R, R], their covariance over cases.
+      confidence: Confidence level of the interval, in (0, 1).
+      random_readers: Whether the conclusion is for other readers too; it takes at least two.
+      null: What the mean is compared with.
 
     Returns:
-        The mean, its interval and test. NaN where the covariance is.
+      The mean, its interval and test. NaN where the covariance is.
 
     Raises:
-        ValueError: No reader, one random reader, or shapes that do not fit.
+      ValueError: No reader, one random reader, or shapes that do not fit.
 
     Example:
-        >>> found = mean_over_readers([0.02, 0.05, 0.08], 1e-4 * np.eye(3))
-        >>> round(found.estimate, 3), round(found.degrees_of_freedom, 1)
-        (0.05, 2.0)
+      >>> found = mean_over_readers([0.02, 0.05, 0.08], 1e-4 * np.eye(3))
+      >>> round(found.estimate, 3), round(found.degrees_of_freedom, 1)
+      (0.05, 2.0)
     """
     check_confidence(confidence)
     values = np.asarray(estimates, np.float64)
@@ -210,7 +214,7 @@ def mean_over_readers(
 
 
 def _averages(table: NDArray[np.float64]) -> tuple[float, float, float, float]:
-    """Error variance, Cov1, Cov2 and Cov3 of a covariance [M, R, M, R]."""
+    """Returns the error variance, Cov1, Cov2 and Cov3 of a covariance [M, R, M, R]."""
     modalities, readers = table.shape[:2]
     same_modality = np.eye(modalities, dtype=bool)[:, None, :, None]
     same_reader = np.eye(readers, dtype=bool)[None, :, None, :]
@@ -258,7 +262,7 @@ def _f_tail(statistic: float, numerator: int, denominator: float) -> float:
 
 def _contrast(estimate: float, null: float, std_error: float, degrees: float, confidence: float) -> Contrast:
     if np.isnan(std_error):
-        return Contrast(estimate, np.nan, np.nan, np.nan, degrees, np.nan, np.nan)
+        return Contrast(estimate, np.nan, np.nan, confidence, degrees_of_freedom=degrees)
     level = (1 + confidence) / 2
     half = float(ndtri(level) if np.isinf(degrees) else stdtrit(degrees, level)) * std_error
     if std_error**2 > 1e-30:
@@ -267,5 +271,7 @@ def _contrast(estimate: float, null: float, std_error: float, degrees: float, co
         p_value = float(2 * tail)
     else:
         alike = abs(estimate - null) < 1e-12
-        statistic, p_value = (0.0, 1.0) if alike else (np.nan, np.nan)
-    return Contrast(estimate, estimate - half, estimate + half, std_error, degrees, statistic, p_value)
+        half, statistic, p_value = (np.nan, 0.0, 1.0) if alike else (np.nan, np.nan, np.nan)
+    return Contrast(
+        estimate, estimate - half, estimate + half, confidence, std_error, degrees, statistic, p_value
+    )

@@ -3,8 +3,8 @@
 The K areas are estimated on the same photos, so their covariance matters. Each case's contribution to the
 macro AUC is the mean over classes of its contributions to their areas (`skinjax.evaluate.delong`), and the
 variance is the sum of their squares (the sandwich over cases). Contributions of a class's own photos and of
-the rest are first scaled by sqrt(n / (n - 1)), n being the cases that have any, so that for two classes and a
-photo a case this is DeLong's variance exactly.
+the rest are first scaled by sqrt(n / (n - 1)), n being the cases that have any, so that for two classes and one
+photo per case this is DeLong's variance exactly.
 
 Widths and p-values are Student's. A small class puts much of the variance into few cases, so the degrees of
 freedom are those of a variance estimated as loosely as this one, 2 V² / Var(V), with Var(V) from the spread of
@@ -34,42 +34,38 @@ from skinjax.evaluate.delong import (
     check_method,
     difference_test,
     placements,
-    unbiased,
 )
 from skinjax.evaluate.roc import weighted_areas
-from skinjax.evaluate.samples import case_codes, check_confidence
+from skinjax.evaluate.samples import case_codes, check_confidence, variance_degrees
 
 
 @dataclasses.dataclass(frozen=True)
-class MacroAucInterval:
+class MacroAucInterval(AucInterval):
     """The mean area of one class against the rest, and its interval.
 
     Attributes:
-        auc: the mean over the classes that are told from the rest; NaN where there is none.
-        low: lower limit.
-        high: upper limit.
-        std_error: of the mean.
-        confidence: nominal coverage of all intervals, in (0, 1).
-        per_class: each class's own area and interval, NaN for one that is left out.
-        lone_classes: classes whose photos, or whose rest, are all of one case.
-        num_photos: N.
-        num_cases: how many cases the photos are of.
+      auc: The mean over the classes that are told from the rest; NaN where there is none.
+      low: Lower limit.
+      high: Upper limit.
+      std_error: Standard error of the mean.
+      confidence: Nominal coverage of all intervals, in (0, 1).
+      per_class: Each class's own area and interval, NaN for one that is left out.
+      lone_classes: Classes whose photos, or whose rest, are all of one case.
+      num_photos: N.
+      num_cases: How many cases the photos are of.
     """
 
-    auc: float
-    low: float
-    high: float
-    std_error: float
-    confidence: float
     per_class: tuple[AucInterval, ...]
     lone_classes: tuple[int, ...]
-    num_photos: int
-    num_cases: int
+
+    def __str__(self) -> str:
+        """Returns the mean area and its interval in words."""
+        return f"mean of {len(self.per_class)} classes {super().__str__()}"
 
 
 @WeightedMetric
 def weighted_macro_auc(labels: NDArray, scores: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`roc.macro_auc` for `bootstrap.by_case`; a replicate averages over the classes that it can."""
+    """Returns `roc.macro_auc` for `bootstrap.by_case`; a replicate averages over the classes that it can."""
     classes, values = _sample(labels, scores)
     total, counted = np.zeros(len(weights)), np.zeros(len(weights))
     for k in np.unique(classes):
@@ -87,27 +83,27 @@ def macro_auc_interval(
     cases: ArrayLike | None = None,
     method: Method = "logit",
 ) -> MacroAucInterval:
-    """The macro AUC and every class's own, with intervals.
+    """Returns the macro AUC and every class's own, with intervals.
 
     Args:
-        labels: int[N] in [0, K).
-        scores: [N, K], of each class; any function that rises with its probability.
-        confidence: nominal coverage in (0, 1).
-        cases: [N], the case of each photo, integers or strings; None where each photo is a case of its own.
-        method: what the intervals are symmetric in; see `skinjax.evaluate.delong`.
+      labels: int[N] in [0, K).
+      scores: [N, K], of each class; any function that rises with its probability.
+      confidence: Confidence level of the interval, in (0, 1).
+      cases: [N], the case of each photo, integers or strings; None where each photo is a case of its own.
+      method: What the intervals are symmetric in; see `skinjax.evaluate.delong`.
 
     Returns:
-        The mean, its interval and those of the classes.
+      The mean, its interval and those of the classes.
 
     Raises:
-        ValueError: Labels that are no classes, shapes that do not fit, NaN, or an unknown method.
+      ValueError: Labels that are no classes, shapes that do not fit, NaN, or an unknown method.
 
     Example:
-        >>> labels = np.tile([0, 1, 2], 20)
-        >>> scores = np.eye(3)[labels] + np.sin(np.arange(180)).reshape(60, 3)
-        >>> found = macro_auc_interval(labels, scores, cases=np.arange(60) // 2)
-        >>> round(found.auc, 2), len(found.per_class), found.low < found.auc < found.high
-        (0.82, 3, True)
+      >>> labels = np.tile([0, 1, 2], 20)
+      >>> scores = np.eye(3)[labels] + np.sin(np.arange(180)).reshape(60, 3)
+      >>> found = macro_auc_interval(labels, scores, cases=np.arange(60) // 2)
+      >>> round(found.auc, 2), len(found.per_class), found.low < found.auc < found.high
+      (0.82, 3, True)
     """
     check_confidence(confidence)
     check_method(method)
@@ -129,7 +125,9 @@ def macro_auc_interval(
         std_error = float(np.sqrt((influence[present].mean(axis=0) ** 2).sum()))
         if not np.isnan(std_error):
             fewest = min(one.fewest for one, kept in zip(found, present, strict=True) if kept)
-            degrees = _degrees_of_freedom(influence[present].mean(axis=0))
+            degrees = variance_degrees(influence[present].mean(axis=0))
+            if present.sum() == 2:
+                degrees = max(1.0, min(degrees, fewest - 1))
             low, high = auc_limits(mean, std_error, fewest, degrees, confidence, method)
     return MacroAucInterval(
         auc=mean,
@@ -154,25 +152,25 @@ def compare_macro_auc(
     """Compares two models' macro AUC on the same photos (a paired test).
 
     Args:
-        labels: int[N] in [0, K).
-        scores_a: [N, K], the first model's scores.
-        scores_b: [N, K], the second model's, on any scale.
-        cases: [N], the case of each photo, integers or strings; None where each photo is a case of its own.
-        confidence: nominal coverage of the difference's interval, in (0, 1).
+      labels: int[N] in [0, K).
+      scores_a: [N, K], the first model's scores.
+      scores_b: [N, K], the second model's, on any scale.
+      cases: [N], the case of each photo, integers or strings; None where each photo is a case of its own.
+      confidence: Nominal coverage of the difference's interval, in (0, 1).
 
     Returns:
-        The difference with interval, z and p, NaN where a class's photos are all of one case and the models
-        differ.
+      The difference with interval, z and p, NaN where a class's photos are all of one case and the models
+      differ.
 
     Raises:
-        ValueError: As `macro_auc_interval`, or models of different numbers of classes.
+      ValueError: As `macro_auc_interval`, or models of different numbers of classes.
 
     Example:
-        >>> labels = np.tile([0, 1, 2], 20)
-        >>> blurred = np.eye(3)[labels] + np.sin(np.arange(180)).reshape(60, 3)
-        >>> found = compare_macro_auc(labels, np.eye(3)[labels], blurred)
-        >>> round(found.difference, 2), found.p_value < 0.01
-        (0.18, True)
+      >>> labels = np.tile([0, 1, 2], 20)
+      >>> blurred = np.eye(3)[labels] + np.sin(np.arange(180)).reshape(60, 3)
+      >>> found = compare_macro_auc(labels, np.eye(3)[labels], blurred)
+      >>> round(found.difference, 2), found.p_value < 0.01
+      (0.18, True)
     """
     check_confidence(confidence)
     classes, first = _sample(labels, scores_a, name="scores_a")
@@ -189,7 +187,9 @@ def compare_macro_auc(
     if present.any():
         difference = float(areas[present].mean())
         of_cases = influence[present].mean(axis=0)
-        variance, degrees = float((of_cases**2).sum()), _degrees_of_freedom(of_cases)
+        variance, degrees = float((of_cases**2).sum()), variance_degrees(of_cases)
+        if present.sum() == 2:  # one area, as `skinjax.evaluate.delong.compare` tests it
+            degrees = min(degrees, found_a[0].degrees_of_difference([1.0]))
     num_cases = int(codes.max()) + 1 if len(codes) else 0
     return difference_test(
         difference, variance, confidence, num_photos=len(classes), num_cases=num_cases, degrees=degrees
@@ -210,21 +210,8 @@ def _areas(found: list[Placements]) -> NDArray[np.float64]:
 
 
 def _influence(found: list[Placements]) -> NDArray[np.float64]:
-    """The scaled contribution of each case to each class's area, float64[K, I]."""
-    return np.stack(
-        [
-            np.sqrt(unbiased(one.positive_cases)) * one.of_positives[0]
-            + np.sqrt(unbiased(one.negative_cases)) * one.of_negatives[0]
-            for one in found
-        ]
-    )
-
-
-def _degrees_of_freedom(of_cases: NDArray[np.float64]) -> float:
-    """2 V² / Var(V) of V = Σ u² over cases, at least 1; see the module's docstring."""
-    squares = of_cases**2
-    spread = float(squares.var() * len(squares))
-    return max(2 * float(squares.sum()) ** 2 / spread, 1.0) if spread > 0 else np.inf
+    """Returns the scaled contribution of each case to each class's area, float64[K, I]."""
+    return np.stack([one.influence()[0] for one in found])
 
 
 def _class_interval(

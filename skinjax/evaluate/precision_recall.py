@@ -18,19 +18,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skinjax.evaluate.bootstrap import WeightedMetric
+from skinjax.evaluate.results import Result
 from skinjax.evaluate.samples import binary_sample
 
 _ROWS_AT_ONCE = 32  # replicates in a block that stays in the processor's cache
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class PrecisionRecallCurve:
+class PrecisionRecallCurve(Result):
     """One point for each score that occurs, from the highest down.
 
     Attributes:
-        thresholds: float64[T], falling.
-        precision: float64[T] in [0, 1].
-        recall: float64[T] in [0, 1], rising to 1; NaN where class 1 has no photo.
+      thresholds: float64[T], falling.
+      precision: float64[T] in [0, 1].
+      recall: float64[T] in [0, 1], rising to 1; NaN where class 1 has no photo.
     """
 
     thresholds: NDArray[np.float64]
@@ -39,22 +40,22 @@ class PrecisionRecallCurve:
 
 
 def precision_recall_curve(labels: ArrayLike, scores: ArrayLike) -> PrecisionRecallCurve:
-    """The points of all thresholds. No point is made up for a recall of 0, where precision is undefined.
+    """Returns the points of all thresholds. No point is made up for a recall of 0, where precision is undefined.
 
     Args:
-        labels: [N] of 0 and 1.
-        scores: [N], finite or infinite; higher for class 1.
+      labels: [N] of 0 and 1.
+      scores: [N], finite or infinite; higher for class 1.
 
     Returns:
-        The curve.
+      The curve.
 
     Raises:
-        ValueError: Labels other than 0 and 1, lengths that differ, or a score that is NaN.
+      ValueError: Labels other than 0 and 1, lengths that differ, or a score that is NaN.
 
     Example:
-        >>> curve = precision_recall_curve([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8])
-        >>> curve.recall.tolist(), curve.precision.round(2).tolist()
-        ([0.5, 1.0, 1.0], [1.0, 0.67, 0.5])
+      >>> curve = precision_recall_curve([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8])
+      >>> curve.recall.tolist(), curve.precision.round(2).tolist()
+      ([0.5, 1.0, 1.0], [1.0, 0.67, 0.5])
     """
     positive, order, ends = _ranked(labels, scores)
     hits = np.cumsum(positive[order])[ends].astype(np.float64)
@@ -67,21 +68,21 @@ def precision_recall_curve(labels: ArrayLike, scores: ArrayLike) -> PrecisionRec
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
-    """The area under the steps of precision against recall.
+    """Returns the area under the steps of precision against recall.
 
     Args:
-        labels: [N] of 0 and 1.
-        scores: [N], finite or infinite; higher for class 1.
+      labels: [N] of 0 and 1.
+      scores: [N], finite or infinite; higher for class 1.
 
     Returns:
-        In (0, 1]; NaN where class 1 has no photo.
+      In (0, 1]; NaN where class 1 has no photo.
 
     Raises:
-        ValueError: As `precision_recall_curve`.
+      ValueError: As `precision_recall_curve`.
 
     Example:
-        >>> round(average_precision([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8]), 3)
-        0.833
+      >>> round(average_precision([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8]), 3)
+      0.833
     """
     curve = precision_recall_curve(labels, scores)
     if not curve.recall.size:
@@ -93,7 +94,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
 def weighted_average_precision(
     labels: NDArray, scores: NDArray, weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """`average_precision` for `bootstrap.by_case`: one sort for all replicates."""
+    """Returns `average_precision` for `bootstrap.by_case`: one sort for all replicates."""
     positive, order, ends = _ranked(labels, scores)
     ones = positive[order]
     found = np.empty(len(weights))
@@ -113,7 +114,7 @@ def weighted_average_precision(
 def _ranked(
     labels: ArrayLike, scores: ArrayLike
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
-    """The mask of class 1, the photos from the highest score down, and where each score ends."""
+    """Returns the mask of class 1, the photos from the highest score down, and where each score ends."""
     positive, values = binary_sample(labels, scores)
     if values.ndim != 1:
         raise ValueError(f"scores must have shape [N], got shape {values.shape}")

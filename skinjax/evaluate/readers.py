@@ -23,17 +23,19 @@ from scipy.special import expit, logit
 
 from skinjax.evaluate.delong import auc_covariance, unbiased
 from skinjax.evaluate.mrmc import Contrast, mean_over_readers
+from skinjax.evaluate.proportions import proportion_by_case
+from skinjax.evaluate.results import Result
 from skinjax.evaluate.roc_band import sensitivities_at
 from skinjax.evaluate.samples import binary_labels, binary_sample, case_codes, case_weights, check_confidence
 
 
 @dataclasses.dataclass(frozen=True)
-class MeanReader:
+class MeanReader(Result):
     """The readers' mean point.
 
     Attributes:
-        sensitivity: its sensitivity with interval.
-        specificity: its specificity with interval.
+      sensitivity: Its sensitivity with interval.
+      specificity: Its specificity with interval.
     """
 
     sensitivity: Contrast
@@ -41,13 +43,13 @@ class MeanReader:
 
 
 @dataclasses.dataclass(frozen=True)
-class ThresholdComparison:
+class ThresholdComparison(Result):
     """The model at one threshold against the readers, model minus readers.
 
     Attributes:
-        sensitivity: the difference in sensitivity.
-        specificity: the difference in specificity.
-        balanced: the difference in the mean of the two, which is the area under a curve of one point.
+      sensitivity: The difference in sensitivity.
+      specificity: The difference in specificity.
+      balanced: The difference in the mean of the two, which is the area under a curve of one point.
     """
 
     sensitivity: Contrast
@@ -56,18 +58,18 @@ class ThresholdComparison:
 
 
 @dataclasses.dataclass(frozen=True)
-class ReaderComparison:
+class ReaderComparison(Result):
     """A model against readers; all differences are model minus readers.
 
     Attributes:
-        mean_reader: the readers' mean point.
-        sensitivity: the model's sensitivity at each reader's specificity minus the reader's, averaged.
-        specificity: the model's specificity at each reader's sensitivity minus the reader's, averaged.
-        at_threshold: the model at the given threshold; None without one.
-        above: readers whom the model surpasses in sensitivity at their own specificity.
-        num_readers: R.
-        num_photos: N.
-        num_cases: how many cases the photos are of.
+      mean_reader: The readers' mean point.
+      sensitivity: The model's sensitivity at each reader's specificity minus the reader's, averaged.
+      specificity: The model's specificity at each reader's sensitivity minus the reader's, averaged.
+      at_threshold: The model at the given threshold; None without one.
+      above: Readers whom the model surpasses in sensitivity at their own specificity.
+      num_readers: R.
+      num_photos: N.
+      num_cases: How many cases the photos are of.
     """
 
     mean_reader: MeanReader
@@ -81,22 +83,22 @@ class ReaderComparison:
 
 
 def reader_points(labels: ArrayLike, calls: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Each reader's sensitivity and specificity.
+    """Returns each reader's sensitivity and specificity.
 
     Args:
-        labels: [N] of 0 and 1.
-        calls: [R, N] of 0 and 1, what each reader called each photo; every reader called every photo.
+      labels: [N] of 0 and 1.
+      calls: [R, N] of 0 and 1, what each reader called each photo; every reader called every photo.
 
     Returns:
-        float64[R] sensitivity and float64[R] specificity in [0, 1]; NaN where a class has no photo.
+      float64[R] sensitivity and float64[R] specificity in [0, 1]; NaN where a class has no photo.
 
     Raises:
-        ValueError: Labels or calls other than 0 and 1, or shapes that do not fit.
+      ValueError: Labels or calls other than 0 and 1, or shapes that do not fit.
 
     Example:
-        >>> sensitivity, specificity = reader_points([1, 1, 0, 0], [[1, 0, 0, 0], [1, 1, 1, 0]])
-        >>> sensitivity.tolist(), specificity.tolist()
-        ([0.5, 1.0], [1.0, 0.5])
+      >>> sensitivity, specificity = reader_points([1, 1, 0, 0], [[1, 0, 0, 0], [1, 1, 1, 0]])
+      >>> sensitivity.tolist(), specificity.tolist()
+      ([0.5, 1.0], [1.0, 0.5])
     """
     positive, values = _calls(labels, calls)
     if not len(positive):
@@ -111,42 +113,45 @@ def mean_reader(
     confidence: float = 0.95,
     random_readers: bool = True,
 ) -> MeanReader:
-    """The readers' mean sensitivity and specificity, with intervals for other readers and cases.
+    """Returns the readers' mean sensitivity and specificity, with intervals for other readers and cases.
 
-    The intervals are symmetric in log odds, so that they stay within (0, 1): shares near a bound are skewed, and of
-    8 simulated readers 95 % intervals symmetric in the share itself held in 92 % of the studies, these in 95 %.
+    The intervals are symmetric in log odds, so that they stay within (0, 1): shares near a bound are skewed,
+    and of 8 simulated readers 95 % intervals symmetric in the share itself held in 92 % of the studies, these
+    in 95 %. Readers who are all right, or all wrong, have the limits of one reader
+    (`skinjax.evaluate.proportions`).
 
     Args:
-        labels: [N] of 0 and 1.
-        calls: [R, N] of 0 and 1.
-        cases: [N], the case of each photo, integers or strings; None where each photo is a case of its own.
-        confidence: nominal coverage in (0, 1).
-        random_readers: whether the intervals are for other readers too; it takes at least two.
+      labels: [N] of 0 and 1.
+      calls: [R, N] of 0 and 1.
+      cases: [N], the case of each photo, integers or strings; None where each photo is a case of its own.
+      confidence: Confidence level of the interval, in (0, 1).
+      random_readers: Whether the intervals are for other readers too; it takes at least two.
 
     Returns:
-        The mean point; its tests are against 0 and mean nothing.
+      The mean point; its tests are against 0 and mean nothing.
 
     Raises:
-        ValueError: As `reader_points`, or one random reader.
+      ValueError: As `reader_points`, or one random reader.
 
     Example:
-        >>> labels = np.tile([1, 1, 0, 0], 10)
-        >>> calls = [np.tile([1, 0, 0, 0], 10), np.tile([1, 1, 1, 0], 10)]
-        >>> found = mean_reader(labels, calls)
-        >>> found.sensitivity.estimate, found.specificity.estimate
-        (0.75, 0.75)
+      >>> labels = np.tile([1, 1, 0, 0], 10)
+      >>> calls = [np.tile([1, 0, 0, 0], 10), np.tile([1, 1, 1, 0], 10)]
+      >>> found = mean_reader(labels, calls)
+      >>> found.sensitivity.estimate, found.specificity.estimate
+      (0.75, 0.75)
     """
     positive, values = _calls(labels, calls)
     codes = case_codes(cases, len(positive))
     right = values == positive
-    return MeanReader(
-        *(
-            _in_log_odds(
-                mean_over_readers(*_share_covariance(right, mask, codes), confidence, random_readers)
-            )
-            for mask in (positive, ~positive)
-        )
-    )
+
+    def share(mask: NDArray[np.bool_]) -> Contrast:
+        mean = mean_over_readers(*_share_covariance(right, mask, codes), confidence, random_readers)
+        if mean.std_error == 0 and mean.estimate in (0, 1):
+            unanimous = proportion_by_case(right[0, mask], codes[mask], confidence)
+            return dataclasses.replace(mean, low=unanimous.low, high=unanimous.high)
+        return _in_log_odds(mean)
+
+    return MeanReader(share(positive), share(~positive))
 
 
 def compare_with_readers(
@@ -163,31 +168,31 @@ def compare_with_readers(
     """Compares a model with readers, for other readers and other cases.
 
     Args:
-        labels: [N] of 0 and 1.
-        scores: [N], the model's, finite or infinite; higher for class 1.
-        calls: [R, N] of 0 and 1, what each reader called each photo; every reader called every photo.
-        cases: [N], the case of each photo, integers or strings; None where each photo is a case of its own.
-        threshold: of the model, chosen on other photos; `score >= threshold` is positive. None for none.
-        confidence: nominal coverage of the intervals, in (0, 1).
-        random_readers: whether the conclusions are for other readers too; it takes at least two.
-        replicates: how often cases are drawn for the covariance of the matched differences.
-        seed: of the draws.
+      labels: [N] of 0 and 1.
+      scores: [N], the model's, finite or infinite; higher for class 1.
+      calls: [R, N] of 0 and 1, what each reader called each photo; every reader called every photo.
+      cases: [N], the case of each photo, integers or strings; None where each photo is a case of its own.
+      threshold: Threshold of the model, chosen on other photos; `score >= threshold` is positive. None for none.
+      confidence: Confidence level of every interval, in (0, 1).
+      random_readers: Whether the conclusions are for other readers too; it takes at least two.
+      replicates: How often cases are drawn for the covariance of the matched differences.
+      seed: Seed of the draws.
 
     Returns:
-        The differences with interval and test. Those whose covariance cannot be estimated (a class whose
-        photos are all of one case) have NaN limits and p.
+      The differences with interval and test. Those whose covariance cannot be estimated (a class whose
+      photos are all of one case) have NaN limits and p.
 
     Raises:
-        ValueError: As `reader_points`, scores that are NaN, a class without a photo, one random reader, or
-            fewer than 100 replicates.
+      ValueError: As `reader_points`, scores that are NaN, a class without a photo, one random reader, or
+        fewer than 100 replicates.
 
     Example:
-        >>> rng = np.random.default_rng(0)
-        >>> labels = np.tile([0, 1], 100)
-        >>> calls = rng.random((6, 200)) < np.where(labels, 0.8, 0.2)
-        >>> found = compare_with_readers(labels, labels + rng.normal(0, 0.3, 200), calls, threshold=0.5)
-        >>> found.above, found.sensitivity.estimate > 0.1, found.sensitivity.p_value < 0.001
-        (6, True, True)
+      >>> rng = np.random.default_rng(0)
+      >>> labels = np.tile([0, 1], 100)
+      >>> calls = rng.random((6, 200)) < np.where(labels, 0.8, 0.2)
+      >>> found = compare_with_readers(labels, labels + rng.normal(0, 0.3, 200), calls, threshold=0.5)
+      >>> found.above, found.sensitivity.estimate > 0.1, found.sensitivity.p_value < 0.001
+      (6, True, True)
     """
     check_confidence(confidence)
     positive, answers = _calls(labels, calls)
@@ -228,27 +233,27 @@ def compare_ratings(
     confidence: float = 0.95,
     random_readers: bool = True,
 ) -> Contrast:
-    """The model's area minus the readers' mean area, where readers rate photos (degrees, or 0 to 100).
+    """Returns the model's area minus the readers' mean area, where readers rate photos (degrees, or 0 to 100).
 
     Args:
-        labels: [N] of 0 and 1.
-        scores: [N], the model's; higher for class 1.
-        ratings: [R, N], the readers', on any scale; higher for class 1.
-        cases: [N], the case of each photo, integers or strings; None where each photo is a case of its own.
-        confidence: nominal coverage in (0, 1).
-        random_readers: whether the conclusion is for other readers too; it takes at least two.
+      labels: [N] of 0 and 1.
+      scores: [N], the model's; higher for class 1.
+      ratings: [R, N], the readers', on any scale; higher for class 1.
+      cases: [N], the case of each photo, integers or strings; None where each photo is a case of its own.
+      confidence: Confidence level of the interval, in (0, 1).
+      random_readers: Whether the conclusion is for other readers too; it takes at least two.
 
     Returns:
-        The difference with interval and test.
+      The difference with interval and test.
 
     Raises:
-        ValueError: Labels other than 0 and 1, shapes that do not fit, NaN, or one random reader.
+      ValueError: Labels other than 0 and 1, shapes that do not fit, NaN, or one random reader.
 
     Example:
-        >>> labels = np.tile([0, 1, 0, 1], 20)
-        >>> ratings = [np.tile([1, 2, 2, 3], 20), np.tile([1, 1, 2, 2], 20)]
-        >>> round(compare_ratings(labels, np.tile([1, 2, 1, 2], 20), ratings).estimate, 4)
-        0.3125
+      >>> labels = np.tile([0, 1, 0, 1], 20)
+      >>> ratings = [np.tile([1, 2, 2, 3], 20), np.tile([1, 1, 2, 2], 20)]
+      >>> round(compare_ratings(labels, np.tile([1, 2, 1, 2], 20), ratings).estimate, 4)
+      0.3125
     """
     readers = binary_sample(labels, ratings, name="ratings")[1]
     model = binary_sample(labels, scores)[1]
@@ -288,7 +293,7 @@ def _share_covariance(
 
 
 def _in_log_odds(share: Contrast) -> Contrast:
-    """The same width about the log odds of a share; as it is where there are none."""
+    """Returns the same width about the log odds of a share; as it is where there are none."""
     slope = share.estimate * (1 - share.estimate)
     if not slope > 0 or np.isnan(share.high):
         return share
@@ -300,7 +305,7 @@ def _in_log_odds(share: Contrast) -> Contrast:
 def _against_first(
     figures: NDArray[np.float64], covariance: NDArray[np.float64], confidence: float, random_readers: bool
 ) -> Contrast:
-    """The first figure, a model's, minus each other one, averaged."""
+    """Returns the first figure, a model's, minus each other one, averaged."""
     contrast = np.hstack([np.ones((len(figures) - 1, 1)), -np.eye(len(figures) - 1)])
     return mean_over_readers(
         contrast @ figures, contrast @ covariance @ contrast.T, confidence, random_readers
@@ -331,7 +336,7 @@ def _matched(
     answers: NDArray[np.float64],
     weights: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The model at each reader's point minus the reader, float64[W, R], for sensitivity and specificity."""
+    """Returns the model at each reader's point minus the reader, float64[W, R], for sensitivity and specificity."""
     totals = [(weights * mask).sum(axis=1, keepdims=True) for mask in (positive, ~positive)]
     shares = [
         np.divide(
@@ -357,7 +362,7 @@ def _drawn_covariances(
     replicates: int,
     seed: int,
 ) -> list[NDArray[np.float64]]:
-    """The covariances over resampled cases of the differences at the readers' points, [R, R] each."""
+    """Returns the covariances over resampled cases of the differences at the readers' points, [R, R] each."""
     readers = len(answers)
     if min(len(np.unique(codes[mask])) for mask in (positive, ~positive)) < 2:
         return [np.full((readers, readers), np.nan)] * 2

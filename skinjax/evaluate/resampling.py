@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from skinjax.evaluate.metrics import WeightedMetric, photo_table
-from skinjax.evaluate.samples import blocks, case_codes, case_draws, check_confidence
+from skinjax.evaluate.samples import blocks, case_draws, check_confidence
 
 Metric = Callable[..., float]
 """Any function of arrays that share their first axis of N photos, giving one number (NaN where undefined)."""
@@ -24,45 +24,14 @@ Call = tuple[Metric, Sequence[NDArray], NDArray[np.int64] | None]
 _BLOCKS = 1000  # that the jackknife leaves out at most
 
 
-def check_photos(
-    arrays: Sequence[tuple[str, ArrayLike]], cases: ArrayLike
-) -> tuple[list[NDArray], NDArray[np.int64]]:
-    """The arrays as numpy, and the cases as integers from 0, all of one length.
-
-    Args:
-        arrays: pairs of a name for messages and values with a first axis of N photos.
-        cases: [N], the case of each photo, integers or strings.
-
-    Returns:
-        The arrays, and int64[N] in [0, number of cases).
-
-    Raises:
-        ValueError: No photo, no array, lengths that differ, or a case that is missing or of a mixed type.
-
-    Example:
-        >>> check_photos([("labels", [0, 1, 1])], ["b", "a", "b"])[1].tolist()
-        [1, 0, 1]
-    """
-    names = np.asarray(cases)
-    if names.ndim != 1 or not names.size:
-        raise ValueError(f"cases must name the case of each of at least one photo, got shape {names.shape}")
-    if not arrays:
-        raise ValueError("arrays must hold the metric's arguments, got none")
-    values = [np.asarray(array) for _, array in arrays]
-    for (name, _), value in zip(arrays, values, strict=True):
-        if value.ndim == 0 or len(value) != len(names):
-            raise ValueError(f"{name} must have one row a photo, {len(names)}, got shape {value.shape}")
-    return values, case_codes(names, len(names))
-
-
 def check_replicates(replicates: int, confidence: float) -> None:
     """Refuses a confidence outside (0, 1), and too few replicates for it.
 
     Raises:
-        ValueError: Either of them.
+      ValueError: Either of them.
 
     Example:
-        >>> check_replicates(39, 0.95)
+      >>> check_replicates(39, 0.95)
     """
     check_confidence(confidence)
     needed = int(np.ceil(2 / (1 - confidence) - 1e-9)) - 1
@@ -75,18 +44,18 @@ def check_replicates(replicates: int, confidence: float) -> None:
 def over_draws(
     calls: Sequence[Call], codes: NDArray[np.int64], replicates: int, seed: int
 ) -> tuple[list[NDArray[np.float64]], int]:
-    """Each call's values when as many cases as there are get drawn with replacement.
+    """Returns each call's values when as many cases as there are get drawn with replacement.
 
     Args:
-        calls: see the module.
-        codes: int64[N] in [0, number of cases), the case of each photo.
-        replicates: R.
-        seed: one seed gives the same draws whatever the calls are.
+      calls: See the module.
+      codes: int64[N] in [0, number of cases), the case of each photo.
+      replicates: R.
+      seed: One seed gives the same draws whatever the calls are.
 
     Returns:
-        For each call float64[R] or, from a curve, float64[R, T]; none of them where there is one case only.
-        And in how many replicates a class of the first call's first array has no photo, 0 where that holds
-        no classes.
+      For each call float64[R] or, from a curve, float64[R, T]; none of them where there is one case only.
+      And in how many replicates a class of the first call's first array has no photo, 0 where that holds
+      no classes.
     """
     num_cases = int(codes.max()) + 1
     if num_cases < 2:
@@ -103,30 +72,30 @@ def over_draws(
 
 
 def leaving_out(call: Call, codes: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
-    """A call's values with one case left out in turn; or, over 1,000 cases, one of 1,000 random blocks of them.
+    """Returns a call's values with one case left out in turn; or, over 1,000 cases, one of 1,000 random blocks of them.
 
     Args:
-        call: see the module.
-        codes: int64[N], the case of each photo.
-        seed: of the blocks.
+      call: See the module.
+      codes: int64[N], the case of each photo.
+      seed: Seed of the blocks.
 
     Returns:
-        float64[B], with B the number of cases or 1,000.
+      float64[B], with B the number of cases or 1,000.
     """
     num_cases = int(codes.max()) + 1
     num_blocks = min(num_cases, _BLOCKS)
     block = np.random.default_rng(seed).permutation(num_cases) % num_blocks
-    evaluate = _evaluator(call, codes)
+    evaluate = _evaluator(call, block[codes])  # a block's cases go together, so they count as one
     values, first = [], 0
     for size in blocks(num_blocks, len(codes)):
         out = np.arange(first, first + size)[:, None]
-        values.append(evaluate((block != out).astype(np.float64)))
+        values.append(evaluate((np.arange(num_blocks) != out).astype(np.float64)))
         first += size
     return np.concatenate(values)
 
 
 def _evaluator(call: Call, codes: NDArray[np.int64]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """A function from how often each case is drawn, float64[R, C], to the call's values."""
+    """Returns a function from how often each case is drawn, float64[R, C], to the call's values."""
     metric, arrays, rows = call
     num_cases = int(codes.max()) + 1
     if rows is not None:
@@ -162,7 +131,7 @@ def _weighted(metric: Metric, arrays: Sequence[NDArray], weights: NDArray[np.flo
 
 
 def _add_cases(table: csr_array, codes: NDArray[np.int64], num_cases: int) -> csr_array:
-    """A table of photos added up by case, sparse float64[C, S]."""
+    """Returns a table of photos added up by case, sparse float64[C, S]."""
     photos = np.arange(len(codes))
     return csr_array(csr_array((np.ones(len(codes)), (codes, photos)), (num_cases, len(codes))) @ table)
 
@@ -172,7 +141,7 @@ def _totals(by_case: csr_array, times: NDArray[np.float64]) -> NDArray[np.float6
 
 
 def _presence(labels: NDArray, codes: NDArray[np.int64]) -> csr_array:
-    """How many photos of each class a case has; no column where the values are no classes."""
+    """Counts the photos of each class per case; returns no column where the values are no classes."""
     num_cases = int(codes.max()) + 1
     if labels.ndim != 1 or labels.dtype.kind not in "iuUSO":
         return csr_array((num_cases, 0))

@@ -5,7 +5,7 @@ scores are called alike. Sensitivity is the share of class 1 that is called posi
 specificity the share of class 0 that is not (1 - FPR, thesis 3-4). The curve joins the points of all
 thresholds by straight lines, and the area under it counts a tie between the classes as a half.
 
-Sensitivity at a wanted specificity (and the other way round) is the best that a threshold attains: no
+Sensitivity at a required specificity (and the other way round) is the best that a threshold attains: no
 interpolation between thresholds, since nobody can work at a point in between.
 
 Where a class has no photo, what depends on it is NaN.
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skinjax.evaluate.bootstrap import WeightedMetric
+from skinjax.evaluate.results import Result
 from skinjax.evaluate.samples import binary_sample
 
 Axis = Literal["specificity", "sensitivity"]
@@ -29,14 +30,14 @@ _ROWS_AT_ONCE = 32  # replicates in a block that stays in the processor's cache
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class RocCurve:
+class RocCurve(Result):
     """The empirical curve, from calling no photo positive to calling all positive.
 
     Attributes:
-        thresholds: float64[T], falling: infinity (no photo is positive, even one that scores infinity), then
-            each score that occurs.
-        sensitivity: float64[T] in [0, 1], rising.
-        specificity: float64[T] in [0, 1], falling.
+      thresholds: float64[T], falling: infinity (no photo is positive, even one that scores infinity), then
+        each score that occurs.
+      sensitivity: float64[T] in [0, 1], rising.
+      specificity: float64[T] in [0, 1], falling.
     """
 
     thresholds: NDArray[np.float64]
@@ -45,14 +46,14 @@ class RocCurve:
 
 
 @dataclasses.dataclass(frozen=True)
-class OperatingPoint:
-    """What one threshold does.
+class OperatingPoint(Result):
+    """Performance of one threshold.
 
     Attributes:
-        threshold: photos with `score >= threshold` are called positive.
-        sensitivity: share of class 1 called positive; 1 minus the missed-diagnosis rate.
-        specificity: share of class 0 called negative; 1 minus the misdiagnosis rate.
-        index: Youden's index, sensitivity + specificity - 1 (thesis 3-6).
+      threshold: Photos with `score >= threshold` are called positive.
+      sensitivity: Share of class 1 called positive; 1 minus the missed-diagnosis rate.
+      specificity: Share of class 0 called negative; 1 minus the misdiagnosis rate.
+      index: Youden's index, sensitivity + specificity - 1 (thesis 3-6).
     """
 
     threshold: float
@@ -62,22 +63,22 @@ class OperatingPoint:
 
 
 def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
-    """The points of all thresholds that differ.
+    """Returns the points of all thresholds that differ.
 
     Args:
-        labels: [N] of 0 and 1.
-        scores: [N], finite or infinite; higher for class 1.
+      labels: [N] of 0 and 1.
+      scores: [N], finite or infinite; higher for class 1.
 
     Returns:
-        The curve, with one point more than there are different scores.
+      The curve, with one point more than there are different scores.
 
     Raises:
-        ValueError: Labels other than 0 and 1, lengths that differ, or a score that is NaN.
+      ValueError: Labels other than 0 and 1, lengths that differ, or a score that is NaN.
 
     Example:
-        >>> curve = roc_curve([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8])
-        >>> curve.sensitivity.tolist(), curve.specificity.tolist()
-        ([0.0, 0.5, 1.0, 1.0], [1.0, 1.0, 0.5, 0.0])
+      >>> curve = roc_curve([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8])
+      >>> curve.sensitivity.tolist(), curve.specificity.tolist()
+      ([0.0, 0.5, 1.0, 1.0], [1.0, 1.0, 0.5, 0.0])
     """
     positive, values = _sample(labels, scores)
     steps, places = np.unique(-values, return_inverse=True)
@@ -93,21 +94,21 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
 
 
 def auc(labels: ArrayLike, scores: ArrayLike) -> float:
-    """The area: the probability that a photo of class 1 scores above one of class 0, ties as a half.
+    """Returns the area: the probability that a photo of class 1 scores above one of class 0, ties as a half.
 
     Args:
-        labels: [N] of 0 and 1.
-        scores: [N], finite or infinite; higher for class 1.
+      labels: [N] of 0 and 1.
+      scores: [N], finite or infinite; higher for class 1.
 
     Returns:
-        In [0, 1]; NaN where a class has no photo.
+      In [0, 1]; NaN where a class has no photo.
 
     Raises:
-        ValueError: Labels other than 0 and 1, lengths that differ, or a score that is NaN.
+      ValueError: Labels other than 0 and 1, lengths that differ, or a score that is NaN.
 
     Example:
-        >>> auc([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8])
-        0.875
+      >>> auc([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8])
+      0.875
     """
     positive, values = _sample(labels, scores)
     ones = int(positive.sum())
@@ -121,21 +122,21 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
 
 
 def macro_auc(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Mean over classes of the area of one class against the rest; absent classes are left out.
+    """Returns mean over classes of the area of one class against the rest; absent classes are left out.
 
     A class is absent where no photo, or every photo, is of it. `skinjax.evaluate.multiclass` gives the
     interval.
 
     Args:
-        labels: int[N] in [0, K).
-        scores: [N, K], of each class; any function that rises with its probability.
+      labels: int[N] in [0, K).
+      scores: [N, K], of each class; any function that rises with its probability.
 
     Returns:
-        In [0, 1]; NaN where no class can be told from the rest, or a score is NaN.
+      In [0, 1]; NaN where no class can be told from the rest, or a score is NaN.
 
     Example:
-        >>> macro_auc([0, 1, 2], np.eye(3))
-        1.0
+      >>> macro_auc([0, 1, 2], np.eye(3))
+      1.0
     """
     classes, values = np.asarray(labels), np.asarray(scores)
     present = [k for k in range(values.shape[1]) if 0 < np.count_nonzero(classes == k) < len(classes)]
@@ -146,7 +147,7 @@ def macro_auc(labels: ArrayLike, scores: ArrayLike) -> float:
 
 @WeightedMetric
 def weighted_auc(labels: NDArray, scores: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`auc` for `bootstrap.by_case`: one sort for all replicates, then cumulative sums of weights."""
+    """Returns `auc` for `bootstrap.by_case`: one sort for all replicates, then cumulative sums of weights."""
     positive, values = _sample(labels, scores)
     return weighted_areas(positive, values, weights)
 
@@ -154,19 +155,19 @@ def weighted_auc(labels: NDArray, scores: NDArray, weights: NDArray[np.float64])
 def weighted_areas(
     positive: NDArray[np.bool_], scores: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The area under the curve for many weightings of the photos.
+    """Returns the area under the curve for many weightings of the photos.
 
     Args:
-        positive: bool[N], the photos of class 1.
-        scores: float64[N].
-        weights: float64[R, N] of at least 0, how often each photo stands in each replicate.
+      positive: bool[N], the photos of class 1.
+      scores: float64[N].
+      weights: float64[R, N] of at least 0, how often each photo stands in each replicate.
 
     Returns:
-        float64[R]; NaN where a class has no weight.
+      float64[R]; NaN where a class has no weight.
 
     Example:
-        >>> weighted_areas(np.array([False, True]), np.array([0.2, 0.7]), np.array([[1.0, 2.0], [1.0, 0.0]]))
-        array([ 1., nan])
+      >>> weighted_areas(np.array([False, True]), np.array([0.2, 0.7]), np.array([[1.0, 2.0], [1.0, 0.0]]))
+      array([ 1., nan])
     """
     negatives = np.flatnonzero(~positive)
     negatives = negatives[np.argsort(scores[negatives], kind="stable")]
@@ -192,26 +193,26 @@ def weighted_areas(
 
 
 def youden(labels: ArrayLike, scores: ArrayLike) -> OperatingPoint:
-    """The threshold with the largest Youden index, sensitivity + specificity - 1 (thesis 3-6).
+    """Returns the threshold with the largest Youden index, sensitivity + specificity - 1 (thesis 3-6).
 
     Of equally good thresholds the lowest is taken, which misses least. The threshold is a score that occurs.
     Its own sensitivity and specificity are too good by selection: choose it on validation photos and read
     `operating_point` on the test ones.
 
     Args:
-        labels: [N] of 0 and 1.
-        scores: [N], finite or infinite; higher for class 1.
+      labels: [N] of 0 and 1.
+      scores: [N], finite or infinite; higher for class 1.
 
     Returns:
-        The operating point (Youden 1950, doi:10.1002/1097-0142(1950)3:1<32::AID-CNCR2820030106>3.0.CO;2-3);
-        all NaN where a class has no photo.
+      The operating point (Youden 1950, doi:10.1002/1097-0142(1950)3:1<32::AID-CNCR2820030106>3.0.CO;2-3);
+      all NaN where a class has no photo.
 
     Raises:
-        ValueError: As `roc_curve`.
+      ValueError: As `roc_curve`.
 
     Example:
-        >>> youden([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8])
-        OperatingPoint(threshold=0.4, sensitivity=1.0, specificity=0.5, index=0.5)
+      >>> youden([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8])
+      OperatingPoint(threshold=0.4, sensitivity=1.0, specificity=0.5, index=0.5)
     """
     curve = roc_curve(labels, scores)
     index = curve.sensitivity[1:] + curve.specificity[1:] - 1
@@ -222,22 +223,22 @@ def youden(labels: ArrayLike, scores: ArrayLike) -> OperatingPoint:
 
 
 def operating_point(labels: ArrayLike, scores: ArrayLike, threshold: float) -> OperatingPoint:
-    """What a threshold chosen elsewhere does here: `score >= threshold` is positive.
+    """Returns what a threshold chosen elsewhere does here: `score >= threshold` is positive.
 
     Args:
-        labels: [N] of 0 and 1.
-        scores: [N], finite or infinite; higher for class 1.
-        threshold: any number.
+      labels: [N] of 0 and 1.
+      scores: [N], finite or infinite; higher for class 1.
+      threshold: Any number.
 
     Returns:
-        The operating point; NaN where the class concerned has no photo.
+      The operating point; NaN where the class concerned has no photo.
 
     Raises:
-        ValueError: As `roc_curve`.
+      ValueError: As `roc_curve`.
 
     Example:
-        >>> operating_point([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8], threshold=0.5)
-        OperatingPoint(threshold=0.5, sensitivity=0.5, specificity=1.0, index=0.5)
+      >>> operating_point([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8], threshold=0.5)
+      OperatingPoint(threshold=0.5, sensitivity=0.5, specificity=1.0, index=0.5)
     """
     positive, values = _sample(labels, scores)
     called = values >= threshold
@@ -246,44 +247,44 @@ def operating_point(labels: ArrayLike, scores: ArrayLike, threshold: float) -> O
 
 
 def sensitivity_at(labels: ArrayLike, scores: ArrayLike, specificity: float) -> float:
-    """The highest sensitivity of a threshold whose specificity is at least the wanted one.
+    """Returns the highest sensitivity of a threshold whose specificity is at least the required one.
 
     Args:
-        labels: [N] of 0 and 1.
-        scores: [N], finite or infinite; higher for class 1.
-        specificity: in [0, 1].
+      labels: [N] of 0 and 1.
+      scores: [N], finite or infinite; higher for class 1.
+      specificity: In [0, 1].
 
     Returns:
-        In [0, 1]; NaN where a class has no photo.
+      In [0, 1]; NaN where a class has no photo.
 
     Raises:
-        ValueError: As `roc_curve`, or a specificity outside [0, 1].
+      ValueError: As `roc_curve`, or a specificity outside [0, 1].
 
     Example:
-        >>> sensitivity_at([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8], specificity=0.6)
-        0.5
+      >>> sensitivity_at([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8], specificity=0.6)
+      0.5
     """
     curve = roc_curve(labels, scores)
     return _best("specificity", specificity, curve.specificity, curve.sensitivity)
 
 
 def specificity_at(labels: ArrayLike, scores: ArrayLike, sensitivity: float) -> float:
-    """The highest specificity of a threshold whose sensitivity is at least the wanted one.
+    """Returns the highest specificity of a threshold whose sensitivity is at least the required one.
 
     Args:
-        labels: [N] of 0 and 1.
-        scores: [N], finite or infinite; higher for class 1.
-        sensitivity: in [0, 1].
+      labels: [N] of 0 and 1.
+      scores: [N], finite or infinite; higher for class 1.
+      sensitivity: In [0, 1].
 
     Returns:
-        In [0, 1]; NaN where a class has no photo.
+      In [0, 1]; NaN where a class has no photo.
 
     Raises:
-        ValueError: As `roc_curve`, or a sensitivity outside [0, 1].
+      ValueError: As `roc_curve`, or a sensitivity outside [0, 1].
 
     Example:
-        >>> specificity_at([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8], sensitivity=0.6)
-        0.5
+      >>> specificity_at([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8], sensitivity=0.6)
+      0.5
     """
     curve = roc_curve(labels, scores)
     return _best("sensitivity", sensitivity, curve.sensitivity, curve.specificity)
@@ -297,30 +298,30 @@ def partial_auc(
     axis: Axis = "specificity",
     standardize: bool = True,
 ) -> float:
-    """The area under a part of the curve, as a number between 0.5 (chance) and 1 (perfect).
+    """Returns the area under a part of the curve, as a number between 0.5 (chance) and 1 (perfect).
 
     With a the area over the range, a_min the chance line's and a_max the perfect curve's, the standardised
     area is (1 + (a - a_min) / (a_max - a_min)) / 2 (McClish 1989, doi:10.1177/0272989X8900900307). A curve
     below the chance line there gives less than 0.5, down to below 0.
 
     Args:
-        labels: [N] of 0 and 1.
-        scores: [N], finite or infinite; higher for class 1.
-        low: lower end of the range, in [0, 1].
-        high: upper end, in [0, 1] and above `low`.
-        axis: what the range is of. Over "specificity" the mean sensitivity is measured, over "sensitivity"
-            the mean specificity.
-        standardize: whether the area is standardised; otherwise it is the plain area, at most high - low.
+      labels: [N] of 0 and 1.
+      scores: [N], finite or infinite; higher for class 1.
+      low: Lower end of the range, in [0, 1].
+      high: Upper end, in [0, 1] and above `low`.
+      axis: What the range is of. Over "specificity" the mean sensitivity is measured, over "sensitivity"
+        the mean specificity.
+      standardize: Whether the area is standardised; otherwise it is the plain area, at most high - low.
 
     Returns:
-        The partial area; NaN where a class has no photo.
+      The partial area; NaN where a class has no photo.
 
     Raises:
-        ValueError: As `roc_curve`, an unknown axis, or ends that are not 0 <= low < high <= 1.
+      ValueError: As `roc_curve`, an unknown axis, or ends that are not 0 <= low < high <= 1.
 
     Example:
-        >>> partial_auc([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8], low=0.5, standardize=False)
-        0.375
+      >>> partial_auc([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8], low=0.5, standardize=False)
+      0.375
     """
     if axis not in get_args(Axis):
         raise ValueError(f"axis must be one of {', '.join(get_args(Axis))}, got {axis!r}")
@@ -359,16 +360,16 @@ def _point(threshold: float, sensitivity: float, specificity: float) -> Operatin
     )
 
 
-def _best(name: str, wanted: float, given: NDArray[np.float64], gained: NDArray[np.float64]) -> float:
-    if not 0 <= wanted <= 1:
-        raise ValueError(f"{name} must lie in [0, 1], got {wanted}")
+def _best(name: str, least: float, given: NDArray[np.float64], gained: NDArray[np.float64]) -> float:
+    if not 0 <= least <= 1:
+        raise ValueError(f"{name} must lie in [0, 1], got {least}")
     if np.isnan(given).any() or np.isnan(gained).any():
         return float("nan")
-    return float(gained[given >= wanted - 1e-12].max())  # 1 - 0.1 and 0.9 are the same wish
+    return float(gained[given >= least - 1e-12].max())  # 1 - 0.1 and 0.9 are the same wish
 
 
 def _area_up_to(x: NDArray[np.float64], y: NDArray[np.float64], end: float) -> float:
-    """The area under the broken line through (x, y), x rising from 0 to 1, from 0 to `end`."""
+    """Returns the area under the broken line through (x, y), x rising from 0 to 1, from 0 to `end`."""
     whole = np.concatenate([[0], np.cumsum(np.diff(x) * (y[1:] + y[:-1]) / 2)])
     i = int(np.clip(np.searchsorted(x, end, side="right") - 1, 0, len(x) - 2))
     run = end - x[i]

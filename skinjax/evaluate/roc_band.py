@@ -1,11 +1,13 @@
 """A band about the ROC curve: for each specificity the sensitivity and its interval over resampled cases.
 
-The band is pointwise: each interval holds its own sensitivity with the wanted confidence, not the whole
+The band is pointwise: each interval holds its own sensitivity with the requested confidence, not the whole
 curve at once. In every replicate the threshold is chosen anew, as in `roc.sensitivity_at`, so the limits
 include that the threshold for a specificity is itself estimated. They are percentiles of the replicates.
 
-Where all replicates agree (a sensitivity of 1, mostly), resampling knows nothing; the limits are then
-Wilson's, with as many trials as there are independent photos of class 1, as in `skinjax.evaluate.delong`.
+Where all or nearly all replicates agree (a sensitivity near 1, mostly), resampling knows little; so the
+limits are at least as far out as Wilson's, with as many trials as there are independent photos of class 1, as
+in `skinjax.evaluate.delong`. Without that, where nearly all replicates were 1, bands held in 86 to 90 % of
+the studies.
 """
 
 from __future__ import annotations
@@ -16,25 +18,33 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skinjax.evaluate.delong import auc_limits
-from skinjax.evaluate.samples import binary_sample, case_codes, case_weights, check_confidence
+from skinjax.evaluate.metrics import WeightedMetric
+from skinjax.evaluate.results import Result
+from skinjax.evaluate.samples import (
+    binary_sample,
+    case_codes,
+    case_weights,
+    check_confidence,
+    effective_cases,
+)
 
 _GRID = np.linspace(0, 1, 101)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class RocBand:
+class RocBand(Result):
     """Sensitivities at fixed specificities with pointwise intervals.
 
     Attributes:
-        specificity: float64[G], as asked for.
-        sensitivity: float64[G], of the photos as they are.
-        low: float64[G], lower limits; NaN where there is one case only.
-        high: float64[G], upper limits, likewise.
-        confidence: the nominal coverage of each point's interval, in (0, 1).
-        num_photos: N.
-        num_cases: how many cases were resampled.
-        replicates: how many replicates the limits rest on.
-        undefined: further replicates that were left out, since a class had no photo in them.
+      specificity: float64[G], as asked for.
+      sensitivity: float64[G], of the photos as they are.
+      low: float64[G], lower limits; NaN where there is one case only.
+      high: float64[G], upper limits, likewise.
+      confidence: The nominal coverage of each point's interval, in (0, 1).
+      num_photos: N.
+      num_cases: How many cases were resampled.
+      replicates: How many replicates the limits rest on.
+      undefined: Further replicates that were left out, since a class had no photo in them.
     """
 
     specificity: NDArray[np.float64]
@@ -57,28 +67,28 @@ def roc_band(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> RocBand:
-    """The sensitivity at each specificity with its interval over resampled cases.
+    """Returns the sensitivity at each specificity with its interval over resampled cases.
 
     Args:
-        labels: [N] of 0 and 1.
-        scores: [N], finite or infinite; higher for class 1.
-        cases: [N], the case of each photo, integers or strings; None where each photo is a case of its own.
-        specificities: [G] in [0, 1]; None for 0, 0.01, ..., 1.
-        replicates: how often cases are drawn; at least 2 / (1 - confidence) - 1.
-        confidence: nominal coverage of each point's interval, in (0, 1).
-        seed: of the resampling.
+      labels: [N] of 0 and 1.
+      scores: [N], finite or infinite; higher for class 1.
+      cases: [N], the case of each photo, integers or strings; None where each photo is a case of its own.
+      specificities: [G] in [0, 1]; None for 0, 0.01, ..., 1.
+      replicates: How often cases are drawn; at least 2 / (1 - confidence) - 1.
+      confidence: Nominal coverage of each point's interval, in (0, 1).
+      seed: Seed of the resampling.
 
     Returns:
-        The band, all NaN where a class has no photo.
+      The band, all NaN where a class has no photo.
 
     Raises:
-        ValueError: As `roc.roc_curve`, specificities outside [0, 1], or too few replicates.
+      ValueError: As `roc.roc_curve`, specificities outside [0, 1], or too few replicates.
 
     Example:
-        >>> labels, scores = np.tile([0, 0, 1, 1], 30), np.tile([1, 3, 2, 4], 30)
-        >>> band = roc_band(labels, scores, cases=np.arange(120) // 4, specificities=[0.5, 0.9])
-        >>> band.sensitivity.tolist()
-        [1.0, 0.5]
+      >>> labels, scores = np.tile([0, 0, 1, 1], 30), np.tile([1, 3, 2, 4], 30)
+      >>> band = roc_band(labels, scores, cases=np.arange(120) // 4, specificities=[0.5, 0.9])
+      >>> band.sensitivity.tolist()
+      [1.0, 0.5]
     """
     check_confidence(confidence)
     needed = int(np.ceil(2 / (1 - confidence) - 1e-9)) - 1
@@ -127,45 +137,72 @@ def sensitivities_at(
     specificities: NDArray[np.float64],
     middle: bool = False,
 ) -> NDArray[np.float64]:
-    """`roc.sensitivity_at` for many weightings of the photos, each with specificities of its own.
+    """Returns `roc.sensitivity_at` for many weightings of the photos, each with specificities of its own.
 
-    The best sensitivity at a specificity stands at the top of the curve's step there, which is on average half
-    a step too good a guess at the sensitivity for that specificity among all photos. The middle of the step
-    is not. At a specificity of 1 the step begins at nothing, so there the top is taken all the same.
+    The best sensitivity at a specificity stands at the top of the curve's step there, which is on average
+    half a step too good a guess at the sensitivity for that specificity among all photos. The middle of the
+    step is not. At a specificity of 1 the step begins at nothing, so there the top is taken all the same.
 
     Args:
-        positive: bool[N], the photos of class 1.
-        scores: float64[N].
-        weights: float64[R, N] of at least 0, how often each photo stands in each replicate.
-        specificities: float64[R, G] or [1, G] in [0, 1].
-        middle: whether the middle of the step is taken instead of its top.
+      positive: bool[N], the photos of class 1.
+      scores: float64[N].
+      weights: float64[R, N] of at least 0, how often each photo stands in each replicate.
+      specificities: float64[R, G] or [1, G] in [0, 1].
+      middle: Whether the middle of the step is taken instead of its top.
 
     Returns:
-        float64[R, G]; NaN where a class has no weight.
+      float64[R, G]; NaN where a class has no weight.
 
     Example:
-        >>> ones = np.ones((1, 4))
-        >>> sensitivities_at(np.array([False, True, False, True]), np.array([1.0, 2, 3, 4]), ones, ones / 2)[0]
-        array([1., 1., 1., 1.])
+      >>> ones = np.ones((1, 4))
+      >>> sensitivities_at(np.array([False, True, False, True]), np.array([1.0, 2, 3, 4]), ones, ones / 2)[0]
+      array([1., 1., 1., 1.])
     """
     order = np.argsort(-scores, kind="stable")
     falling = scores[order]
     ends = np.flatnonzero(np.append(falling[1:] != falling[:-1], True)) + 1
     own = positive[order]
     found = np.full((len(weights), specificities.shape[1]), np.nan)
-    wanted = np.broadcast_to(specificities, found.shape)
+    required = np.broadcast_to(specificities, found.shape)
     for row, weight in enumerate(weights):
         sorted_weight = weight[order]
         hits = np.concatenate([[0], np.cumsum(sorted_weight * own)[ends - 1]])
         alarms = np.concatenate([[0], np.cumsum(sorted_weight * ~own)[ends - 1]])
         if hits[-1] > 0 and alarms[-1] > 0:
-            allowed = (1 - wanted[row]) * alarms[-1]
+            allowed = (1 - required[row]) * alarms[-1]
             slack = 1e-12 * alarms[-1]
             found[row] = hits[np.searchsorted(alarms, allowed + slack, side="right") - 1] / hits[-1]
             if middle:
                 bottom = hits[np.searchsorted(alarms, allowed - slack, side="left")] / hits[-1]
-                found[row] = np.where(wanted[row] > 1 - 1e-12, found[row], (found[row] + bottom) / 2)
+                found[row] = np.where(required[row] > 1 - 1e-12, found[row], (found[row] + bottom) / 2)
     return found
+
+
+def sensitivity_at_specificity(specificity: float) -> WeightedMetric:
+    """Returns `roc.sensitivity_at` as a metric for the bootstrap, of (labels 0/1 [N], scores float[N]).
+
+    Args:
+      specificity: In [0, 1].
+
+    Returns:
+      The metric; NaN where a class has no photo.
+
+    Raises:
+      ValueError: A specificity outside [0, 1].
+
+    Example:
+      >>> sensitivity_at_specificity(0.6)([0, 1, 0, 1], [0.1, 0.4, 0.4, 0.8])
+      0.5
+    """
+    if not 0 <= specificity <= 1:
+        raise ValueError(f"specificity must lie in [0, 1], got {specificity}")
+
+    @WeightedMetric
+    def sensitivity(labels: NDArray, scores: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        positive, values = binary_sample(labels, scores)
+        return sensitivities_at(positive, values, weights, np.array([[specificity]]))[:, 0]
+
+    return sensitivity
 
 
 def _limits(
@@ -181,10 +218,8 @@ def _limits(
         return np.full(len(estimate), np.nan), np.full(len(estimate), np.nan)
     ranked = np.sort(draws, axis=0)
     low, high = ranked[rank - 1], ranked[-rank]
-    counts = np.bincount(codes[positive])
-    trials = counts.sum() ** 2 / (counts**2).sum()
-    for point in np.flatnonzero(ranked[0] == ranked[-1]):
-        low[point], high[point] = auc_limits(
-            float(estimate[point]), 0.0, trials, trials - 1, confidence, "logit"
-        )
+    trials = effective_cases(codes[positive])
+    for point, sensitivity in enumerate(estimate):
+        least, most = auc_limits(float(sensitivity), 0.0, trials, trials - 1, confidence, "logit")
+        low[point], high[point] = min(low[point], least), max(high[point], most)
     return low, high

@@ -1,4 +1,4 @@
-"""Whether a gain is real: two sets of hyper-parameters, each trained under several seeds, on cases of their own.
+"""Test of a gain: two sets of hyper-parameters, each trained under several seeds, on cases of their own.
 
 The best of many noisy measurements looks better than it is, so what a search reports of its best set says little. Here
 both sets have been trained again and answer photos of cases that the search never saw. Two things make a difference
@@ -22,12 +22,13 @@ from scipy.special import stdtr, stdtrit
 
 from skinjax.evaluate import metrics
 from skinjax.evaluate.multiclass import weighted_macro_auc
-from skinjax.evaluate.resampling import check_photos, check_replicates, over_draws
+from skinjax.evaluate.resampling import check_replicates, over_draws
+from skinjax.evaluate.samples import check_photos
 from skinjax.evolve.objective import Weights
 
 FITNESS = "fitness"
 MEASURES = (FITNESS, "recall", "precision", "f1", "auc", "accuracy")
-"""What is compared, fitness first: the verdict rests on it alone."""
+"""Figures that are compared, fitness first: the verdict rests on it alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Gain:
       start_spread: standard deviation over the start set's seeds; NaN where there is one seed.
       evolved_spread: likewise of the evolved set.
       difference: evolved minus start.
-      low: lower limit over cases and seeds; NaN where there is one case or one seed.
+      low: lower limit over cases and seeds; NaN where there is one case or one seed, or nothing varies.
       high: upper limit, likewise.
       p_value: two-sided, of no difference; likewise.
       case_error: standard error of the difference over cases.
@@ -62,7 +63,7 @@ class Gain:
 
     @property
     def verdict(self) -> str:
-        """`"better"`, `"worse"`, or `"unclear"` where the interval holds 0 or cannot be had."""
+        """Returns `"better"`, `"worse"`, or `"unclear"` where the interval holds 0 or cannot be had."""
         if self.low > 0:
             return "better"
         return "worse" if self.high < 0 else "unclear"
@@ -95,15 +96,15 @@ def compare_sets(
       One comparison a measure, in the order of `MEASURES`.
 
     Raises:
-      ValueError: shapes that do not fit, numbers that are not finite, or no photo.
+      ValueError: Shapes that do not fit, numbers that are not finite, or no photo.
 
     Example:
-      >>> labels = np.tile([0, 1], 30)
-      >>> sure = np.stack([np.eye(2)[labels]] * 3)
-      >>> guess = np.full((3, 60, 2), 0.5)
+      >>> labels, rng = np.tile([0, 1], 30), np.random.default_rng(0)
+      >>> sure = np.eye(2)[labels] + rng.normal(0, 0.2, (3, 60, 2))
+      >>> guess = np.eye(2)[labels] + rng.normal(0, 2, (3, 60, 2))
       >>> found = compare_sets(labels, guess, sure, cases=np.arange(60) // 2)
-      >>> found[-1].measure, found[-1].difference, found[0].verdict
-      ('accuracy', 0.5, 'better')
+      >>> found[-1].measure, found[-1].difference > 0.2, found[0].verdict
+      ('accuracy', True, 'better')
     """
     stacks = [np.asarray(stack, np.float64) for stack in (start, evolved)]
     for name, stack in zip(("start", "evolved"), stacks, strict=True):
@@ -123,7 +124,7 @@ def compare_sets(
 
     @metrics.WeightedMetric
     def all_measures(labels: NDArray, answers: NDArray, weights: NDArray) -> NDArray[np.float64]:
-        """Float64[replicates, seeds * measures]."""
+        """Returns float64[replicates, seeds * measures]."""
         columns = [_measures(labels, answers[:, r], weights, share) for r in range(answers.shape[1])]
         return np.concatenate(columns, axis=1)
 
@@ -167,7 +168,7 @@ def compare_sets(
 def _measures(
     labels: NDArray, probs: NDArray, weights: NDArray, share: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """float64[replicates, measures] of one network."""
+    """Returns float64[replicates, measures] of one network."""
     predicted = probs.argmax(axis=1)
     parts = np.stack(
         [
@@ -194,10 +195,8 @@ def _student(
     """Limits and p-value from two standard errors, each with its degrees of freedom."""
     variances = np.array([cases[0], seeds[0]]) ** 2
     total = variances.sum()
-    if np.isnan(total):
-        return np.nan, np.nan, np.nan
-    if total == 0:
-        return difference, difference, float(difference == 0)
+    if np.isnan(total) or total < 1e-20:  # nothing varies, so nothing is known
+        return np.nan, np.nan, 1.0 if total < 1e-20 and abs(difference) < 1e-12 else np.nan
     degrees = total**2 / (variances**2 / (cases[1], seeds[1])).sum()
     error = np.sqrt(total)
     reach = float(stdtrit(degrees, (1 + confidence) / 2) * error)

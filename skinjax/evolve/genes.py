@@ -21,10 +21,10 @@ class Gene:
       start: its value in the start set.
       low: the smallest value it may take, at least 0.
       high: the largest.
-      gain: factor of its mutations; 1 in the thesis, 0 keeps it as it is.
+      gain: factor of its mutations, ours; 1 leaves equation 4-7 as it is, 0 keeps the gene.
 
     Raises:
-      ValueError: a number that is not finite, limits that do not hold the start, a negative limit or gain, or a start
+      ValueError: A number that is not finite, limits that do not hold the start, a negative limit or gain, or a start
         of 0 with a gain above 0: mutation multiplies, so that such a gene could never move.
 
     Example:
@@ -55,7 +55,7 @@ class Gene:
 
     @property
     def moves(self) -> bool:
-        """Whether any mutation can change it."""
+        """Returns whether any mutation can change it."""
         return self.gain > 0 and self.low < self.high
 
 
@@ -90,7 +90,7 @@ def table_4_1(
         rate. It moves up to the start value where that is greater.
 
     Raises:
-      ValueError: `starts` names a gene that there is not, or a value that is none.
+      ValueError: `starts` names an unknown gene, or a value is not finite.
 
     Example:
       >>> genes = table_4_1({"learning_rate": 0.02, "shear": 0}, longest_burn_in=120)
@@ -137,7 +137,7 @@ def mutate(
       float64[G], at least one of them changed.
 
     Raises:
-      ValueError: an argument is out of its range, or no gene can change.
+      ValueError: An argument is out of its range, or no gene can change.
 
     Example:
       >>> genes = (Gene("rate", 0.1, 0.01, 1.0), Gene("fixed", 3.0, 0.0, 9.0, gain=0.0))
@@ -147,7 +147,7 @@ def mutate(
     """
     before = np.asarray(values, np.float64)
     if before.shape != (len(genes),):
-        raise ValueError(f"values must be float[{len(genes)}], one a gene, got shape {before.shape}")
+        raise ValueError(f"values must be float[{len(genes)}], one per gene, got shape {before.shape}")
     if not 0 < probability <= 1:
         raise ValueError(f"probability must lie in (0, 1], got {probability}")
     if not 0 < sigma < math.inf:

@@ -13,7 +13,7 @@ from skinjax.evaluate.roc import macro_auc
 
 
 class Parts(NamedTuple):
-    """What fitness is made of; all are averages over classes, in [0, 1].
+    """Parts of fitness; all are averages over classes, in [0, 1].
 
     Attributes:
       recall: macro recall.
@@ -47,7 +47,7 @@ class Weights(NamedTuple):
         """Returns these weights.
 
         Raises:
-          ValueError: one is negative or no number, or all are 0.
+          ValueError: One is negative or no number, or all are 0.
         """
         if not all(0 <= weight < math.inf for weight in self) or not any(self):
             raise ValueError(f"weights must be at least 0 and not all 0, got {tuple(self)}")
@@ -65,7 +65,7 @@ def measure(labels: ArrayLike, probs: ArrayLike) -> Parts:
         photos, so turn them into probabilities first.
 
     Raises:
-      ValueError: shapes that do not fit, or values that are not finite.
+      ValueError: Shapes that do not fit, or values that are not finite.
 
     Example:
       >>> measure([0, 0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]]).recall
@@ -93,7 +93,7 @@ def fitness(parts: Parts, weights: Weights = Weights()) -> float:  # noqa: B008 
       S, in [0, sum of the weights]; NaN where a part that counts is.
 
     Raises:
-      ValueError: a weight is negative, or all are 0.
+      ValueError: A weight is negative, or all are 0.
 
     Example:
       >>> fitness(Parts(recall=0.5, precision=0.25, f1=0.25, auc=1.0))

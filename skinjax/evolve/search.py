@@ -23,7 +23,7 @@ class History:
       generation: int64[n], from 0.
       candidate: int64[n], which of its generation, from 0.
       parent: int64[n], the row that it was mutated from; -1 for the start set and where the parent is a mean.
-      values: float64[n, G], a column a gene.
+      values: float64[n, G], one column per gene.
       fitness: float64[n]; what is not finite stands for a training that diverged.
     """
 
@@ -44,18 +44,18 @@ class History:
 
     @property
     def best(self) -> int:
-        """The row of the highest fitness, the earliest of equals; 0 where all trainings diverged."""
+        """Returns the row of the highest fitness, the earliest of equals; 0 where all trainings diverged."""
         return int(np.argmax(_ranked(self.fitness)))
 
     @property
     def evolved(self) -> int:
-        """The row of the fittest mutated set, the earliest of equals; 0 where there is none or all diverged."""
+        """Returns the row of the fittest mutated set, the earliest of equals; 0 where there is none or all diverged."""
         ranked = _ranked(self.fitness[1:])
         return 1 + int(np.argmax(ranked)) if np.isfinite(ranked).any() else 0
 
     @property
     def running_best(self) -> NDArray[np.float64]:
-        """float64[n], the highest fitness up to each row; -inf before the first that is finite."""
+        """Returns float64[n], the highest fitness up to each row; -inf before the first that is finite."""
         return np.maximum.accumulate(_ranked(self.fitness))
 
     def with_generation(
@@ -103,7 +103,7 @@ def select_parents(
       float64[G], and the row it is; -1 for a mean.
 
     Raises:
-      ValueError: an argument's shape or range.
+      ValueError: An argument has another shape, or is out of range.
 
     Example:
       >>> sets, fitness = [[1.0], [2.0], [4.0]], [0.1, 0.2, 0.4]
@@ -150,7 +150,7 @@ def propose(
     Args:
       genes: G of them.
       history: so far; the generation after its last is proposed, and where it is empty the start set alone.
-      population: P, sets a generation from the second on.
+      population: P, sets per generation from the second on.
       seed: of the search.
       parents: see `select_parents`.
       best: likewise.
@@ -195,11 +195,11 @@ def evolve(
     generation goes on as if it had not been.
 
     Args:
-      fitness: called with float64[P, G], a row a set (one row in generation 0), and the generation's number; returns
-        float[P], higher is better; not finite where a training diverged.
+      fitness: called with float64[P, G], one row per set (one row in generation 0), and the generation's number;
+        returns float[P], higher is better; not finite where a training diverged.
       genes: G of them, with names that differ.
       generations: how many follow the start set; 50 in the thesis.
-      population: P, at least 1; 1 in the thesis.
+      population: P, at least 1; the thesis does not say how many.
       seed: of the search, at least 0.
       parents: see `select_parents`.
       best: likewise.
@@ -213,7 +213,7 @@ def evolve(
       The history of all generations.
 
     Raises:
-      ValueError: an argument is out of range, a history that is not this search's, or fitness of another shape.
+      ValueError: An argument is out of range, the history is not this search's, or fitness has another shape.
 
     Example:
       >>> genes = [Gene("x", 1.0, 0.1, 10.0)]
@@ -247,7 +247,9 @@ def evolve(
         number = int(history.generation[-1]) + 1 if len(history) else 0
         measured = np.asarray(fitness(values, number), np.float64)
         if measured.shape != (len(values),):
-            raise ValueError(f"fitness must give float[{len(values)}], one a set, got shape {measured.shape}")
+            raise ValueError(
+                f"fitness must return float[{len(values)}], one per set, got shape {measured.shape}"
+            )
         history = history.with_generation(rows, values, measured)
         on_generation(history)
     return history
@@ -283,7 +285,7 @@ def _check_history(history: History, num_genes: int, population: int, generation
         )
     if whole > generations:
         raise ValueError(
-            f"history has {whole} generations after the start set, more than the {generations} wanted"
+            f"history must have at most {generations} generations after the start set, got {whole}"
         )
     if (history.parent >= np.arange(count)).any() or (history.parent < -1).any():
-        raise ValueError("history has a parent that is no earlier row")
+        raise ValueError("history.parent must be an earlier row, or -1 for none")

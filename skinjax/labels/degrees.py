@@ -10,6 +10,9 @@ degrees; which ones cannot be read, so **the ten, their degrees and every map of
 A class that mixes degrees gets the one that favours the patient, or that most of it has; its map says so. Classes
 that are no tumours have none. The files in `catalogue/degrees` are JSON objects with `"taxonomy"`, `"degrees"` (class
 -> degree), `"no_tumour"` (the other classes) and `"notes"` (sentences for the report).
+
+A degree comes with an urgency, how soon to see a doctor, and with advice in a sentence: our own wording, not tested on
+patients, and no diagnosis.
 """
 
 from __future__ import annotations
@@ -26,11 +29,31 @@ _CATALOGUE = Path(__file__).parent / "catalogue" / "degrees"
 NAMES = ("benign", "low", "high")
 """The three degrees."""
 
+NO_TUMOUR = -1
+"""Stands for the degree of a class that is no tumour, and of a photo in which none is called."""
+
+NONE_CALLED = "no tumour"
+"""Name of `NO_TUMOUR`."""
+
+URGENCIES = ("routine", "soon", "urgent")
+"""How soon to see a doctor: at the next visit, within weeks, within days."""
+
 _ADVICE = (
     "Looks benign: show it to a doctor at the next visit, and sooner if it grows, changes, itches or bleeds.",
     "May need treatment: see a doctor, best a dermatologist, within the next few weeks.",
     "May be dangerous: see a dermatologist within days.",
 )
+_ADVICE_NO_TUMOUR = (
+    "Does not look like a tumour: nothing to hurry for on that account. See a doctor if it hurts, spreads, does not "
+    "heal or comes with fever, and if it grows, changes or bleeds."
+)
+_ADVICE_WITHHELD = {
+    None: "This cannot be told: take another photo, sharp and in good light, or show it to a doctor.",
+    "soon": "This cannot be told for certain, and may need treatment: see a doctor, best a dermatologist, within the "
+    "next few weeks, whatever another photo says.",
+    "urgent": "This cannot be told for certain, and may be dangerous: see a dermatologist within days, whatever "
+    "another photo says.",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,16 +74,16 @@ class DegreeMap:
 
 
 def degree_catalogue() -> tuple[str, ...]:
-    """Names of the taxonomies whose degrees come with the library, in alphabetical order.
+    """Returns names of the taxonomies whose degrees come with the library, in alphabetical order.
 
     >>> degree_catalogue()
-    ('ham10000', 'isic2019', 'pad_ufes_20', 'synthetic19', 'tumours10')
+    ('fitzpatrick17k', 'ham10000', 'isic2019', 'pad_ufes_20', 'psoriasis9', 'synthetic19', 'tumours10')
     """
     return tuple(sorted(path.stem for path in _CATALOGUE.glob("*.json")))
 
 
 def load_degrees(name: str) -> DegreeMap:
-    """The degrees of the classes of a taxonomy in the catalogue.
+    """Returns the degrees of the classes of a taxonomy in the catalogue.
 
     Args:
       name: One of `degree_catalogue()`.
@@ -85,7 +108,7 @@ def load_degrees(name: str) -> DegreeMap:
 
 
 def degree_names(num_degrees: int) -> tuple[str, ...]:
-    """What degrees are called: `NAMES` for three, "benign" and "malignant" for two, else numbered.
+    """Returns what degrees are called: `NAMES` for three, "benign" and "malignant" for two, else numbered.
 
     Args:
       num_degrees: D, at least 2.
@@ -107,11 +130,32 @@ def degree_names(num_degrees: int) -> tuple[str, ...]:
     )
 
 
-def advice(degree: int, num_degrees: int) -> str:
-    """How soon to see a doctor, in a sentence; our own wording, and no diagnosis.
+def urgency_of(degree: int, num_degrees: int) -> int:
+    """Returns how soon a degree must be seen by a doctor, as a place in `URGENCIES`.
 
     Args:
-      degree: In [0, num_degrees).
+      degree: In [0, num_degrees), or `NO_TUMOUR`, which has no hurry.
+      num_degrees: D, at least 2; all between the lowest and the highest have the same urgency.
+
+    Raises:
+      ValueError: There is no such degree.
+
+    >>> [URGENCIES[urgency_of(degree, 4)] for degree in (NO_TUMOUR, 0, 1, 2, 3)]
+    ['routine', 'routine', 'soon', 'soon', 'urgent']
+    """
+    if not NO_TUMOUR <= degree < num_degrees or num_degrees < 2:
+        raise ValueError(
+            f"degree must lie in 0 to num_degrees - 1 of at least two, or be {NO_TUMOUR} for no tumour, "
+            f"got {degree} of {num_degrees}"
+        )
+    return 0 if degree <= 0 else 2 if degree == num_degrees - 1 else 1
+
+
+def advice(degree: int, num_degrees: int) -> str:
+    """Returns how soon to see a doctor, in a sentence; our own wording, and no diagnosis.
+
+    Args:
+      degree: In [0, num_degrees), or `NO_TUMOUR`.
       num_degrees: D, at least 2; all between the lowest and the highest get the same advice.
 
     Raises:
@@ -120,15 +164,36 @@ def advice(degree: int, num_degrees: int) -> str:
     >>> advice(2, 3)
     'May be dangerous: see a dermatologist within days.'
     """
-    if not 0 <= degree < num_degrees or num_degrees < 2:
-        raise ValueError(
-            f"degree must lie in 0 to num_degrees - 1 of at least two, got {degree} of {num_degrees}"
-        )
-    return _ADVICE[0 if degree == 0 else 2 if degree == num_degrees - 1 else 1]
+    place = urgency_of(degree, num_degrees)
+    return _ADVICE_NO_TUMOUR if degree == NO_TUMOUR else _ADVICE[place]
+
+
+def urgent_advice(urgency: int) -> str:
+    """Returns the advice of an urgency above that of the degree, as where the most probable class is of a higher one.
+
+    Args:
+      urgency: A place in `URGENCIES`.
+
+    >>> urgent_advice(1)
+    'May need treatment: see a doctor, best a dermatologist, within the next few weeks.'
+    """
+    return _ADVICE[urgency]
+
+
+def withheld_advice(urgency: int | None) -> str:
+    """Returns what to do where the network cannot tell; it never reassures.
+
+    Args:
+      urgency: A place in `URGENCIES` above the first, where what the network sees is alarming all the same; else None.
+
+    >>> withheld_advice(None)
+    'This cannot be told: take another photo, sharp and in good light, or show it to a doctor.'
+    """
+    return _ADVICE_WITHHELD[None if urgency is None else URGENCIES[urgency]]
 
 
 def tumour_taxonomy(taxonomy: Taxonomy, degrees: Mapping[str, int]) -> Taxonomy:
-    """The tumours of a taxonomy under their degrees: the levels `degree` and the taxonomy's finest.
+    """Returns the tumours of a taxonomy under their degrees: the levels `degree` and the taxonomy's finest.
 
     Args:
       taxonomy: Any; its finest classes without a degree are left out, the others keep their order within a degree.

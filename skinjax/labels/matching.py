@@ -1,7 +1,7 @@
 """Label spaces matched: which classes of two data sets mean the same.
 
 A matching names shared classes, each of one or more finest classes of a first and of a second taxonomy; the other
-classes of either have no counterpart. It is read from a CSV file, UTF-8, with a row a pair:
+classes of either have no counterpart. It is read from a CSV file with one row per pair:
 
     class,a,b
     nevus,NEV,nv
@@ -14,15 +14,14 @@ a pair is not quite the same. The catalogue (`catalogue/matches`) holds such fil
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from skinjax.labels.delimited import read_delimited
 from skinjax.labels.taxonomy import Taxonomy
 
 _CATALOGUE = Path(__file__).parent / "catalogue" / "matches"
@@ -49,7 +48,7 @@ class Matching:
     titles: tuple[tuple[str, str], ...] = ()
 
     def taxonomy(self) -> Taxonomy:
-        """The shared classes as a taxonomy of one level, `diagnosis`."""
+        """Returns the shared classes as a taxonomy of one level, `diagnosis`."""
         return Taxonomy(
             self.name, ("diagnosis",), tuple((name,) for name in self.classes), self.titles, "", ""
         )
@@ -74,7 +73,7 @@ class Matching:
 
 
 def matching_catalogue() -> tuple[str, ...]:
-    """Names of the matchings that come with the library, in alphabetical order.
+    """Returns names of the matchings that come with the library, in alphabetical order.
 
     >>> matching_catalogue()
     ('pad_ufes_20_ham10000', 'pad_ufes_20_isic2019')
@@ -96,8 +95,8 @@ def match_by_name(first: Taxonomy, second: Taxonomy) -> Matching:
     shared = [name for name in first.classes() if name.casefold() in there]
     if len(shared) < 2:
         raise ValueError(
-            f"the classes of taxonomies {first.name!r} and {second.name!r} have "
-            f"{'one name' if shared else 'no name'} in common, two at least are wanted; give a file that matches them "
+            "taxonomies must have at least two class names in common, got "
+            f"{'one' if shared else 'none'} of {first.name!r} and {second.name!r}; give a file that matches them "
             "(class, a, b)"
         )
     return Matching(
@@ -110,7 +109,7 @@ def match_by_name(first: Taxonomy, second: Taxonomy) -> Matching:
 
 
 def default_matching(first: Taxonomy, second: Taxonomy) -> Matching:
-    """The catalogue's matching of two taxonomies, in either order, or that of equal names.
+    """Returns the catalogue's matching of two taxonomies, in either order, or that of equal names.
 
     Args:
       first: One taxonomy.
@@ -130,13 +129,17 @@ def default_matching(first: Taxonomy, second: Taxonomy) -> Matching:
     return match_by_name(first, second)
 
 
-def load_matching(name_or_path: str | Path, first: Taxonomy, second: Taxonomy) -> Matching:
-    """A matching by its catalogue name or from a CSV file.
+def load_matching(
+    name_or_path: str | Path, first: Taxonomy, second: Taxonomy, *, part: bool = False
+) -> Matching:
+    """Returns a matching by its catalogue name or from a CSV file.
 
     Args:
       name_or_path: One of `matching_catalogue()`, or a file.
       first: The first taxonomy; column `a`, or the column of its name.
       second: The second; column `b`, or the column of its name.
+      part: Whether the second has only some of the classes that may be matched, as where it was made of the labels
+        that occur.
 
     Raises:
       ValueError: There is no such file or name, or everything that is wrong with it, after the file's path.
@@ -150,31 +153,24 @@ def load_matching(name_or_path: str | Path, first: Taxonomy, second: Taxonomy) -
             )
         path = _CATALOGUE / f"{name_or_path}.csv"
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text (byte {error.start}); save the file as UTF-8") from error
-    rows = [
-        {
-            str(key).strip(): (value or "").strip()
-            for key, value in row.items()
-            if isinstance(value, str | None)
-        }
-        for row in csv.DictReader(io.StringIO(text, newline=""))
-    ]
-    header = list(rows[0]) if rows else []
+        records = read_delimited(path).records()
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    header = records[0] if len(records) > 1 else []
+    rows = [dict(zip(header, [*cells, *[""] * len(header)], strict=False)) for cells in records[1:]]
     columns = _columns(header, first, second)
     if columns is None:
         raise ValueError(
-            f"{path}: the columns class, a and b are wanted (or in place of a and b {first.name} and {second.name}), "
+            f"{path}: columns must be class, a and b (or in place of a and b {first.name} and {second.name}), "
             f"got {', '.join(header) or 'none'}"
         )
     pairs = [[(row[column], row["class"]) for row in rows if row[column]] for column in columns]
     shared = tuple(dict.fromkeys(row["class"] for row in rows))
     problems = [] if all(shared) else ["column 'class' is empty in a row"]
-    for side, taxonomy in zip(pairs, (first, second), strict=True):
-        problems += _side_problems(dict.fromkeys(side), shared, taxonomy)
+    for side, taxonomy, some in zip(pairs, (first, second), (False, part), strict=True):
+        problems += _side_problems(dict.fromkeys(side), shared, taxonomy, some)
     if len(shared) < 2:
-        problems.append(f"two shared classes at least are wanted, got {len(shared)}")
+        problems.append(f"shared classes must be at least two, got {len(shared)}")
     if problems:
         raise ValueError(f"{path}: " + "; ".join(problems))
     notes = tuple(dict.fromkeys(row["note"] for row in rows if row.get("note")))
@@ -191,9 +187,9 @@ def _columns(header: list[str], first: Taxonomy, second: Taxonomy) -> tuple[str,
 
 
 def _side_problems(
-    pairs: dict[tuple[str, str], None], shared: tuple[str, ...], taxonomy: Taxonomy
+    pairs: dict[tuple[str, str], None], shared: tuple[str, ...], taxonomy: Taxonomy, part: bool
 ) -> list[str]:
-    known = taxonomy.classes()
+    known = {name for name, _ in pairs} if part else taxonomy.classes()
     problems = [
         f"{name!r} is no {taxonomy.finest} of taxonomy {taxonomy.name!r}{taxonomy.hint(name)}"
         for name in dict.fromkeys(name for name, _ in pairs)

@@ -12,21 +12,21 @@ coarsest to the finest class:
 The order of the paths is the order of the finest classes in every array of the library; a coarser level's
 classes are ordered by first appearance. A class is a name within its level: one name may stand in two levels.
 
-Two file formats are read, both UTF-8:
+Two file formats are read:
 
 - **JSON**: an object with `"name"`, `"levels"`, `"paths"` and optionally `"titles"` (class name -> name for
   people), `"source"` and `"licence"`. The files in `skinjax/labels/catalogue` are of this kind.
-- **CSV**: one column a level, coarsest first; the header gives the level names and each row is a path.
+- **CSV** (or another text table of `skinjax.labels.delimited`): one column per level, coarsest first; the header
+  gives the level names and each row is a path. A name that holds the delimiter stands in double quotes.
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import difflib
 import functools
-import io
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -35,7 +35,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from skinjax.labels.delimited import not_utf8, read_delimited
+
 _CATALOGUE = Path(__file__).parent / "catalogue"
+_TABLES = (
+    ".csv",
+    ".tsv",
+    ".tab",
+    ".gz",
+    ".xlsx",
+    ".xlsm",
+    ".xls",
+    ".ods",
+)  # workbooks are told how to be saved
 _JSON_KEYS = {"name", "levels", "paths", "titles", "source", "licence"}
 
 
@@ -71,7 +83,7 @@ class Taxonomy:
     def __post_init__(self) -> None:
         if isinstance(self.levels, str) or any(isinstance(path, str) for path in self.paths):
             raise ValueError(
-                f"taxonomy {self.name!r}: levels and each path are tuples of names, got a string"
+                f"taxonomy {self.name!r}: levels and each path must be tuples of names, got a string"
             )
         # Lists are welcome, but only tuples can be hashed.
         object.__setattr__(self, "levels", tuple(self.levels))
@@ -88,7 +100,7 @@ class Taxonomy:
         name: str = "custom",
         levels: tuple[str, str] = ("meta", "sub"),
     ) -> Taxonomy:
-        """A two-level taxonomy from (meta-class, sub-class) pairs.
+        """Returns a two-level taxonomy from (meta-class, sub-class) pairs.
 
         >>> Taxonomy.from_pairs([("vascular", "purpura"), ("pigmented", "lentigo")]).classes("sub")
         ('purpura', 'lentigo')
@@ -97,17 +109,17 @@ class Taxonomy:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Taxonomy:
-        """The inverse of `to_dict`.
+        """Returns the inverse of `to_dict`.
 
         Raises:
-          ValueError: If a key is missing or unknown, a value is of another type, or the tree is not valid.
+          ValueError: A key is missing or unknown, a value is of another type, or the tree is not valid.
         """
         missing = {"name", "levels", "paths"} - set(document)
         unknown = set(document) - _JSON_KEYS
         if missing or unknown:
             found = ", ".join(sorted(map(str, document))) or "none"
             raise ValueError(
-                f"a taxonomy has the keys name, levels and paths (and titles, source, licence), got {found}"
+                f"a taxonomy must have the keys name, levels and paths (optional: titles, source, licence), got {found}"
             )
         levels, paths, titles = document["levels"], document["paths"], document.get("titles", {})
         if not isinstance(levels, list):
@@ -126,7 +138,7 @@ class Taxonomy:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The taxonomy as plain lists and strings, in the layout of the JSON files."""
+        """Returns the taxonomy as plain lists and strings, in the layout of the JSON files."""
         return {
             "name": self.name,
             "source": self.source,
@@ -137,7 +149,7 @@ class Taxonomy:
         }
 
     def to_json(self) -> str:
-        """The taxonomy as the text of a JSON file that `load_taxonomy` reads back to an equal value."""
+        """Returns the taxonomy as the text of a JSON file that `load_taxonomy` reads back to an equal value."""
         head = {key: value for key, value in self.to_dict().items() if key != "paths"}
         paths = ",\n    ".join(json.dumps(path, ensure_ascii=False) for path in self.paths)
         # One path a line: a changed class is then one changed line.
@@ -145,10 +157,10 @@ class Taxonomy:
         return f'{text},\n  "paths": [\n    {paths}\n  ]\n}}\n'
 
     def without(self, classes: Collection[str]) -> Taxonomy:
-        """The taxonomy that is left when classes of the finest level are taken out, and what then holds none.
+        """Returns the taxonomy that is left when classes of the finest level are taken out, and what then holds none.
 
         Raises:
-          ValueError: If one of them is no class of the finest level, or none would be left.
+          ValueError: One of them is no class of the finest level, or none would be left.
 
         >>> load_taxonomy("psoriasis9").without(["pemphigus", "psoriasis"]).classes("relation")
         ('near_relative', 'distant_relative')
@@ -161,19 +173,19 @@ class Taxonomy:
 
     @property
     def finest(self) -> str:
-        """Name of the last level, the one that manifests are labelled in."""
+        """Returns the name of the last level, the one that manifests are labelled in."""
         return self.levels[-1]
 
     @property
     def coarsest(self) -> str:
-        """Name of the first level; the same as `finest` in a flat taxonomy."""
+        """Returns the name of the first level; the same as `finest` in a flat taxonomy."""
         return self.levels[0]
 
     def depth(self, level: str) -> int:
-        """Position of a level, 0 for the coarsest.
+        """Returns position of a level, 0 for the coarsest.
 
         Raises:
-          ValueError: If there is no such level; the message lists those there are.
+          ValueError: There is no such level; the message lists those there are.
         """
         if level not in self.levels:
             raise ValueError(
@@ -186,7 +198,7 @@ class Taxonomy:
         return self._classes[-1 if level is None else self.depth(level)]
 
     def parents(self, child_level: str, parent_level: str) -> npt.NDArray[np.int32]:
-        """For each class of `child_level`, the index of the `parent_level` class that holds it.
+        """Returns for each class of `child_level`, the index of the `parent_level` class that holds it.
 
         Args:
           child_level: Name of a level with S classes.
@@ -196,7 +208,7 @@ class Taxonomy:
           int32[S], values in 0..M-1.
 
         Raises:
-          ValueError: If a level is unknown or `parent_level` is the finer of the two.
+          ValueError: A level is unknown or `parent_level` is the finer of the two.
 
         >>> load_taxonomy("psoriasis9").parents("disease", "relation").tolist()
         [0, 1, 1, 1, 1, 2, 2, 2, 2]
@@ -212,7 +224,7 @@ class Taxonomy:
         return np.array([index[above[name]] for name in self._classes[child]], dtype=np.int32)
 
     def membership(self, child_level: str, parent_level: str) -> npt.NDArray[np.float32]:
-        """`parents` as a 0/1 matrix, which sums sub-classes into meta-classes: `membership @ sub_probs`.
+        """Returns `parents` as a 0/1 matrix, which sums sub-classes into meta-classes: `membership @ sub_probs`.
 
         Returns:
           float32[M, S], each column holding a single 1.
@@ -254,17 +266,26 @@ class Taxonomy:
         return np.fromiter((index[name] for name in names), np.int32, len(names))
 
     def hint(self, label: str, level: str | None = None) -> str:
-        """`", did you mean '...'?"` where a class is spelled much like `label`, else an empty string.
+        """Returns `", did you mean '...'?"` where a class is spelled much like `label`, else an empty string.
 
         >>> load_taxonomy("synthetic19").hint("Psoriasis ")
         ", did you mean 'psoriasis'?"
         """
         spelled = {_plain(name): name for name in reversed(self.classes(level))}
+        # A name with a comma is parted by a flag of several names.
+        parted = [name for name in self.classes(level) if _plain(label) in map(_plain, name.split(",")[:-1])]
         near = difflib.get_close_matches(_plain(label), spelled, n=1, cutoff=0.7)
-        return f", did you mean {spelled[near[0]]!r}?" if near else ""
+        if not near and not parted:
+            return ""
+        found = spelled[near[0]] if near and not (parted and spelled[near[0]] not in parted) else parted[0]
+        if found in parted:
+            return f", did you mean {found!r}? (In a flag a name with a comma stands in double quotes: '\"{found}\"')"
+        same = unicodedata.normalize("NFC", found) == unicodedata.normalize("NFC", label)
+        form = " (the same letters in another Unicode form, NFC or NFD)" if same and found != label else ""
+        return f", did you mean {found!r}{form}?"
 
     def title(self, class_name: str) -> str:
-        """A class's name for people: its entry in `titles`, else the name with spaces and a capital.
+        """Returns a class's name for people: its entry in `titles`, else the name with spaces and a capital.
 
         >>> load_taxonomy("ham10000").title("akiec"), load_taxonomy("synthetic19").title("lichen_planus")
         ("Actinic keratosis and Bowen's disease", 'Lichen planus')
@@ -281,7 +302,7 @@ class Taxonomy:
 
 
 def catalogue() -> tuple[str, ...]:
-    """Names of the taxonomies that come with the library, in alphabetical order.
+    """Returns names of the taxonomies that come with the library, in alphabetical order.
 
     >>> catalogue()
     ('fitzpatrick17k', 'ham10000', 'isic2019', 'pad_ufes_20', 'psoriasis9', 'synthetic19', 'tumours10')
@@ -290,12 +311,12 @@ def catalogue() -> tuple[str, ...]:
 
 
 def load_taxonomy(name_or_path: str | Path) -> Taxonomy:
-    """A taxonomy by its catalogue name, or from a `.json` or `.csv` file.
+    """Returns a taxonomy by its catalogue name, or from a `.json` or `.csv` (`.tsv`, `.csv.gz`) file.
 
     A CSV's taxonomy is named after the file.
 
     Raises:
-      ValueError: If there is neither such a catalogue name nor such a file, or the file is not a valid
+      ValueError: There is neither such a catalogue name nor such a file, or the file is not a valid
         taxonomy; the message starts with the file's path.
 
     >>> taxonomy = load_taxonomy("synthetic19")
@@ -308,13 +329,15 @@ def load_taxonomy(name_or_path: str | Path) -> Taxonomy:
     if not path.is_file():
         names = ", ".join(catalogue())
         raise ValueError(f"taxonomy {str(name_or_path)!r} is neither a file nor in the catalogue ({names})")
-    if path.suffix.lower() not in (".json", ".csv"):
-        raise ValueError(f"{path}: a taxonomy file ends in .json or .csv, got {path.suffix!r}")
+    ending = path.suffix.lower()
+    if ending not in (".json", *_TABLES):
+        raise ValueError(f"{path}: a taxonomy file must end in .json or .csv, got {path.suffix!r}")
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        return _from_json(text) if path.suffix.lower() == ".json" else _from_csv(text, path.stem)
+        if ending == ".json":
+            return _from_json(path.read_text(encoding="utf-8-sig"))
+        return _from_csv(read_delimited(path).records(), Path(path.name.removesuffix(".gz")).stem)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text (byte {error.start}); save the file as UTF-8") from error
+        raise ValueError(f"{path}: {not_utf8(path.read_bytes())}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -327,7 +350,7 @@ def _load_catalogue(name: str) -> Taxonomy:
 def _from_json(text: str) -> Taxonomy:
     document = json.loads(text, object_pairs_hook=_refuse_repeated_keys)
     if not isinstance(document, dict):
-        raise ValueError(f"a taxonomy is a JSON object, got {type(document).__name__}")
+        raise ValueError(f"a taxonomy must be a JSON object, got {type(document).__name__}")
     return Taxonomy.from_dict(document)
 
 
@@ -338,21 +361,26 @@ def _refuse_repeated_keys(items: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(items)
 
 
-def _from_csv(text: str, name: str) -> Taxonomy:
-    # newline="" leaves line ends to the csv module, as its documentation asks.
-    rows = [row for row in csv.reader(io.StringIO(text, newline="")) if any(cell.strip() for cell in row)]
+def _from_csv(rows: Sequence[Sequence[str]], name: str) -> Taxonomy:
     if len(rows) < 2:
         raise ValueError("a taxonomy CSV needs a header with the level names and at least one row of classes")
-    cells = [tuple(cell.strip() for cell in row) for row in rows]
+    longer = [row for row in rows if len(row) > len(rows[0])]
+    if longer:
+        raise ValueError(
+            f"the header has {len(rows[0])} cells, but the row of {longer[0][-1]!r} has {len(longer[0])}; put a name "
+            'that holds the delimiter in double quotes, such as "Melanoma, NOS"'
+        )
+    cells = [tuple(row) for row in rows]
     return Taxonomy(name, cells[0], tuple(cells[1:]))
 
 
 def _plain(name: str) -> str:
+    name = unicodedata.normalize("NFKC", name)
     return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def _problems(taxonomy: Taxonomy) -> list[str]:
-    """Everything that is wrong with a taxonomy's fields, as sentences."""
+    """Returns everything that is wrong with a taxonomy's fields, as sentences."""
     levels, paths = taxonomy.levels, taxonomy.paths
     strings = [taxonomy.name, taxonomy.source, taxonomy.licence, *levels]
     strings += [cell for path in paths for cell in path] + [cell for pair in taxonomy.titles for cell in pair]

@@ -1,4 +1,4 @@
-"""How XLA should compile these networks: options for the `jax.jit` that is outermost.
+"""XLA compilation options for these networks, for the `jax.jit` that is outermost.
 
 On CPU, jaxlib 0.10 hands convolutions and matrix products to YNNPACK, which takes two to six times as long for dense
 convolutions as XLA's own call of Eigen; and of vectors of 512 bits, where a CPU has them, XLA uses only half. Options

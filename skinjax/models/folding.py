@@ -15,13 +15,13 @@ def fold_batch_norm(variables: Mapping[str, Any], spec: ModelSpec) -> dict[str, 
     """Moves every normalisation that follows a convolution into that convolution's kernel.
 
     What is left of the normalisation is its shift: mean 0, deviation 1, scale 1. The same module computes the same
-    from the result, to rounding; fewer numbers differ from 0 and 1, which is what exports and quantisation want.
+    from the result, to rounding; fewer numbers differ from 0 and 1, which is what exports and quantisation need.
     It must not be trained further: the batch's own statistics would undo it. Normalisations that stand *before* a
     convolution (DenseNet's, but for its stem's and its bottlenecks') stay as they are.
 
     Args:
       variables: {"params": ..., "batch_stats": ...} of a network of this spec.
-      spec: its row in the registry.
+      spec: Its row in the registry.
 
     Returns:
       Variables of the same tree and shapes. The argument is not changed.
@@ -52,9 +52,8 @@ def _fold(
             continue
         norm = params[name]
         factor = lax.rsqrt(values["var"] + spec.bn_epsilon) * norm.get("scale", 1.0)
-        kernel = (
-            params[convolution]["kernel"] * factor
-        )  # output channels are the last axis, of depthwise kernels too
+        # Output channels are the last axis, of depthwise kernels too.
+        kernel = params[convolution]["kernel"] * factor
         params[convolution] = {**params[convolution], "kernel": kernel}
         params[name] = {
             **{key: jnp.ones_like(value) for key, value in norm.items() if key == "scale"},
@@ -68,7 +67,5 @@ def _fold(
 
 
 def _convolution_before(name: str, spec: ModelSpec) -> str:
-    """Name of the convolution whose output the normalisation reads; no layer's name where it reads something else."""
-    if spec.family == "densenet" and name != "stem_norm":
-        return "bottleneck" if name == "conv_norm" else ""
-    return name.removesuffix("_norm")
+    """Returns the convolution whose output the normalisation reads; no layer's name where it reads something else."""
+    return name.removesuffix("_norm") if spec.bn_folds is None else dict(spec.bn_folds).get(name, "")

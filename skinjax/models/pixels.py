@@ -14,20 +14,20 @@ from skinjax.models.spec import ModelSpec
 
 
 def normalize(images: jax.Array, spec: ModelSpec) -> jax.Array:
-    """Brings photos into the range that the family was trained in: (pixel - mean) / std a channel.
+    """Brings photos into the range that the family was trained in: (pixel - mean) / std, per channel.
 
     The dtype says which range the photos are in: uint8 holds 0 to 255, and a floating dtype holds 0 to 1,
     which is what `skinjax.augment` returns. Values are not clipped.
 
     Args:
       images: RGB photos [N, H, W, 3]; uint8 in 0..255, or floating in [0, 1].
-      spec: the model's row in the registry.
+      spec: The model's row in the registry.
 
     Returns:
       float32 [N, H, W, 3].
 
     Raises:
-      ValueError: another shape or dtype.
+      ValueError: The shape or dtype is another.
 
     Example:
       >>> from skinjax.models.registry import spec
@@ -37,12 +37,12 @@ def normalize(images: jax.Array, spec: ModelSpec) -> jax.Array:
     """
     images = jnp.asarray(images)
     if images.ndim != 4 or images.shape[-1] != 3:
-        raise ValueError(f"images wants shape [N, H, W, 3], not {list(images.shape)}")
+        raise ValueError(f"images must be of shape [N, H, W, 3], got {list(images.shape)}")
     if images.dtype == jnp.uint8:
         scaled = images.astype(jnp.float32) / 255
     elif jnp.issubdtype(images.dtype, jnp.floating):
         scaled = images.astype(jnp.float32)
     else:
-        raise ValueError(f"images wants uint8 in 0..255 or floating in [0, 1], not {images.dtype}")
+        raise ValueError(f"images must be uint8 in 0..255 or floating in [0, 1], got {images.dtype}")
     mean, std = (jnp.asarray(values, jnp.float32) for values in (spec.mean, spec.std))
     return (scaled - mean) / std

@@ -1,29 +1,37 @@
-"""The backbones by name: what there is, what is known of each, and how to make one.
+"""The backbones by name: which there are, what is known of each, and how to make one.
 
     model = create("efficientnet_b0", num_classes=19)
     variables = init_variables(model, jax.random.key(0))
     logits = model.apply(variables, normalize(photos, spec("efficientnet_b0")))
 
-A family is its specs by name and `build`, which makes the network of a spec. `register` adds one of your own.
+A family is its specs by name and `build`, which makes the network of a spec. `register` adds another, of any Flax Linen
+module: a subclass of `skinjax.models.backbones.backbone.Backbone`, or a network that knows nothing of skinjax.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
+import inspect
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
+from flax.errors import LazyInitError
 
-from skinjax.models import densenet, efficientnet, inception_resnet_v2, inception_v3, xception
-from skinjax.models.layers import fan_in_limit, fan_out_deviation
+from skinjax.models.backbones import densenet, efficientnet, inception_resnet_v2, inception_v3, xception
+from skinjax.models.backbones.backbone import Backbone
+from skinjax.models.ops.layers import Conv, DepthwiseConv, fan_in_limit, fan_in_uniform, fan_out_deviation
+from skinjax.models.ops.normalization import BatchNorm
 from skinjax.models.spec import ModelSpec
 
-Build = Callable[..., Any]
+Build = Callable[..., nn.Module]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,38 +40,47 @@ class _Family:
     build: Build
 
 
-_FAMILIES: tuple[_Family, ...] = tuple(
-    _Family(module.SPECS, module.build)
-    for module in (efficientnet, inception_v3, inception_resnet_v2, xception, densenet)
+_FAMILIES: tuple[_Family, ...] = (
+    _Family(efficientnet.SPECS, efficientnet.EfficientNet),
+    _Family(inception_v3.SPECS, inception_v3.InceptionV3),
+    _Family(inception_resnet_v2.SPECS, inception_resnet_v2.InceptionResNetV2),
+    _Family(xception.SPECS, xception.Xception),
+    _Family(densenet.SPECS, densenet.DenseNet),
 )
 
 
 def register(specs: Mapping[str, ModelSpec], build: Build) -> None:
-    """Adds a family of backbones, which every function and experiment of this process then takes by name.
+    """Adds a family of backbones, which every function and study of this process then takes by name.
 
-    The network's top-level layers bear the names that its spec lists, which is what `skinjax.models.transfer` carries
-    over, and its kernels, scales and biases those that Flax's and `skinjax.models.layers`' layers give them, which is
-    what `init_variables` draws.
+    Any Flax Linen module will do that is called as `module(images, *, train=False)` and returns logits [N, classes]:
+
+    * Top-level names of its variables are those that its spec lists (`ModelSpec.layers`), for transfer and freezing.
+    * Its variables are parameters and, where it has batch normalisation, "batch_stats". Where it has, an attribute
+      `axis_name` lets `jax.pmap` average the statistics of several devices.
+    * With arguments `features` and `offsets`, as `skinjax.models.backbones.backbone.Backbone` has them (and
+      `FeatureMaps` makes them), it can be explained by Grad-CAM; without, it is trained and predicts all the same.
+    * A variable whose shape depends on the photos' size has that of the spec's `image_size`.
 
     Args:
-      specs: the family's specs by their names, which no other backbone has.
-      build: called as `build(spec, num_classes, dtype=, axis_name=, dropout_rate=, drop_path_rate=, bn_momentum=)`;
-        gives a Flax Linen module with an attribute `num_classes`, called as `create` says.
+      specs: The family's specs by their names, which no other backbone has.
+      build: Function called as `build(spec, num_classes, **options)` that returns the module. Of the options `dtype`,
+        `axis_name`, `dropout_rate`, `drop_path_rate` and `bn_momentum` it gets those that it has arguments for, with
+        the values that `create` describes; all of them where it takes `**options`.
 
     Raises:
-      ValueError: a name that is taken, or that is not its spec's own.
+      ValueError: A name is taken, or is not its spec's own.
     """
     global _FAMILIES
     for name, row in specs.items():
         if row.name != name:
-            raise ValueError(f"specs wants each spec under its own name, not {row.name} under {name}")
+            raise ValueError(f"specs must hold each spec under its own name, got {row.name} under {name}")
         if name in list_models():
-            raise ValueError(f"specs wants names of its own, but there is a backbone {name} already")
+            raise ValueError(f"specs must have names that are free, got {name}, which is a backbone already")
     _FAMILIES = (*_FAMILIES, _Family(dict(specs), build))
 
 
 def list_models() -> tuple[str, ...]:
-    """Names of all backbones, family by family.
+    """Returns the names of all backbones, family by family.
 
     Example:
       >>> list_models()[:2]
@@ -73,13 +90,13 @@ def list_models() -> tuple[str, ...]:
 
 
 def spec(name: str) -> ModelSpec:
-    """What is known of a backbone.
+    """Returns what is known of a backbone.
 
     Args:
-      name: one of `list_models()`.
+      name: One of `list_models()`.
 
     Raises:
-      ValueError: there is no such backbone; the nearest names are given.
+      ValueError: There is no such backbone; the nearest names are given.
 
     Example:
       >>> spec("efficientnet_b6").image_size, len(spec("efficientnet_b6").block_names)
@@ -101,70 +118,138 @@ def create(
     """Makes a backbone with a new head.
 
     Args:
-      name: one of `list_models()`.
-      num_classes: outputs of the head.
-      dtype: floating dtype of the computation, such as `jnp.bfloat16`; parameters stay float32.
-      axis_name: mapped axis over which batch statistics are averaged; for `jax.pmap` only.
-      dropout_rate: overrides the spec's; in [0, 1).
-      drop_path_rate: overrides the spec's; in [0, 1), and 0 for families whose paper has no stochastic depth.
-      bn_momentum: overrides the spec's; in [0, 1).
+      name: One of `list_models()`.
+      num_classes: Outputs of the head.
+      dtype: Floating dtype of the computation, such as `jnp.bfloat16`; parameters stay float32.
+      axis_name: Mapped axis over which batch statistics are averaged; for `jax.pmap` only.
+      dropout_rate: Overrides the spec's; in [0, 1).
+      drop_path_rate: Overrides the spec's; in [0, 1), and 0 for networks without stochastic depth.
+      bn_momentum: Overrides the spec's; in [0, 1). Networks that take none, having no batch normalisation, ignore it.
 
     Returns:
-      A Flax Linen module: `model.apply(variables, images float32[N, H, W, 3], train=False)` gives logits
-      float32 [N, num_classes].
+      A Flax Linen module with an attribute `num_classes`: `model.apply(variables, images float32[N, H, W, 3],
+      train=False)` gives logits float32 [N, num_classes].
 
     Raises:
-      ValueError: an unknown name, or an argument out of its range.
+      ValueError: The name is unknown, or an argument is out of its range or one that the network does not take.
 
     Example:
       >>> create("efficientnet_nano", num_classes=6).num_classes
       6
     """
     if num_classes < 1:
-        raise ValueError(f"num_classes wants at least 1, not {num_classes}")
+        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
     if not jnp.issubdtype(dtype, jnp.floating):
-        raise ValueError(f"dtype wants a floating dtype, not {jnp.dtype(dtype)}")
-    rates = {"dropout_rate": dropout_rate, "drop_path_rate": drop_path_rate, "bn_momentum": bn_momentum}
-    for argument, value in rates.items():
+        raise ValueError(f"dtype must be a floating dtype, got {jnp.dtype(dtype)}")
+    given = {"dropout_rate": dropout_rate, "drop_path_rate": drop_path_rate, "bn_momentum": bn_momentum}
+    for argument, value in given.items():
         if value is not None and not 0 <= value < 1:
-            raise ValueError(f"{argument} wants a number in [0, 1), not {value}")
-    row = spec(name)
-    if drop_path_rate and row.family != "efficientnet" and not row.drop_path_rate:
+            raise ValueError(f"{argument} must be a number in [0, 1), got {value}")
+    family, row = _family(name), spec(name)
+    if drop_path_rate and not (row.drop_path_rate or row.stochastic_depth):
         raise ValueError(
-            f"drop_path_rate wants 0 for {name}, which has no stochastic depth, not {drop_path_rate}"
+            f"drop_path_rate must be 0 for {name}, which has no stochastic depth, got {drop_path_rate}"
         )
-    rates = {key: getattr(row, key) if value is None else value for key, value in rates.items()}
-    return _family(name).build(row, num_classes, dtype=dtype, axis_name=axis_name, **rates)
+    options = {key: getattr(row, key) if value is None else value for key, value in given.items()}
+    options |= {"dtype": dtype, "axis_name": axis_name}
+    taken = {key: value for key, value in options.items() if takes(family.build, key)}
+    if "dropout_rate" not in taken and dropout_rate:
+        raise ValueError(f"dropout_rate must be 0 for {name}, which takes none, got {dropout_rate}")
+    if "dtype" not in taken and dtype != jnp.float32:
+        raise ValueError(f"dtype must be float32 for {name}, which takes no other, got {jnp.dtype(dtype)}")
+    model = family.build(row, num_classes, **taken)
+    # Beside its fields: it need not have one for its spec, and two specs may have equal modules.
+    object.__setattr__(model, _ROW, row)
+    if not hasattr(model, "num_classes"):
+        object.__setattr__(model, "num_classes", num_classes)
+    return model
 
 
-def variable_shapes(model: Any) -> Mapping[str, Any]:
-    """The shapes and dtypes of a model's variables, without computing any.
+_ROW = "_skinjax_row"  # attribute of a module that `create` made
+
+
+def takes(function: Callable[..., Any], argument: str) -> bool:
+    """Says whether a function has an argument of this name, or takes any.
+
+    Example:
+      >>> takes(create, "dtype"), takes(create, "depth"), takes(lambda **more: more, "depth")
+      (True, False, True)
+    """
+    parameters = inspect.signature(function).parameters
+    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def variable_shapes(model: nn.Module, spec: ModelSpec | None = None) -> dict[str, Any]:
+    """Works out the shapes and dtypes of a model's variables, without computing any.
 
     Args:
-      model: what `create` made.
+      model: A network that `create` made, or any Linen module that takes photos [N, H, W, 3].
+      spec: Spec whose `image_size` the shapes are of; that which `create` made the model of by default.
 
     Returns:
-      {"params": ..., "batch_stats": ...} with `jax.ShapeDtypeStruct` leaves.
+      {"params": ..., "batch_stats": ...} with `jax.ShapeDtypeStruct` leaves; without "batch_stats" where the
+      network has no batch normalisation.
     """
-    # No variable's shape depends on the photos' size, so a small one that every backbone takes keeps the trace cheap.
-    images = jax.ShapeDtypeStruct((1, 96, 96, 3), jnp.float32)
-    shapes: Mapping[str, Any] = jax.eval_shape(model.init, jax.random.key(0), images)
+    return _trace(model, spec)
+
+
+def _trace(model: nn.Module, spec: ModelSpec | None) -> dict[str, Any]:
+    def init(key: jax.Array, images: jax.Array) -> Any:  # a new function, whose trace JAX has not kept
+        return model.init(key, images)
+
+    shapes: dict[str, Any] = jax.eval_shape(init, jax.random.key(0), _images(model, spec))
     return shapes
 
 
-def init_variables(model: Any, key: jax.Array) -> dict[str, Any]:
-    """Fresh variables from the distributions of the layers' own initialisers, in a fraction of the time.
+def _images(model: nn.Module, spec: ModelSpec | None) -> jax.ShapeDtypeStruct:
+    """Returns the shape that a model is traced with."""
+    row = spec or getattr(model, _ROW, None) or getattr(model, "spec", None)
+    size = row.image_size if isinstance(row, ModelSpec) else 96
+    return jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
 
-    `model.init` compiles a random draw for every parameter, half a minute for EfficientNet-B6; this traces
-    the shapes and draws with NumPy. Every array has a random stream of its own, from the key and the
-    array's name: another number of classes leaves the rest of the network as it was.
+
+def feature_maps(model: nn.Module, spec: ModelSpec) -> tuple[str, ...]:
+    """Returns the names of the feature maps [N, h, w, C] that a network gives, in order.
 
     Args:
-      model: what `create` made.
-      key: random key (`jax.random.key` or the older `jax.random.PRNGKey`).
+      model: A network of this spec.
+      spec: Its row in the registry.
 
     Returns:
-      {"params": ..., "batch_stats": ...}, float32.
+      `spec.map_names`, or those of them that a registered module gives; none where it has no arguments `features`
+      and `offsets`.
+
+    Example:
+      >>> feature_maps(create("efficientnet_nano", 2), spec("efficientnet_nano"))[:2]
+      ('stem', 'block_00')
+    """
+    return spec.map_names if isinstance(model, Backbone) else _given_maps(model, spec)
+
+
+@functools.lru_cache(maxsize=16)
+def _given_maps(model: nn.Module, spec: ModelSpec) -> tuple[str, ...]:
+    if not (takes(type(model).__call__, "features") and takes(type(model).__call__, "offsets")):
+        return ()
+    run = functools.partial(model.apply, features=True)
+    named = jax.eval_shape(run, variable_shapes(model, spec), _images(model, spec))
+    return tuple(name for name in spec.map_names if name in named and named[name].ndim == 4)
+
+
+def init_variables(model: nn.Module, key: jax.Array, spec: ModelSpec | None = None) -> dict[str, Any]:
+    """Draws fresh variables from the layers' own initialisers, for skinjax's layers in a fraction of the time.
+
+    `model.init` compiles a random draw for every parameter, half a minute for EfficientNet-B6; this traces
+    the shapes and draws the parameters of skinjax's own layers with NumPy. Layers of others start as their own
+    initialisers say, a scale of zeros among them. Every array has a random stream of its own, from the key and its
+    name: another number of classes leaves the rest of the network as it was.
+
+    Args:
+      model: A network that `create` made, or any Linen module that takes photos [N, H, W, 3].
+      key: Random key (`jax.random.key` or the older `jax.random.PRNGKey`).
+      spec: Spec whose `image_size` the shapes are of; that which `create` made the model of by default.
+
+    Returns:
+      {"params": ..., "batch_stats": ...}, float32; without "batch_stats" where the network has no batch normalisation.
 
     Example:
       >>> model = create("efficientnet_nano", num_classes=19)
@@ -172,20 +257,44 @@ def init_variables(model: Any, key: jax.Array) -> dict[str, Any]:
       >>> variables["params"]["head"]["kernel"].shape
       (640, 19)
     """
+    own: set[tuple[str, ...]] = set()
+
+    def note(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+        if _is_own(context.module):
+            own.add(context.module.path)
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+        shapes = traverse_util.flatten_dict(_trace(model, spec))
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     words = [int(word) for word in np.asarray(jax.random.key_data(key) if typed else key).ravel()]
-
-    def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.Array:
-        name = "/".join(str(part.key) for part in path)
-        generator = np.random.default_rng([*words, zlib.crc32(name.encode())])
-        return jnp.asarray(_draw(name, leaf.shape, generator), leaf.dtype)
-
-    variables: dict[str, Any] = jax.tree_util.tree_map_with_path(draw, dict(variable_shapes(model)))
+    arrays, others = {}, []
+    for path, leaf in shapes.items():  # path: collection, modules, name
+        generator = np.random.default_rng([*words, zlib.crc32("/".join(path).encode())])
+        drawn = _draw("/".join(path), leaf.shape, generator) if path[1:-1] in own else None
+        arrays[path] = None if drawn is None else jnp.asarray(drawn, leaf.dtype)
+        others += [path] if drawn is None else []
+    if others:
+        images = _images(model, spec)
+        try:  # without the forward pass; layer by layer, so that equal shapes are compiled once
+            start = model.lazy_init(key, images)
+        except LazyInitError:  # a start that depends on the photos
+            start = model.init(key, jnp.zeros(images.shape))
+        flat = traverse_util.flatten_dict(start)
+        arrays |= {path: flat[path] for path in others}
+    variables: dict[str, Any] = traverse_util.unflatten_dict(arrays)
     return variables
 
 
-def _draw(name: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    """What the layers' initialisers would give a parameter or statistic of this name, by Linen's naming."""
+def _is_own(module: nn.Module) -> bool:
+    """Says whether `_draw` knows the initialisers of a layer."""
+    if type(module) is nn.Dense:
+        return module.kernel_init is fan_in_uniform and module.bias_init is nn.initializers.zeros_init()
+    return type(module) in (Conv, DepthwiseConv, BatchNorm)
+
+
+def _draw(name: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray | None:
+    """Draws what the initialisers of skinjax's layers would give a variable of this name; None where it is none."""
     kind = name.rsplit("/", 1)[-1]
     if kind == "kernel" and len(shape) == 4:
         normal = generator.standard_normal(shape, np.float32)
@@ -197,13 +306,13 @@ def _draw(name: str, shape: tuple[int, ...], generator: np.random.Generator) -> 
         return np.ones(shape, np.float32)
     if kind in ("bias", "mean"):
         return np.zeros(shape, np.float32)
-    raise ValueError(f"init_variables knows no rule for {name} of shape {shape}")
+    return None
 
 
 def _family(name: str) -> _Family:
-    """The family whose specs hold the name."""
+    """Returns the family whose specs hold the name."""
     for family in _FAMILIES:
         if name in family.specs:
             return family
     nearest = difflib.get_close_matches(str(name), list_models(), n=3, cutoff=0.3) or list_models()
-    raise ValueError(f'there is no backbone "{name}"; the nearest names are {", ".join(nearest)}')
+    raise ValueError(f'backbone must be a registered one, such as {", ".join(nearest)}, got "{name}"')

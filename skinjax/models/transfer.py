@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import traverse_util
 
 from skinjax.models.spec import ModelSpec
 
@@ -22,15 +21,15 @@ Variables = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class TransferReport:
-    """What a transfer took from the source and what it left as the target had it.
+    """Layers that a transfer took from the source, and those that it left as the target had them.
 
     Attributes:
-      carried: top-level layers taken from the source, in the network's order.
-      kept: top-level layers left as they were, in the network's order; the head is among them.
-      carried_arrays: arrays taken, running statistics included.
-      carried_parameters: numbers in them.
-      kept_arrays: arrays left, running statistics included.
-      kept_parameters: numbers in them.
+      carried: Top-level layers taken from the source, in the network's order.
+      kept: Top-level layers left as they were, in the network's order; the head is among them.
+      carried_arrays: Arrays taken, running statistics included.
+      carried_parameters: Numbers in them.
+      kept_arrays: Arrays left, running statistics included.
+      kept_parameters: Numbers in them.
     """
 
     carried: tuple[str, ...]
@@ -41,7 +40,7 @@ class TransferReport:
     kept_parameters: int
 
     def __str__(self) -> str:
-        """One line for a log."""
+        """Returns one line for a log."""
         return (
             f"carried {len(self.carried)} layers ({self.carried_arrays} arrays, {self.carried_parameters:,} "
             f"numbers), kept {len(self.kept)} ({self.kept_arrays} arrays, {self.kept_parameters:,} numbers)"
@@ -59,10 +58,10 @@ def transfer(
 
     Args:
       source_variables: {"params": ..., "batch_stats": ...} of the trained network; any number of classes.
-      target_variables: the same of the network to be started. Neither argument is changed.
-      blocks: how many blocks, 0 to `len(spec.block_names)`, or "all". The thesis's 10, 23 and 30 presume the
+      target_variables: The same of the network to be started. Neither argument is changed.
+      blocks: How many blocks, 0 to `len(spec.block_names)`, or "all". The thesis's 10, 23 and 30 presume the
         45 blocks of EfficientNet-B6: a network with fewer refuses what it does not have.
-      spec: the architecture of both.
+      spec: The architecture of both.
 
     Returns:
       The started variables and the report. Arrays are shared with the arguments, not copied: copy them
@@ -82,7 +81,7 @@ def transfer(
       >>> report.kept
       ('block_03', 'block_04', 'block_05', 'block_06', 'top', 'top_norm', 'head')
     """
-    layers = (*spec.stem, *spec.block_names, *spec.top, spec.head)
+    layers = spec.layers
     carried = _carried_layers(blocks, spec)
     result: dict[str, Any] = {}
     counts = {True: [0, 0], False: [0, 0]}
@@ -90,13 +89,17 @@ def transfer(
         unknown = sorted(set(target) - set(layers))
         if unknown:
             raise ValueError(
-                f"{spec.name} has no layer {unknown[0]}: target_variables are of another network"
+                f"target_variables must be of {spec.name}, got {unknown[0]}, which it does not have"
             )
         source = source_variables.get(collection, {})
         result[collection] = {}
         for layer, values in target.items():
             if layer in carried:
-                _check_same_shapes(f"{collection}/{layer}", source.get(layer), values)
+                if layer not in source:
+                    raise ValueError(
+                        f"source_variables must be of {spec.name}, but have no {collection}/{layer}"
+                    )
+                _check_same_shapes(f"{collection}/{layer}", source[layer], values)
                 values = source[layer]
             result[collection][layer] = values
             leaves = jax.tree.leaves(values)
@@ -104,9 +107,7 @@ def transfer(
             counts[layer in carried][1] += sum(int(np.size(leaf)) for leaf in leaves)
     absent = [layer for layer in layers if layer not in result.get("params", {})]
     if absent:
-        raise ValueError(
-            f"target_variables have no {absent[0]}: they are of another network than {spec.name}"
-        )
+        raise ValueError(f"target_variables must be of {spec.name}, but have no {absent[0]}")
     return result, TransferReport(
         carried=carried,
         kept=tuple(layer for layer in layers if layer not in carried),
@@ -118,28 +119,27 @@ def transfer(
 
 
 def _carried_layers(blocks: int | str, spec: ModelSpec) -> tuple[str, ...]:
-    """The top-level names that `blocks` asks for."""
+    """Returns the top-level names that `blocks` asks for."""
     if blocks == "all":
         return (*spec.stem, *spec.block_names, *spec.top)
     count = len(spec.block_names)
     if isinstance(blocks, bool) or not isinstance(blocks, int) or not 0 <= blocks <= count:
         raise ValueError(
-            f'blocks wants 0 to {count} for {spec.name}, which has {count}, or "all", not {blocks}'
+            f'blocks must be 0 to {count} for {spec.name}, which has {count}, or "all", got {blocks}'
         )
     return (*spec.stem, *spec.block_names[:blocks]) if blocks else ()
 
 
 def _check_same_shapes(name: str, source: Any, target: Any) -> None:
     """Raises ValueError unless both hold the same arrays."""
-    if source is None:
-        raise ValueError(f"source_variables have no {name}: they are of another network")
     shapes = [
-        {"/".join(path): np.shape(leaf) for path, leaf in traverse_util.flatten_dict(layer).items()}
-        for layer in (source, target)
+        {
+            f"{name}/" + jax.tree_util.keystr(path, simple=True, separator="/"): np.shape(leaf)
+            for path, leaf in leaves
+        }
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (source, target))
     ]
     for leaf in sorted(set(shapes[0]) | set(shapes[1])):
-        found, wanted = shapes[0].get(leaf), shapes[1].get(leaf)
-        if found != wanted:
-            raise ValueError(
-                f"{name}/{leaf} is of shape {found} in source_variables and {wanted} in target_variables"
-            )
+        found, expected = shapes[0].get(leaf), shapes[1].get(leaf)
+        if found != expected:
+            raise ValueError(f"source_variables must have {leaf} of shape {expected}, got {found}")

@@ -21,8 +21,8 @@ class Symmetry:
     """A symmetry of the square, as a function of photos.
 
     Attributes:
-      quarter_turns: counter-clockwise, 0 to 3.
-      mirror: whether left and right are exchanged before turning.
+      quarter_turns: Counter-clockwise, 0 to 3.
+      mirror: Whether left and right are exchanged before turning.
     """
 
     quarter_turns: int
@@ -32,7 +32,7 @@ class Symmetry:
         """Transforms photos.
 
         Args:
-          images: any dtype[N, H, W, C], of numpy or jax; of numpy, the result is a view.
+          images: Any dtype[N, H, W, C], of numpy or jax; of numpy, the result is a view.
 
         Returns:
           The same dtype; [N, W, H, C] after one or three quarter turns, else [N, H, W, C].
@@ -69,9 +69,9 @@ def predict_augmented(
 
     Args:
       predict: uint8[N, H, W, 3] -> float32[N, K] probabilities, such as the `predict_fn` of a
-        `skinjax.predict.load.Run`; it runs once a transform.
+        `skinjax.predict.load.Run`; it runs once per transform.
       images: uint8[N, H, W, 3], of numpy or jax.
-      transforms: functions of photos; `FLIPS` (4), `DIHEDRAL` (8), or any others.
+      transforms: Functions of photos; `FLIPS` (4), `DIHEDRAL` (8), or any others.
 
     Returns:
       float32[N, K], an array of the kind that `predict` gives; rows sum to 1 where those of `predict` do.

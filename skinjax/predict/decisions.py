@@ -3,11 +3,12 @@
 What is fitted is fitted on photos that the network has not seen: its own part of the run's stored predictions.
 
     fused        soft fusion of the finest level with a coarser one (thesis, 4-10), rescaled to sum to 1
-    temperature  one a level with a network, and one of the fused probabilities
+    temperature  one per level with a network, and one of the fused probabilities
     set          LAC on the fused probabilities *before* calibration, so that the one fit does not weaken the other's
                  guarantee; a temperature keeps the order of a photo's classes, so the sets fit what is shown
     certainty    the largest calibrated probability, which --answered of the run's own photos reach
     degree       of calibrated probabilities; cut-points cost least on the run's own photos
+    urgency      of degree, certainty and the most probable class (`skinjax.decide.advice`)
 
 A level without a network is the sum of the calibrated finest classes. Where folds are averaged (`fold=-1`), no photo is
 unseen by all networks: the folds' own predictions stand in. Their mean is less certain than they are, so that its
@@ -19,7 +20,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,8 +30,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from skinjax.data.predictions import probabilities, read_predictions, validate
-from skinjax.data.tables import replacing
+from skinjax.data.predictions import Predictions, read_predictions
+from skinjax.decide import advice
 from skinjax.decide.abstain import certainty, fit_certainty_threshold
 from skinjax.decide.conformal import (
     ConformalRule,
@@ -43,33 +43,38 @@ from skinjax.decide.conformal import (
 from skinjax.decide.hierarchy import fuse, marginalize
 from skinjax.decide.malignancy import (
     GradeRule,
+    call_degree,
     degree_probabilities,
     fit_cutpoints,
-    grade,
     grading_cost,
+    merged_probabilities,
     reference_score,
+    tumour_probability,
 )
 from skinjax.decide.probabilities import log_probabilities
 from skinjax.labels.taxonomy import Taxonomy
+from skinjax.predict.kept import read_kept, write_kept
 from skinjax.predict.networks import DEFAULT_STAGES, Predictor
+from skinjax.runs.folder import RunFolder
 
-FILE, VERSION = "decisions.json", 1
-"""Where the fits are kept in a run's folder, and the version of what stands there."""
+FILE, VERSION = "decisions.json", 3
+"""File of the fits in a run's folder, and the version of its content."""
 
-POOLED = ("out_of_fold.parquet", "held_out.parquet")
+POOLED = ("out_of_fold", "held_out")
 """A run's stored predictions, by the experiment that made them."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
-    """What is asked of the answers.
+class DecisionOptions:
+    """Options of the answers.
 
     Attributes:
-      coverage: of the conformal sets, in (0, 1).
-      answered: share of the run's own photos that get a diagnosis, in (0, 1].
-      set_limit: the largest set that does not back off to the level above.
-      degree_of_class: the degree of malignancy of each finest class, 0 the most benign; None for no degrees.
-      rule: how a degree is chosen; the default favours the patient.
+      coverage: Coverage of the conformal sets, in (0, 1).
+      answered: Share of the run's own photos that get a diagnosis, in (0, 1].
+      set_limit: The largest set that does not back off to the level above.
+      degree_of_class: The degree of malignancy of each finest class, 0 the most benign, -1 for one that is no tumour;
+        None for no degrees.
+      rule: How a degree is chosen; the default favours the patient.
     """
 
     coverage: float = 0.9
@@ -88,21 +93,21 @@ class Wanted:
 
     @property
     def num_degrees(self) -> int:
-        """D; 0 without degrees."""
+        """Returns D; 0 without degrees."""
         return max(self.degree_of_class) + 1 if self.degree_of_class else 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Decisions:
-    """What was fitted.
+    """Fitted values of the decisions.
 
     Attributes:
-      temperatures: by level with a network; the finest is that of the fused probabilities.
-      set_threshold: of the conformal rule; infinite where the cases are too few for the coverage.
-      certainty: the least calibrated probability of a diagnosis.
-      cutpoints: on the reference score; None without degrees.
-      photos: how many were fitted on; 0 for none, and answers that are not calibrated.
-      cases: whose.
+      temperatures: By level with a network; the finest is that of the fused probabilities.
+      set_threshold: Threshold of the conformal rule; infinite where the cases are too few for the coverage.
+      certainty: The least calibrated probability of a diagnosis.
+      cutpoints: On the reference score; None without degrees.
+      photos: How many were fitted on; 0 for none, and answers that are not calibrated.
+      cases: Whose.
     """
 
     temperatures: Mapping[str, float]
@@ -114,15 +119,15 @@ class Decisions:
 
 
 Outcome = dict[str, Any]
-"""What `compiled_decide` gives; see there."""
+"""Result of `compiled_decide`; see there."""
 
 
 def fuse_levels_of(probs: Mapping[str, Any], taxonomy: Taxonomy) -> jax.Array:
-    """The finest level's probabilities, fused with the nearest coarser level that has a network.
+    """Returns the finest level's probabilities, fused with the nearest coarser level that has a network.
 
     Args:
-      probs: level -> float[..., K]; the finest at least.
-      taxonomy: whose levels.
+      probs: Level -> float[..., K]; the finest at least.
+      taxonomy: The taxonomy whose levels these are.
 
     Returns:
       float[..., S], rows summing to 1.
@@ -146,22 +151,22 @@ def fit_decisions(
     labels: NDArray[np.integer],
     cases: NDArray[Any],
     taxonomy: Taxonomy,
-    wanted: Wanted,
+    options: DecisionOptions,
 ) -> Decisions:
     """Fits everything on photos that the networks have not seen.
 
     Args:
-      probs: level -> float[N, K], what each level's network says; the finest at least.
+      probs: Level -> float[N, K], what each level's network says; the finest at least.
       labels: int[N], the true finest classes.
       cases: [N], the case of each photo.
-      taxonomy: whose classes.
-      wanted: what is asked for.
+      taxonomy: The taxonomy whose classes these are.
+      options: What the answers must be like.
 
     Returns:
       The fits.
 
     Raises:
-      ValueError: arrays that do not fit together.
+      ValueError: Arrays that do not fit together.
     """
     from skinjax.decide.calibrate import fit_temperature  # scipy's optimisers take most of a second to import
 
@@ -176,19 +181,23 @@ def fit_decisions(
     }
     calibrated = np.asarray(jax.nn.softmax(logs[finest] / temperatures[finest]))
     wrong = calibrated.argmax(axis=1) != labels
-    rule = fit_conformal(fused, labels, cases, coverage=wanted.coverage)
+    rule = fit_conformal(fused, labels, cases, coverage=options.coverage)
     cutpoints = None
-    if wanted.degree_of_class:
-        degrees = np.asarray(wanted.degree_of_class)
-        of_degree = degree_probabilities(calibrated, degrees, wanted.num_degrees)
-        scores = reference_score(of_degree, np.linspace(0, 1, wanted.num_degrees))
-        cutpoints = tuple(
-            fit_cutpoints(np.asarray(scores), degrees[labels], grading_cost(wanted.num_degrees)).tolist()
+    if options.degree_of_class:
+        degrees = np.asarray(options.degree_of_class)
+        of_degree = merged_probabilities(
+            tumour_probability(calibrated, degrees),
+            degree_probabilities(calibrated, degrees, options.num_degrees),
         )
+        scores = reference_score(of_degree, np.linspace(0, 1, options.num_degrees))
+        true, cost = np.maximum(degrees, 0)[labels], grading_cost(options.num_degrees)
+        cutpoints = tuple(fit_cutpoints(np.asarray(scores), true, cost).tolist())
     return Decisions(
         temperatures=temperatures,
         set_threshold=rule.threshold,
-        certainty=fit_certainty_threshold(wrong, np.asarray(certainty(calibrated)), coverage=wanted.answered),
+        certainty=fit_certainty_threshold(
+            wrong, np.asarray(certainty(calibrated)), coverage=options.answered
+        ),
         cutpoints=cutpoints,
         photos=len(labels),
         cases=rule.num_cases,
@@ -196,18 +205,21 @@ def fit_decisions(
 
 
 @functools.lru_cache(maxsize=16)
-def compiled_decide(taxonomy: Taxonomy, wanted: Wanted) -> Callable[..., Outcome]:
-    """The jitted function (probs, temperatures, set_threshold, certainty, cutpoints) -> outcome.
+def compiled_decide(taxonomy: Taxonomy, options: DecisionOptions) -> Callable[..., Outcome]:
+    """Returns the jitted function (probs, temperatures, set_threshold, certainty, cutpoints, fitted) -> outcome.
 
     Args:
-      taxonomy: whose classes.
-      wanted: what is asked for.
+      taxonomy: The taxonomy whose classes these are.
+      options: What the answers must be like.
 
     Returns:
       The function. `probs` and `temperatures` are by level; the outcome holds, of B photos, `probs` (level ->
       float32[B, K], calibrated, every level of the taxonomy), `set` bool[B, S], `backed_off` bool[B], `above`
       bool[B, M] the classes of the level above that the set touches (None in a flat taxonomy), `certainty` float32[B],
-      `certain` bool[B], and with degrees `degree_probs` float32[B, D], `score` float32[B] and `degree` int32[B].
+      `certain` bool[B], and with degrees `tumour` float32[B], `degree_probs` float32[B, D] and `score` float32[B] as
+      far as it is a tumour, `degree` int32[B] (-1 for no tumour), and the urgency int32[B] (-1 where withheld):
+      `urgency` of a photo that is as photos should be, `urgency_unusable` of any other. Where nothing was fitted no
+      photo is certain enough for an urgency of routine.
     """
     finest, levels = taxonomy.finest, taxonomy.levels
 
@@ -217,6 +229,7 @@ def compiled_decide(taxonomy: Taxonomy, wanted: Wanted) -> Callable[..., Outcome
         set_threshold: jax.Array,
         least: jax.Array,
         cutpoints: jax.Array,
+        fitted: jax.Array,
     ) -> Outcome:
         fused = fuse_levels_of(probs, taxonomy)
         calibrated = {
@@ -228,13 +241,13 @@ def compiled_decide(taxonomy: Taxonomy, wanted: Wanted) -> Callable[..., Outcome
                 parents = taxonomy.parents(finest, level)
                 calibrated[level] = marginalize(calibrated[finest], parents, len(taxonomy.classes(level)))
         # What the rule was fitted on does not matter any more, but for the threshold.
-        rule = ConformalRule(set_threshold, "lac", False, wanted.coverage, 0)  # type: ignore[arg-type]
+        rule = ConformalRule(set_threshold, "lac", False, options.coverage, 0)  # type: ignore[arg-type]
         sets = prediction_sets(rule, fused)
         backed_off, above = jnp.zeros(len(sets), bool), None
         if len(levels) > 1:
             parents, count = taxonomy.parents(finest, levels[-2]), len(taxonomy.classes(levels[-2]))
             above = meta_sets(sets, parents, count)
-            sets, backed_off = back_off(sets, parents, count, wanted.set_limit)
+            sets, backed_off = back_off(sets, parents, count, options.set_limit)
         sure = certainty(calibrated[finest])
         outcome = {
             "probs": calibrated,
@@ -244,28 +257,42 @@ def compiled_decide(taxonomy: Taxonomy, wanted: Wanted) -> Callable[..., Outcome
             "certainty": sure,
             "certain": sure >= least,
         }
-        if wanted.degree_of_class:
-            count = wanted.num_degrees
-            of_degree = degree_probabilities(calibrated[finest], np.asarray(wanted.degree_of_class), count)
-            outcome["degree_probs"] = of_degree
-            outcome["score"] = reference_score(of_degree, np.linspace(0, 1, count))
-            limits = cutpoints if wanted.rule == "cutpoints" else None
-            outcome["degree"] = grade(of_degree, wanted.rule, cutpoints=limits)
+        if options.degree_of_class:
+            count, of_class = options.num_degrees, np.asarray(options.degree_of_class)
+            tumour = tumour_probability(calibrated[finest], of_class)
+            of_degree = degree_probabilities(calibrated[finest], of_class, count)
+            limits = cutpoints if options.rule == "cutpoints" else None
+            degree = call_degree(tumour, of_degree, options.rule, cutpoints=limits)
+            told = (degree, advice.top_degree(calibrated[finest], of_class), (sure >= least) & fitted)
+            outcome |= {
+                "tumour": tumour,
+                "degree_probs": of_degree,
+                "score": reference_score(of_degree, np.linspace(0, 1, count)),
+                "degree": degree,
+                "urgency": advice.urgencies(*told, True, count),
+                "urgency_unusable": advice.urgencies(*told, False, count),
+            }
         return outcome
 
     return jax.jit(decide)
 
 
-def decide(probs: Mapping[str, NDArray], taxonomy: Taxonomy, wanted: Wanted, decisions: Decisions) -> Outcome:
+def decide(
+    probs: Mapping[str, NDArray], taxonomy: Taxonomy, options: DecisionOptions, decisions: Decisions
+) -> Outcome:
     """Applies what was fitted; see `compiled_decide` for the outcome, here in numpy.
 
     Args:
-      probs: level -> float[B, K], what each level's network says.
-      taxonomy: whose classes.
-      wanted: what is asked for.
-      decisions: what was fitted.
+      probs: Level -> float[B, K], what each level's network says.
+      taxonomy: The taxonomy whose classes these are.
+      options: What the answers must be like.
+      decisions: What was fitted.
+
+    Raises:
+      ValueError: Degrees by cut-points, and none were fitted.
     """
-    function = compiled_decide(taxonomy, wanted)
+    _check_rule(options, decisions)
+    function = compiled_decide(taxonomy, options)
     levels = [level for level in taxonomy.levels if level in probs]
     return jax.device_get(
         function(
@@ -273,97 +300,108 @@ def decide(probs: Mapping[str, NDArray], taxonomy: Taxonomy, wanted: Wanted, dec
             {level: np.float32(decisions.temperatures.get(level, 1.0)) for level in levels},
             np.float32(decisions.set_threshold),
             np.float32(decisions.certainty),
-            np.asarray(decisions.cutpoints or np.zeros(max(wanted.num_degrees - 1, 0)), np.float32),
+            np.asarray(decisions.cutpoints or np.zeros(max(options.num_degrees - 1, 0)), np.float32),
+            np.bool_(decisions.photos > 0),
         )
     )
 
 
 def predictions_path(predictor: Predictor) -> Path | None:
-    """The stored predictions of the predictor's own networks; None where the run has none."""
-    folder = predictor.workdir / "predictions"
+    """Returns the stored predictions of the predictor's own networks; None where the run has none."""
+    run = RunFolder.read(predictor.workdir)
     stages = set(predictor.stages.values())
-    names = POOLED if stages <= set(DEFAULT_STAGES) else ()
+    own = (f"fold_{predictor.fold}",) if predictor.fold >= 0 else ()  # not pooled before all folds are done
+    names = (*POOLED, *own) if stages <= set(DEFAULT_STAGES) else ()
     stage = predictor.stages[predictor.taxonomy.finest]
-    names = (*names, f"{stage}.parquet", f"{stage}_test.parquet")
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    files = map(run.predictions_file, (*names, stage, f"{stage}_test", f"{stage}_on_{stage}"))
+    return next((path for path in files if path.is_file()), None)
 
 
-def run_decisions(predictor: Predictor, wanted: Wanted) -> Decisions:
-    """What was fitted on the run's own predictions, from its `decisions.json` where that is still true.
+def run_decisions(predictor: Predictor, options: DecisionOptions) -> Decisions:
+    """Returns what was fitted on the run's own predictions, from its `decisions.json` where that is still true.
 
     Args:
-      predictor: networks of the run.
-      wanted: what is asked for.
+      predictor: Networks of the run.
+      options: What the answers must be like.
 
     Returns:
       The fits; with `photos` 0 and nothing calibrated where the run has no stored predictions of these networks.
 
     Raises:
-      ValueError: the stored predictions are not of this run's classes.
+      ValueError: The stored predictions are not of this run's classes, or degrees are by cut-points and there are none.
     """
-    path = predictions_path(predictor)
-    if path is None:
-        return Decisions(dict.fromkeys(predictor.levels, 1.0))
-    key = {
-        "version": VERSION,
-        "predictions": file_hash(path),
-        "fold": predictor.fold,
-        "stages": predictor.stages,
-        "wanted": dataclasses.asdict(wanted),
-    }
-    key = json.loads(json.dumps(key))
-    stored = predictor.workdir / FILE
-    if (found := _read(stored, key)) is not None:
-        return found
-    frame = read_predictions(path)
-    validate(frame, predictor.taxonomy)
-    if predictor.fold >= 0:
-        frame = frame[frame["fold"] == predictor.fold]
-    if not len(frame):
-        return Decisions(dict.fromkeys(predictor.levels, 1.0))
-    probs = {level: probabilities(frame, predictor.taxonomy, level) for level in predictor.levels}
-    labels = predictor.taxonomy.encode(frame["label"])
-    decisions = fit_decisions(probs, labels, frame["case_id"].to_numpy(), predictor.taxonomy, wanted)
-    document = {"key": key, "decisions": dataclasses.asdict(decisions)}
-    with replacing(stored) as temporary:
-        temporary.write_text(json.dumps(_written(document), indent=1, allow_nan=False), encoding="utf-8")
+    key, stored = fit_key(predictor, options, VERSION), predictor.workdir / FILE
+    if key and (found := read_kept(stored, key, "decisions")) is not None:
+        try:
+            cuts = found["cutpoints"]
+            found["set_threshold"] = _number(found["set_threshold"])
+            return Decisions(**found | {"cutpoints": None if cuts is None else tuple(map(_number, cuts))})
+        except (ValueError, KeyError, TypeError):
+            pass  # damaged: fitted anew
+    predictions = held_out(predictor)
+    if predictions is None:
+        unfitted = Decisions(dict.fromkeys(predictor.levels, 1.0))
+        _check_rule(options, unfitted)
+        return unfitted
+    probs = {level: predictions.probabilities(level) for level in predictor.levels}
+    decisions = fit_decisions(probs, predictions.label, predictions.case_id, predictor.taxonomy, options)
+    write_kept(stored, key, "decisions", dataclasses.asdict(decisions))
     return decisions
 
 
+def held_out(predictor: Predictor) -> Predictions | None:
+    """Returns the run's own predictions that answers are fitted on: of photos that the networks have not seen.
+
+    Args:
+      predictor: Networks of the run.
+
+    Returns:
+      The predictions; None where the run has none of these networks.
+
+    Raises:
+      ValueError: The stored predictions are not of this run's classes.
+    """
+    path = predictions_path(predictor)
+    if path is None:
+        return None
+    predictions = Predictions.from_frame(read_predictions(path), predictor.taxonomy)
+    if predictor.fold >= 0:
+        predictions = predictions.take(predictions.fold == predictor.fold)
+    return predictions if len(predictions) else None
+
+
+def fit_key(predictor: Predictor, options: DecisionOptions, version: int) -> dict[str, Any]:
+    """Returns what fits on the run's own predictions depend on; empty where there are none.
+
+    Args:
+      predictor: Networks of the run.
+      options: What the answers must be like.
+      version: Of the values that are kept.
+    """
+    path = predictions_path(predictor)
+    if path is None:
+        return {}
+    return {
+        "version": version,
+        "predictions": file_hash(path),
+        "fold": predictor.fold,
+        "stages": dict(predictor.stages),
+        "options": dataclasses.asdict(options),
+    }
+
+
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Returns SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read(path: Path, key: dict[str, Any]) -> Decisions | None:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document["key"] != key:
-            return None
-        fields = document["decisions"]
-        cutpoints = fields["cutpoints"]
-        return Decisions(
-            **(
-                fields
-                | {
-                    "set_threshold": _number(fields["set_threshold"]),
-                    "cutpoints": None if cutpoints is None else tuple(map(_number, cutpoints)),
-                }
-            )
+def _check_rule(options: DecisionOptions, decisions: Decisions) -> None:
+    if options.degree_of_class and options.rule == "cutpoints" and decisions.cutpoints is None:
+        raise ValueError(
+            "grade_rule must not be cutpoints where the run has no stored predictions of these networks to fit them on"
         )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _number(value: float | None) -> float:
     return math.inf if value is None else float(value)
-
-
-def _written(value: Any) -> Any:
-    """JSON knows no infinity: null stands for it."""
-    if isinstance(value, Mapping):
-        return {name: _written(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_written(entry) for entry in value]
-    return None if isinstance(value, float) and math.isinf(value) else value

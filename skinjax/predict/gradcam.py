@@ -1,13 +1,13 @@
-"""Grad-CAM: where in a photo a network finds what speaks for a class (Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74).
+"""Grad-CAM: the places of a photo that speak for a class (Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74).
 
 With A_k the channels of a feature map [h, w] and y the score that is explained,
 
     map = relu(sum_k a_k A_k),    a_k = mean over places of dy / dA_k
 
-Which maps a backbone has, and which of them its head averages, is known from its spec (`skinjax.models.features`):
-nothing is searched for or guessed. In every family the head is a dense layer on the mean of the last map, so there
-a_k is the head's weight over h w, exactly, and no gradient has to be computed: `class_activation`, the class activation
-map of Zhou et al. 2016. `grad_cam` differentiates, and takes any map.
+Which maps a network gives is known (`skinjax.models.registry.feature_maps`): nothing is searched for or guessed. The
+head of every `Backbone` is a dense layer on the mean of the last map, so there a_k is the head's weight over h w,
+exactly, and no gradient has to be computed: `class_activation`, the class activation map of Zhou et al. 2016.
+`grad_cam` differentiates, and takes any map of any network that gives maps.
 
 **What is explained** is one class, or several as one (a meta-class by a network of its sub-classes): y is
 log sum exp of their logits, which for one class is its logit.
@@ -29,8 +29,8 @@ from flax import linen as nn
 from numpy.typing import NDArray
 
 from skinjax.models.compilation import compiler_options
-from skinjax.models.features import map_names
 from skinjax.models.pixels import normalize
+from skinjax.models.registry import feature_maps
 from skinjax.models.spec import ModelSpec
 
 
@@ -42,26 +42,26 @@ def grad_cam(
     members: NDArray[np.bool_],
     layer: str | None = None,
 ) -> jax.Array:
-    """Grad-CAM by differentiation, at any feature map of any backbone.
+    """Computes Grad-CAM by differentiation, at any feature map of any backbone.
 
     Args:
-      model: a network of `skinjax.models`.
-      variables: of the network.
-      spec: its specification.
+      model: A network of `skinjax.models`.
+      variables: Of the network.
+      spec: Its specification.
       images: uint8[N, H, W, 3].
-      members: bool[N, K], which classes are explained, at least one a photo.
-      layer: name of the feature map, one of `map_names(spec)`; the last by default.
+      members: bool[N, K], which classes are explained, at least one per photo.
+      layer: Name of the feature map, one of `skinjax.models.registry.feature_maps`; the last by default.
 
     Returns:
       float32[N, h, w], at least 0, of the map's size and in the score's units.
 
     Raises:
-      ValueError: no such map, or members that do not fit.
+      ValueError: The network gives no maps or not this one, or the members do not fit.
 
     References:
       Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017.
     """
-    layer = _layer(spec, layer)
+    layer = check_layer(model, spec, layer)
     members = _members(members, len(images))
     result: jax.Array = compiled_grad_cam(model, spec, layer)(variables, jnp.asarray(images), members)
     return result
@@ -69,7 +69,7 @@ def grad_cam(
 
 @functools.lru_cache(maxsize=16)
 def compiled_grad_cam(model: nn.Module, spec: ModelSpec, layer: str) -> Callable[..., jax.Array]:
-    """The jitted function (variables, images, members) -> maps of `grad_cam`, its arguments already checked."""
+    """Returns the jitted function (variables, images, members) -> maps of `grad_cam`, its arguments already checked."""
 
     def compute(variables: Any, images: jax.Array, members: jax.Array) -> jax.Array:
         pixels = normalize(images, spec)
@@ -95,19 +95,19 @@ def class_activation(
     bias: NDArray[np.floating],
     members: NDArray[np.bool_],
 ) -> NDArray[np.float32]:
-    """`grad_cam` at the last map, from the map and the head alone.
+    """Computes `grad_cam` at the last map, from the map and the head alone.
 
     Args:
       last_map: float[N, h, w, C].
       kernel: float[C, K], the head's weights.
       bias: float[K].
-      members: bool[N, K], which classes are explained, at least one a photo.
+      members: bool[N, K], which classes are explained, at least one per photo.
 
     Returns:
       float32[N, h, w], at least 0.
 
     Raises:
-      ValueError: members that do not fit.
+      ValueError: The members do not fit.
 
     Example:
       >>> last_map = np.array([[[[1.0, 0.0]], [[0.0, 1.0]]]])  # two places, two channels
@@ -134,8 +134,22 @@ def _weighted(activations: jax.Array, weights: jax.Array) -> jax.Array:
     return jax.nn.relu(maps)
 
 
-def _layer(spec: ModelSpec, layer: str | None) -> str:
-    names = map_names(spec)
+def check_layer(model: nn.Module, spec: ModelSpec, layer: str | None) -> str:
+    """Returns the name of the feature map that is explained.
+
+    Args:
+      model: A network of the spec.
+      spec: Its specification.
+      layer: Name of a map; None for the last.
+
+    Raises:
+      ValueError: The network gives no such map, or none at all.
+    """
+    names = feature_maps(model, spec)
+    if not names:
+        raise ValueError(
+            f"model must give named feature maps to be explained by Grad-CAM, got {spec.name}, which gives none"
+        )
     if layer is not None and layer not in names:
         raise ValueError(f"layer must be a feature map of {spec.name}, {', '.join(names)}; got {layer!r}")
     return layer or names[-1]
@@ -146,5 +160,5 @@ def _members(members: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
     if chosen.dtype != bool or chosen.ndim != 2 or len(chosen) != count:
         raise ValueError(f"members must be bool[{count}, K], got {chosen.dtype}{list(chosen.shape)}")
     if not chosen.any(axis=1).all():
-        raise ValueError("members must name at least one class a photo, got none for some")
+        raise ValueError("members must name at least one class per photo, got none for some")
     return chosen

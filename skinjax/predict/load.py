@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -14,30 +14,37 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
+from skinjax.labels.taxonomy import Taxonomy
 from skinjax.models import registry
-from skinjax.models.pretrained import load_pretrained
+from skinjax.models.backbones.backbone import Backbone
+from skinjax.models.pixels import normalize
 from skinjax.models.registry import ModelSpec
-from skinjax.models.stored_orbax import open_orbax
+from skinjax.models.weights.orbax_folders import open_orbax
+from skinjax.runs.folder import RunFolder
+from skinjax.runs.networks import Network
 from skinjax.train.checkpoints import FINAL, is_finished
-from skinjax.train.network import Network
 from skinjax.train.step import compiled_predict
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class Run:
     """A network of a run, ready to predict.
 
     Attributes:
-      model: the Linen module; `model.apply(variables, images, train=False)`.
-      variables: its parameters and BatchNorm statistics.
-      spec: its backbone's specification.
-      taxonomy: of the run.
-      predict_fn: jitted, uint8[N, image_size, image_size, 3] -> float32[N, K] probabilities, K the classes
+      workdir: Folder of the run.
+      model: The Linen module; `model.apply(variables, images, train=False)`.
+      variables: Its parameters and BatchNorm statistics.
+      spec: Its backbone's specification.
+      taxonomy: Taxonomy of the run.
+      predict_fn: Jitted, uint8[N, image_size, image_size, 3] -> float32[N, K] probabilities, K the classes
         of `network.level`.
-      network: what was trained: stage, fold, level, class names, image size.
+      network: What was trained: stage, fold, level, class names, image size.
     """
 
+    workdir: Path
     model: nn.Module
     variables: dict[str, Any]
     spec: ModelSpec
@@ -45,27 +52,77 @@ class Run:
     predict_fn: Callable[[np.ndarray], jax.Array]
     network: Network
 
+    def __repr__(self) -> str:
+        network = self.network
+        return (
+            f"Run({self.workdir}: {network.stage} of fold {network.fold}, {network.backbone} at {network.image_size} "
+            f"pixels, {len(network.classes)} classes of level {network.level})"
+        )
 
-def load_run(workdir: str | os.PathLike[str], stage: str = "sub", fold: int = 0) -> Run:
-    """Loads a network that an experiment trained.
+    def apply(self, images: jax.Array) -> jax.Array:
+        """Computes logits, as a pure function of pixels that jit, grad and vmap trace.
+
+        Args:
+          images: [..., H, W, 3], uint8 in 0..255 or floating in [0, 1].
+
+        Returns:
+          float32[..., K], not calibrated; `jax.nn.softmax` makes probabilities of them.
+
+        Raises:
+          ValueError: The shape or dtype is another.
+        """
+        images = jnp.asarray(images)
+        if images.ndim < 3:
+            raise ValueError(f"images must be of shape [..., H, W, 3], got {list(images.shape)}")
+        batch = images.reshape(-1, *images.shape[-3:])
+        logits = self.model.apply(self.variables, normalize(batch, self.spec), train=False)
+        return logits.astype(jnp.float32).reshape(*images.shape[:-3], -1)
+
+    def predict(
+        self, photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], **options: Any
+    ) -> pd.DataFrame:
+        """Answers photos: by the networks of this fold together, calibrated, with sets and reasons.
+
+        Args:
+          photos: Photos and folders of photos, or a single one.
+          options: Those of `skinjax.predict.decisions.DecisionOptions`, such as `coverage`.
+
+        Returns:
+          A row per photo, in order: the most probable class of every level with its calibrated probability,
+          `diagnosis` or the `reasons` for giving none, the conformal set, score and degree of malignancy, `urgency` and
+          `advice` where the run has degrees, and every finest class's probability. A photo that cannot be read has an
+          `error`.
+
+        Raises:
+          ValueError: An option out of range, or networks that cannot answer together.
+        """
+        from skinjax.predict.networks import DEFAULT_STAGES
+        from skinjax.predict.table import answers_table
+
+        network = self.network
+        alone = network.level == self.taxonomy.finest and network.stage not in DEFAULT_STAGES
+        return answers_table(self.workdir, network.fold, photos, (network.stage,) if alone else (), **options)
+
+
+def load_run(workdir: str | os.PathLike[str], stage: str = "", fold: int = 0) -> Run:
+    """Loads a network that a study trained.
 
     Args:
-      workdir: folder of the run.
-      stage: which of its networks, such as `sub` or `meta`.
-      fold: the one that has not seen this fold.
+      workdir: Folder of the run.
+      stage: Which of its networks, such as `sub` or `meta`; empty for the study's main one.
+      fold: The one that has not seen this fold.
 
     Returns:
       The network and a function that predicts.
 
     Raises:
-      FileNotFoundError: the run has no such network; the message names the file.
-      ValueError: its training has not come to its end.
+      FileNotFoundError: The run has no such network; the message names the file.
+      ValueError: Its training has not come to its end.
     """
     workdir = Path(workdir)
-    network = Network.read(workdir / "checkpoints" / f"fold_{fold}" / f"{stage}.json")
-    variables = load_pretrained(
-        network.backbone, finished_folder(workdir, network) / FINAL, len(network.classes)
-    )
+    folder = RunFolder.read(workdir)
+    network = folder.network(stage, fold)
+    variables = load_variables(workdir, network)
     model = network.model()
     logits = compiled_predict(model, network.spec)
 
@@ -73,57 +130,64 @@ def load_run(workdir: str | os.PathLike[str], stage: str = "sub", fold: int = 0)
         return jax.nn.softmax(logits(variables, jnp.asarray(images)))
 
     return Run(
+        workdir=workdir,
         model=model,
         variables=variables,
         spec=network.spec,
-        taxonomy=load_taxonomy(workdir / "taxonomy.json"),
+        taxonomy=folder.taxonomy,
         predict_fn=predict,
         network=network,
     )
 
 
 def finished_folder(workdir: Path, network: Network) -> Path:
-    """The folder of a network's checkpoints.
+    """Returns the folder of a network's checkpoints.
 
     Raises:
-      ValueError: its training has not come to its end.
+      ValueError: Its training has not come to its end.
     """
-    folder = network.folder(workdir)
+    folder = RunFolder(workdir, "").checkpoints(network)
     if not is_finished(folder):
         reached = max((int(path.name) for path in folder.glob("*") if path.name.isdigit()), default=0)
         raise ValueError(
             f"{folder} holds a network in training, after {reached} of {network.steps} updates; "
-            "run its experiment to the end first"
+            "run its command to the end first"
         )
     return folder
 
 
+def _holds(shapes: Mapping[str, tuple[int, ...]], network: Network) -> bool:
+    """Says whether arrays of these names and shapes are a network's variables."""
+    spec, model = network.spec, network.model()
+    if not isinstance(model, Backbone):
+        own = traverse_util.flatten_dict(registry.variable_shapes(model), sep="/")
+        return dict(shapes) == {name: leaf.shape for name, leaf in own.items()}
+    # By names and the head's shape alone, as tracing takes seconds.
+    parts = {name.split("/")[1] for name in shapes if name.startswith("params/")}
+    layers = {*spec.block_names, spec.head}
+    others = set().union(*(registry.spec(name).block_names for name in registry.list_models()))
+    head = shapes.get(f"params/{spec.head}/kernel")
+    return layers == parts & (layers | others) and head == (spec.feature_width, len(network.classes))
+
+
 def load_variables(workdir: Path, network: Network) -> dict[str, Any]:
-    """Reads the variables of a network of a run, without tracing the network as `load_run` does: four times as fast.
+    """Reads the variables of a network of a run, without tracing the network.
 
     Args:
-      workdir: folder of the run.
-      network: which of its networks.
+      workdir: Folder of the run.
+      network: Which of its networks.
 
     Returns:
-      {"params": ..., "batch_stats": ...}, on the device.
+      {"params": ..., "batch_stats": ...}, the latter where there is batch normalisation, on the device.
 
     Raises:
-      ValueError: its training has not come to its end, or another network's variables lie there.
+      ValueError: Its training has not come to its end, or another network's variables lie there.
     """
-    folder, spec = finished_folder(workdir, network), network.spec
+    folder = finished_folder(workdir, network)
     stored = open_orbax(folder / FINAL)
-    head = f"params/{spec.head}/kernel"
-    parts = {name.split("/")[1] for name in stored.shapes if name.startswith("params/")}
-    wanted = {*spec.block_names, spec.head}
-    others = set().union(*(registry.spec(name).block_names for name in registry.list_models()))
-    shape = (spec.feature_width, len(network.classes))
-    if (
-        not wanted <= parts
-        or any(part not in wanted for part in parts if part in others)
-        or stored.shapes.get(head) != shape
-    ):
-        raise ValueError(f"{folder / FINAL} does not hold {spec.name} with {len(network.classes)} classes")
+    if not _holds(stored.shapes, network):
+        name, count = network.backbone, len(network.classes)
+        raise ValueError(f"{folder / FINAL} does not hold {name} with {count} classes")
     values = stored.read(stored.shapes)
     if bad := [name for name, array in values.items() if not np.isfinite(array).all()]:
         raise ValueError(f"{folder / FINAL} holds values in {bad[0]} that are not finite")

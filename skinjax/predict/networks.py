@@ -1,15 +1,15 @@
 """The networks of a run that answer together, and one compiled forward pass for all of them.
 
-Networks of one backbone differ in their head alone, and every family's head is a dense layer on the averaged last
-map (`skinjax.models.features`). So the body is traced, compiled and read from the compilation cache once, whatever
-the number of classes, levels and folds, and a head is a small matrix product behind it.
+Networks of one backbone differ in their head alone, and the head of every `Backbone` is a dense layer on the averaged
+last map. So the body is traced, compiled and read from the compilation cache once, whatever the number of classes,
+levels and folds, and a head is a small matrix product behind it. A registered module of another kind is compiled whole,
+once for each number of classes.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
-from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
+from skinjax.labels.taxonomy import Taxonomy
 from skinjax.models import registry
+from skinjax.models.backbones.backbone import Backbone
 from skinjax.models.compilation import compiler_options
-from skinjax.models.features import map_names
 from skinjax.models.pixels import normalize
 from skinjax.predict.augmented import DIHEDRAL, FLIPS, Symmetry
 from skinjax.predict.load import load_variables
-from skinjax.train.network import Network
+from skinjax.runs.folder import RunFolder
+from skinjax.runs.networks import Network
 
 DEFAULT_STAGES = ("sub", "meta")
 """Stages that answer where a run has several of a level and none is named."""
@@ -38,20 +40,50 @@ _TRANSFORMS: Mapping[str, tuple[Symmetry, ...]] = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Output:
+    """Output of one network for some photos.
+
+    Attributes:
+      probs: float32[B, K].
+      features: What the photos are compared by, float32[B, C] each: the means of `early_map` and of the last map;
+        the logits of a network that gives no maps.
+      last_map: [B, h, w, C]; None for a network that gives no maps.
+    """
+
+    probs: jax.Array
+    features: tuple[jax.Array, ...]
+    last_map: jax.Array | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Loaded:
     """A network with its variables.
 
     Attributes:
-      network: what was trained.
-      variables: all of them, as `network.model()` takes them.
+      network: What was trained.
+      variables: All of them, as `network.model()` takes them.
     """
 
     network: Network
     variables: Mapping[str, Any]
 
     @functools.cached_property
+    def pools(self) -> bool:
+        """Says whether the head is known to be a dense layer on the mean of the last map, as every `Backbone`'s is."""
+        return isinstance(self.network.model(), Backbone)
+
+    def run(self, images: np.ndarray) -> Output:
+        """Computes what the network says of photos uint8[B, H, W, 3]; arrays may still be under computation."""
+        network = self.network
+        if not self.pools:
+            return Output(*compiled_network(network.model(), network.spec)(self.variables, images))
+        last_map, early, pooled = compiled_body(network.backbone, network.precision)(self.body, images)
+        probs = compiled_head()(self.kernel, self.bias, pooled, network.precision)
+        return Output(probs, (early, pooled), last_map)
+
+    @functools.cached_property
     def body(self) -> dict[str, Any]:
-        """The variables with a head of one output in place of the network's own."""
+        """Returns the variables with a head of one output in place of the network's own."""
         params, head = self.variables["params"], self.network.spec.head
         kernel = params[head]["kernel"]
         blank = {"kernel": np.zeros((kernel.shape[0], 1), np.float32), "bias": np.zeros(1, np.float32)}
@@ -59,13 +91,13 @@ class Loaded:
 
     @property
     def kernel(self) -> jax.Array:
-        """float32[C, K], what the head weighs the averaged features with."""
+        """Returns float32[C, K], what the head weighs the averaged features with."""
         kernel: jax.Array = self.variables["params"][self.network.spec.head]["kernel"]
         return kernel
 
     @property
     def bias(self) -> jax.Array:
-        """float32[K], what the head adds."""
+        """Returns float32[K], what the head adds."""
         bias: jax.Array = self.variables["params"][self.network.spec.head]["bias"]
         return bias
 
@@ -75,14 +107,14 @@ class Predictor:
     """The networks of a run that answer together.
 
     Attributes:
-      workdir: folder of the run.
-      taxonomy: of the run.
-      members: a mapping level -> network for each fold that answers; their probabilities are averaged. The finest
+      workdir: Folder of the run.
+      taxonomy: Taxonomy of the run.
+      members: A mapping level -> network for each fold that answers; their probabilities are averaged. The finest
         level is always there.
-      fold: whose networks these are; -1 for all folds.
-      image_size: side of the photos in pixels.
-      fit: how a photo becomes square.
-      transforms: a photo is answered as the mean over these, as the run's own predictions were.
+      fold: Whose networks these are; -1 for all folds.
+      image_size: Side of the photos in pixels.
+      fit: How a photo becomes square.
+      transforms: A photo is answered as the mean over these, as the run's own predictions were.
     """
 
     workdir: Path
@@ -95,12 +127,12 @@ class Predictor:
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """Levels with networks of their own, coarsest first."""
+        """Returns the levels with networks of their own, coarsest first."""
         return tuple(level for level in self.taxonomy.levels if level in self.members[0])
 
     @property
     def stages(self) -> dict[str, str]:
-        """The stage of each level's network."""
+        """Returns the stage of each level's network."""
         return {level: self.members[0][level].network.stage for level in self.levels}
 
     def forward(self, images: np.ndarray) -> Forward:
@@ -113,72 +145,71 @@ class Predictor:
         for member in self.members:
             by_level = {}
             for level, loaded in member.items():
-                run, read = compiled_body(loaded.network.backbone, loaded.network.precision), compiled_head()
-                views = []
-                for transform in self.transforms:
-                    views.append(run(loaded.body, np.ascontiguousarray(transform(images))))
-                probs = tuple(
-                    read(loaded.kernel, loaded.bias, pooled, loaded.network.precision)
-                    for _, _, pooled in views
-                )
-                last_map, *features = views[0]
-                by_level[level] = _Output(probs, tuple(features), last_map)
+                views = [loaded.run(np.ascontiguousarray(transform(images))) for transform in self.transforms]
+                by_level[level] = _Views(views[0], tuple(view.probs for view in views))
             outputs.append(by_level)
         return Forward(tuple(outputs), self.taxonomy.finest)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Output:
+class _Views:
+    """Output of a network for the photos as they are, and the probabilities of each transform of them."""
+
+    first: Output
     probs: tuple[jax.Array, ...]
-    features: tuple[jax.Array, ...]
-    last_map: jax.Array
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Forward:
-    """What the networks say of some photos; arrays may still be under computation until they are read.
+    """Outputs of the networks for some photos; arrays may still be under computation until they are read.
 
     Attributes:
-      outputs: by fold and level.
-      finest: the finest level.
+      outputs: What they say, by fold and level.
+      finest: The finest level.
     """
 
-    outputs: tuple[Mapping[str, _Output], ...]
+    outputs: tuple[Mapping[str, _Views], ...]
     finest: str
 
     def probabilities(self) -> dict[str, np.ndarray]:
-        """Level -> float32[B, K], the mean over folds and transforms."""
+        """Returns level -> float32[B, K], the mean over folds and transforms."""
         return {
             level: np.mean([np.asarray(p) for out in self.outputs for p in out[level].probs], axis=0)
             for level in self.outputs[0]
         }
 
     def features(self) -> list[tuple[np.ndarray, ...]]:
-        """Of each fold's finest network, the means of `early_map` and of the last map: two float32[B, C]."""
-        return [tuple(map(np.asarray, out[self.finest].features)) for out in self.outputs]
+        """Returns what each fold's finest network compares photos by; see `Output`."""
+        return [tuple(map(np.asarray, out[self.finest].first.features)) for out in self.outputs]
 
     def last_map(self, level: str, row: int, member: int = 0) -> np.ndarray:
-        """float32[h, w, C], the last map of one photo in a level's network."""
-        return np.asarray(self.outputs[member][level].last_map[row], np.float32)
+        """Returns the last map of one photo in a level's network, float32[h, w, C].
+
+        Raises:
+          ValueError: The network gives no maps.
+        """
+        last_map = self.outputs[member][level].first.last_map
+        if last_map is None:
+            raise ValueError(f"level must be that of a network with feature maps, got {level!r}")
+        return np.asarray(last_map[row], np.float32)
 
 
 def early_map(spec: registry.ModelSpec) -> str:
-    """The map a third of the way into a backbone: it still knows texture, which the last one may have dropped.
+    """Returns the name of the map a third of the way in, which still knows texture that the last may have dropped.
 
     >>> early_map(registry.spec("efficientnet_b0"))
     'block_05'
     """
-    names = map_names(spec)
-    return names[len(names) // 3]
+    return spec.map_names[len(spec.map_names) // 3]
 
 
 @functools.lru_cache(maxsize=16)
 def compiled_body(backbone: str, precision: str) -> Callable[..., tuple[jax.Array, jax.Array, jax.Array]]:
-    """The jitted function (variables, uint8[B, H, W, 3]) -> last map [B, h, w, C], and the means of two maps.
+    """Returns the jitted function (variables, uint8[B, H, W, 3]) -> last map [B, h, w, C], and the means of two maps.
 
     Args:
-      backbone: name in the registry.
-      precision: dtype of the computation.
+      backbone: Name in the registry.
+      precision: Dtype of the computation.
 
     Returns:
       The function; its variables have a head of one output, as `Loaded.body`. The means are float32[B, C] each, of
@@ -186,7 +217,7 @@ def compiled_body(backbone: str, precision: str) -> Callable[..., tuple[jax.Arra
     """
     spec = registry.spec(backbone)
     model = registry.create(backbone, 1, dtype=jnp.dtype(precision))
-    early, last = early_map(spec), map_names(spec)[-1]
+    early, last = early_map(spec), spec.map_names[-1]
 
     def run(variables: Any, images: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         named = model.apply(variables, normalize(images, spec), features=True)
@@ -195,9 +226,32 @@ def compiled_body(backbone: str, precision: str) -> Callable[..., tuple[jax.Arra
     return jax.jit(run, compiler_options=compiler_options())
 
 
+@functools.lru_cache(maxsize=16)
+def compiled_network(model: nn.Module, spec: registry.ModelSpec) -> Callable[..., Any]:
+    """Returns the jitted function (variables, uint8[B, H, W, 3]) -> the fields of `Output`, by the whole network.
+
+    Args:
+      model: Any registered module; of its feature maps those are taken that it gives.
+      spec: Its specification.
+    """
+    names = registry.feature_maps(model, spec)
+
+    def run(variables: Any, images: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...], jax.Array | None]:
+        pixels = normalize(images, spec)
+        if not names:
+            logits = model.apply(variables, pixels, train=False).astype(jnp.float32)
+            return jax.nn.softmax(logits), (logits,), None
+        named = model.apply(variables, pixels, train=False, features=True)
+        maps = [named[names[len(names) // 3]], named[names[-1]]]
+        means = tuple(some.astype(jnp.float32).mean(axis=(1, 2)) for some in maps)
+        return jax.nn.softmax(named["logits"].astype(jnp.float32)), means, maps[-1]
+
+    return jax.jit(run, compiler_options=compiler_options())
+
+
 @functools.cache
 def compiled_head() -> Callable[..., jax.Array]:
-    """The jitted function (kernel, bias, pooled, precision) -> probabilities float32[B, K], as the head computes."""
+    """Returns the jitted function (kernel, bias, pooled, precision) -> probabilities float32[B, K], as the head's."""
 
     def read(kernel: jax.Array, bias: jax.Array, pooled: jax.Array, precision: str) -> jax.Array:
         dtype = jnp.dtype(precision)
@@ -213,33 +267,28 @@ def load_predictor(
     """Loads the networks of a run that answer together.
 
     Args:
-      workdir: folder of a run of any experiment that trained networks.
-      fold: whose networks answer; -1 averages those of all folds.
-      stages: which networks, such as `sub` and `meta`, one a level; by default those two, or the only one of a level.
+      workdir: Folder of a run of any experiment that trained networks.
+      fold: Whose networks answer; -1 averages those of all folds.
+      stages: Which networks, such as `sub` and `meta`, one per level; by default those two, or the only one of a level.
       transforms: `none`, `flips` or `dihedral`; by default as the run predicted (its --test_time_augmentation).
 
     Returns:
       The predictor.
 
     Raises:
-      ValueError: no such run, fold or stage, several networks of a level, none of the finest, or one whose training
-        has not come to its end.
+      ValueError: There is no such run, fold or stage, several networks of a level, none of the finest, or one
+        whose training has not come to its end.
     """
     workdir = Path(workdir)
-    flags = run_flags(workdir)
-    taxonomy = load_taxonomy(workdir / "taxonomy.json")
-    folds = sorted(
-        int(path.name.removeprefix("fold_"))
-        for path in (workdir / "checkpoints").glob("fold_*")
-        if path.name.removeprefix("fold_").isdecimal()
-    )
+    run = RunFolder.read(workdir)
+    options, taxonomy, folds = run.options, run.taxonomy, run.folds
     if not folds:
         raise ValueError(f"{workdir} holds no network: it has no checkpoints/fold_0")
     if fold >= 0 and fold not in folds:
         raise ValueError(f"{workdir} has no networks of fold {fold}, only of {', '.join(map(str, folds))}")
     members = []
     for number in folds if fold < 0 else [fold]:
-        chosen = _choose(workdir, number, taxonomy, tuple(stages))
+        chosen = _choose(run, number, taxonomy, tuple(stages))
         members.append(
             {level: Loaded(network, load_variables(workdir, network)) for level, network in chosen.items()}
         )
@@ -249,8 +298,11 @@ def load_predictor(
             f"{workdir}: networks of different image sizes cannot answer together: {sorted(sizes)}"
         )
     if len({tuple(member) for member in members}) > 1:
-        raise ValueError(f"{workdir}: the folds have networks of different levels; name one --fold")
-    name = transforms or flags.get("test_time_augmentation") or "none"
+        raise ValueError(
+            f"{workdir}: the folds have networks of different levels, so one of them must answer; give fold=K, "
+            "without ensemble"
+        )
+    name = transforms or options.get("test_time_augmentation") or "none"
     if name not in _TRANSFORMS:
         raise ValueError(f"transforms must be one of {', '.join(_TRANSFORMS)}, got {name!r}")
     return Predictor(
@@ -259,32 +311,14 @@ def load_predictor(
         members=tuple(members),
         fold=fold,
         image_size=sizes.pop(),
-        fit=flags.get("fit") or "stretch",
+        fit=options.get("fit") or "stretch",
         transforms=_TRANSFORMS[name],
     )
 
 
-def run_flags(workdir: Path) -> dict[str, Any]:
-    """The flags that a run was made with, from its `config.json`.
-
-    Raises:
-      ValueError: the folder is no run's.
-    """
-    path = workdir / "config.json"
-    if not path.is_file():
-        raise ValueError(f"{workdir} is not the folder of a run: it has no config.json")
-    try:
-        flags = json.loads(path.read_text(encoding="utf-8"))["flags"]
-        flags.get("fit")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is not the configuration of a run") from error
-    return dict(flags)
-
-
-def _choose(workdir: Path, fold: int, taxonomy: Taxonomy, stages: tuple[str, ...]) -> dict[str, Network]:
-    """One network a level, coarsest level first."""
-    folder = workdir / "checkpoints" / f"fold_{fold}"
-    there = [Network.read(path) for path in sorted(folder.glob("*.json"))]
+def _choose(run: RunFolder, fold: int, taxonomy: Taxonomy, stages: tuple[str, ...]) -> dict[str, Network]:
+    """Returns one network per level, coarsest level first."""
+    folder, there = f"{run.path}, fold {fold},", run.networks(fold)
     if unknown := [stage for stage in stages if stage not in {network.stage for network in there}]:
         names = ", ".join(network.stage for network in there) or "none"
         raise ValueError(f"{folder} has no network {unknown[0]!r}; there are: {names}")
@@ -292,16 +326,14 @@ def _choose(workdir: Path, fold: int, taxonomy: Taxonomy, stages: tuple[str, ...
     for level in taxonomy.levels:
         # A binary network, or one of other classes, says nothing of the taxonomy's.
         of_level = [n for n in there if n.level == level and n.classes == taxonomy.classes(level)]
-        wanted = [n for n in of_level if n.stage in (stages or DEFAULT_STAGES)]
-        if not stages and not wanted and len(of_level) == 1:
-            wanted = of_level
-        if len(wanted) > 1 or (not stages and not wanted and of_level):
+        eligible = [n for n in of_level if n.stage in (stages or DEFAULT_STAGES)]
+        if not stages and not eligible and len(of_level) == 1:
+            eligible = of_level
+        if len(eligible) > 1 or (not stages and not eligible and of_level):
             names = ", ".join(n.stage for n in of_level)
-            raise ValueError(
-                f"{folder} has several networks of level {level!r}: {names}; name one in --stages"
-            )
-        if wanted:
-            chosen[level] = wanted[0]
+            raise ValueError(f"{folder} has several networks of level {level!r}: {names}; name one in stages")
+        if eligible:
+            chosen[level] = eligible[0]
     if taxonomy.finest not in chosen:
         names = ", ".join(f"{n.stage} ({n.level})" for n in there) or "none"
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How far a photo lies from those that a network knows: Mahalanobis distance of its features.
+"""Distance of a photo from those that a network knows: Mahalanobis distance of its features.
 
 The features are those that the finest network's head reads, and likewise the means of a map a third of the way into it
 (`skinjax.predict.networks.early_map`), for texture that the last map no longer knows; each has a limit of its own. They
@@ -13,7 +13,7 @@ towards a multiple of the identity (Ledoit and Wolf 2004, doi:10.1016/S0047-259X
 
 Means and covariance are taken from photos that the network has *not* trained on, as new photos are. A photo's distance
 to a space that was fitted on it is too small, so the limit comes from distances that were fitted on other cases
-(`cross_fitted_distances`), as the quantile that a photo of a new case stays below with a wanted probability.
+(`cross_fitted_distances`), as the quantile that a photo of a new case stays below with a given probability.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class FeatureSpace:
     Attributes:
       directions: float32[C, R], orthonormal.
       gains: float32[R], what whitening multiplies the directions' parts by, less `rest`.
-      rest: what it multiplies everything by.
+      rest: What it multiplies everything by.
       means: float32[K, C], whitened means of the classes that there were photos of.
     """
 
@@ -47,14 +47,14 @@ class FeatureSpace:
         return self.scaled(unit(features))
 
     def scaled(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
-        """As `whiten`, of features that are scaled already, or means of such."""
+        """Returns as `whiten`, of features that are scaled already, or means of such."""
         x: NDArray[np.float32] = features.astype(np.float32)
         whitened: NDArray[np.float32] = np.float32(self.rest) * x
         whitened += (x @ self.directions * self.gains) @ self.directions.T
         return whitened
 
     def distances(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
-        """The distance of each photo to the nearest class, float64[N], from features float[N, C]."""
+        """Returns the distance of each photo to the nearest class, float64[N], from features float[N, C]."""
         x = self.whiten(features).astype(np.float64)
         means = self.means.astype(np.float64)
         squares = (x**2).sum(1)[:, None] - 2 * x @ means.T + (means**2).sum(1)
@@ -83,7 +83,7 @@ def fit_feature_space(features: NDArray[np.floating], labels: NDArray[np.integer
       The space.
 
     Raises:
-      ValueError: shapes that do not fit, or features that are not finite.
+      ValueError: Shapes that do not fit, or features that are not finite.
 
     Example:
       >>> known = np.random.default_rng(0).normal([1, 1, 1, 0], 0.1, size=(500, 4))
@@ -122,11 +122,11 @@ def fit_feature_space(features: NDArray[np.floating], labels: NDArray[np.integer
 
 
 def ledoit_wolf_shrinkage(centred: NDArray[np.float64], singular: NDArray[np.float64]) -> float:
-    """The share of the identity in Ledoit and Wolf's covariance, in [0, 1] (their lemmas 3.2 to 3.5).
+    """Returns the share of the identity in Ledoit and Wolf's covariance, in [0, 1] (their lemmas 3.2 to 3.5).
 
     Args:
       centred: float64[N, C], of mean 0.
-      singular: its singular values.
+      singular: Its singular values.
     """
     count, width = centred.shape
     squares = (singular**2).sum() / count  # trace of the sample covariance
@@ -139,20 +139,20 @@ def ledoit_wolf_shrinkage(centred: NDArray[np.float64], singular: NDArray[np.flo
 def cross_fitted_distances(
     features: NDArray[np.floating], labels: NDArray[np.integer], cases: NDArray, parts: int = 5, seed: int = 0
 ) -> NDArray[np.float64]:
-    """The distance of each photo in a space fitted on other cases.
+    """Returns the distance of each photo in a space fitted on other cases.
 
     Args:
       features: float[N, C].
       labels: int[N].
       cases: [N], the case of each photo; at least two different ones.
-      parts: of whole cases that take turns; as many as there are cases, if those are fewer.
-      seed: of which case is in which part.
+      parts: Number of parts of whole cases that take turns; as many as there are cases, if those are fewer.
+      seed: Seed of which case is in which part.
 
     Returns:
       float64[N].
 
     Raises:
-      ValueError: a single case.
+      ValueError: A single case.
     """
     names, case = np.unique(np.asarray(cases), return_inverse=True)
     if len(names) < 2:
@@ -167,18 +167,18 @@ def cross_fitted_distances(
 
 
 def far_limit(distances: NDArray[np.float64], cases: NDArray, share: float) -> float:
-    """The distance beyond which a photo of a new case from the same source lies with a probability of at most `share`.
+    """Returns the distance that a photo of a new case from the same source exceeds with probability `share` at most.
 
     Args:
       distances: float64[N], of `cross_fitted_distances`.
       cases: [N], the case of each photo.
-      share: in (0, 1); with n cases no share below 1 / (n + 1) can be kept to, and that one is taken.
+      share: In (0, 1); with n cases no share below 1 / (n + 1) can be kept to, and that one is taken.
 
     Returns:
       The limit.
 
     Raises:
-      ValueError: a share out of range.
+      ValueError: A share out of range.
 
     Example:
       >>> far_limit(np.arange(1.0, 100.0), np.arange(99), share=0.1)

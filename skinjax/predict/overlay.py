@@ -44,12 +44,12 @@ def colours(values: NDArray[np.floating]) -> NDArray[np.uint8]:
 def over_photo(
     values: NDArray[np.floating], shape: tuple[int, int], fit: Literal["stretch", "crop", "pad"]
 ) -> NDArray[np.float32]:
-    """A map laid over the photo that it is of.
+    """Returns a map laid over the photo that it is of.
 
     Args:
       values: float[h, w], at least 0, over the square that the network was fed.
-      shape: rows and columns of the photo.
-      fit: how the photo had become square.
+      shape: Rows and columns of the photo.
+      fit: How the photo had become square.
 
     Returns:
       float32 of the photo's shape in [0, 1], 1 at the map's largest value; 0 where the network saw nothing.
@@ -77,13 +77,13 @@ def draw_overlay(
     fit: Literal["stretch", "crop", "pad"],
     lines: Sequence[str],
 ) -> Image.Image:
-    """A photo, the same with its map over it, and a scale; text below.
+    """Draws a photo, the same with its map over it, and a scale; text below.
 
     Args:
       photo: uint8[H, W, 3], upright.
       values: float[h, w], the map.
-      fit: how the photo had become square.
-      lines: what is shown, a line each; those that are too long are broken, and empty ones left out.
+      fit: How the photo had become square.
+      lines: What is shown, a line each; those that are too long are broken, and empty ones left out.
 
     Returns:
       The picture.
@@ -118,7 +118,7 @@ def draw_overlay(
 
 
 def _broken(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
-    """A line broken at spaces so that each part is at most so many pixels wide, where its words allow."""
+    """Breaks a line at spaces so that each part is at most so many pixels wide, where its words allow."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

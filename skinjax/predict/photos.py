@@ -1,11 +1,11 @@
 """Photos in, answers out: decoding, networks, decisions and explanations as one stream with bounded memory.
 
     from skinjax.predict.networks import load_predictor
-    from skinjax.predict.photos import Asked, predict_photos, prepare_answers
+    from skinjax.predict.photos import AnswerContext, predict_photos, prepare_answers
 
     predictor = load_predictor("runs/demo")
-    asked = prepare_answers(predictor)
-    for answer in predict_photos(predictor, ["a.jpg", "b.png"], asked):
+    context = prepare_answers(predictor)
+    for answer in predict_photos(predictor, ["a.jpg", "b.png"], context):
         print(answer.photo, answer.diagnosis(predictor.taxonomy), answer.reasons)
 
 Threads decode while the device computes; photos are answered in the order they are given. An explanation picture costs
@@ -24,41 +24,48 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skinjax.data import photos
-from skinjax.data.quality import faults
+from skinjax.data.images import photos
+from skinjax.data.images.quality import faults
 from skinjax.labels.taxonomy import Taxonomy
+from skinjax.predict.advice import NOT_KNOWN, AdviceRecord, advise, raise_for_target, run_advice
 from skinjax.predict.answers import Answer, Malignancy
-from skinjax.predict.decisions import Decisions, Outcome, Wanted, decide, run_decisions
-from skinjax.predict.gradcam import class_activation, grad_cam
+from skinjax.predict.decisions import DecisionOptions, Decisions, Outcome, decide, run_decisions
+from skinjax.predict.gradcam import check_layer, class_activation, grad_cam
 from skinjax.predict.networks import Forward, Predictor
 from skinjax.predict.randomization import Similarity, randomization_check
 from skinjax.predict.reading import Decoded, ahead, batches, read_photo
-from skinjax.predict.reference import Usual, run_references, usual
+from skinjax.predict.reference import ReferenceLimits, reference_limits, run_references
+from skinjax.predict.run_target import predictor_target
+from skinjax.predict.target_call import TargetCall, TargetDecision, target_calls
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Asked:
-    """What answers are made by, beside the networks.
+class AnswerContext:
+    """Settings that turn network outputs into answers.
 
     Attributes:
-      wanted: what is asked for.
-      decisions: what was fitted for it.
-      usual: what counts as a usual photo.
+      options: What the answers must be like.
+      decisions: What was fitted for it.
+      limits: Limits beyond which a photo gets no diagnosis.
+      target: The second stage of a two-stage run; None of other runs.
+      record: How the advice fared on the run's held-out photos.
     """
 
-    wanted: Wanted
+    options: DecisionOptions
     decisions: Decisions
-    usual: Usual
+    limits: ReferenceLimits
+    target: TargetDecision | None = None
+    record: AdviceRecord = dataclasses.field(default_factory=AdviceRecord)
 
 
 @dataclasses.dataclass(frozen=True)
-class Explained:
-    """What explanations are of.
+class ExplanationTarget:
+    """Class and level that explanations are of.
 
     Attributes:
-      class_name: the class that is looked for; None for each photo's most probable finest one.
-      level: the class's level; of the finest where no class is named.
-      layer: feature map; None for the last.
+      class_name: The class that is looked for; None for each photo's most probable finest one.
+      level: The class's level; of the finest where no class is named.
+      layer: Feature map; None for the last.
     """
 
     class_name: str | None = None
@@ -68,13 +75,13 @@ class Explained:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Explanation:
-    """Where a network looked in one photo.
+    """Explanation of a network's answer for one photo.
 
     Attributes:
       values: float32[h, w], at least 0, over the square that the network was fed.
-      class_name: what was looked for.
-      level: its level.
-      network_level: level of the network that was looked into.
+      class_name: What was looked for.
+      level: Its level.
+      network_level: Level of the network that was looked into.
     """
 
     values: NDArray[np.float32]
@@ -83,71 +90,75 @@ class Explanation:
     network_level: str
 
 
-Drawn = Callable[[str, Answer, Explanation], str]
+DrawExplanation = Callable[[str, Answer, Explanation], str]
 """Given the photo's path, its answer and its map, draws a picture and returns its file name."""
 
 
 def prepare_answers(
     predictor: Predictor,
-    wanted: Wanted | None = None,
+    options: DecisionOptions | None = None,
     photo_root: Path | None = None,
     unusual: float = 0.02,
-    **options: Any,
-) -> Asked:
-    """What answers are made by: read from the run's folder, or fitted and measured now and kept there.
+    **reference_options: Any,
+) -> AnswerContext:
+    """Returns what answers are made by: read from the run's folder, or fitted and measured now and kept there.
 
     Args:
-      predictor: networks of the run.
-      wanted: what is asked for.
-      photo_root: folder that the run's photos lie in, for what is measured on them; None knows absolute limits alone,
+      predictor: Networks of the run.
+      options: What the answers must be like.
+      photo_root: Folder that the run's photos lie in, for what is measured on them; None knows absolute limits alone,
         unless it has been measured before.
-      unusual: share of the run's own photos beyond each limit of quality and novelty, in (0, 0.5).
-      options: of `skinjax.predict.reference.run_references`.
+      unusual: Share of the run's own photos beyond each limit of quality and novelty, in (0, 0.5).
+      reference_options: Arguments of `skinjax.predict.reference.run_references`.
 
     Returns:
-      What is asked of answers.
+      The context of the answers.
 
     Raises:
-      ValueError: an argument out of range, or stored predictions that are not of this run.
+      ValueError: An argument out of range, or stored predictions that are not of this run.
     """
     if not 0 < unusual < 0.5:
         raise ValueError(f"unusual must lie in (0, 0.5), got {unusual}")
-    wanted = wanted or Wanted()
-    decisions = run_decisions(predictor, wanted)
-    return Asked(wanted, decisions, usual(run_references(predictor, photo_root, **options), unusual))
+    options = options or DecisionOptions()
+    decisions = run_decisions(predictor, options)
+    target = predictor_target(predictor)
+    record = run_advice(predictor, options, decisions, target)
+    references = run_references(predictor, photo_root, **reference_options)
+    limits = reference_limits(references, unusual)
+    return AnswerContext(options, decisions, limits, target, record)
 
 
 def predict_photos(
     predictor: Predictor,
     paths: Iterable[str | Path],
-    asked: Asked,
+    context: AnswerContext,
     *,
     batch_size: int = 16,
     threads: int = 2,
-    explained: Explained | None = None,
-    draw: Drawn | None = None,
+    explain: ExplanationTarget | None = None,
+    draw: DrawExplanation | None = None,
 ) -> Iterator[Answer]:
     """Answers photos, in order, as they come.
 
     Args:
-      predictor: networks of a run.
-      paths: files.
-      asked: of `prepare_answers`.
-      batch_size: photos the device computes at a time; the last batch is padded, so nothing is compiled twice.
-      threads: for reading photos.
-      explained: what explanations are of; None for none.
-      draw: makes a picture of each explanation; see `Drawn`.
+      predictor: Networks of a run.
+      paths: Files.
+      context: The context that `prepare_answers` returned.
+      batch_size: Photos the device computes at a time; the last batch is padded, so nothing is compiled twice.
+      threads: For reading photos.
+      explain: What explanations are of; None for none.
+      draw: Makes a picture of each explanation; see `DrawExplanation`.
 
     Yields:
-      An answer a photo, those that cannot be read among them.
+      One answer per photo, those that cannot be read among them.
 
     Raises:
-      ValueError: an argument out of range, or an explanation of an unknown class or map.
+      ValueError: An argument out of range, or an explanation of an unknown class or map.
     """
     if batch_size < 1 or threads < 1:
         raise ValueError(f"batch_size and threads must be at least 1, got {batch_size} and {threads}")
-    if explained is not None:
-        check_explained(explained, predictor)
+    if explain is not None:
+        check_explanation_target(explain, predictor)
     size = predictor.image_size
 
     def read(path: str | Path) -> tuple[str, Decoded | photos.PhotoError]:
@@ -161,27 +172,27 @@ def predict_photos(
             images[: len(readable)] = readable or 0
             waiting.append((some, images, predictor.forward(images) if readable else None))
             while len(waiting) > 1:  # one batch is computed while the one before it is answered
-                yield from _answers(predictor, asked, *waiting.popleft(), explained, draw)
+                yield from _answers(predictor, context, *waiting.popleft(), explain, draw)
         while waiting:
-            yield from _answers(predictor, asked, *waiting.popleft(), explained, draw)
+            yield from _answers(predictor, context, *waiting.popleft(), explain, draw)
 
 
 def check_explanations(
     key: Any, predictor: Predictor, answers: Sequence[Answer], layer: str | None = None
 ) -> list[Similarity]:
-    """Whether the explanations of answered photos depend on what the network learned.
+    """Returns whether the explanations of answered photos depend on what the network learned.
 
     Args:
       key: JAX random key of the random weights.
-      predictor: networks of a run.
-      answers: of photos that were explained, all at one level; their files are read again.
-      layer: feature map; None for the last.
+      predictor: Networks of a run.
+      answers: Answers of photos that were explained, all at one level; their files are read again.
+      layer: Feature map; None for the last.
 
     Returns:
       As `skinjax.predict.randomization.randomization_check`, of the first fold's network.
 
     Raises:
-      ValueError: answers without an explanation.
+      ValueError: Answers without an explanation.
     """
     explained = [answer.explained for answer in answers if answer.explained]
     if not answers or len(explained) < len(answers) or len({level for _, level in explained}) > 1:
@@ -201,55 +212,54 @@ def check_explanations(
     )
 
 
-def check_explained(explained: Explained, predictor: Predictor) -> None:
-    """Refuses an explanation of a class or feature map that there is not.
+def check_explanation_target(explain: ExplanationTarget, predictor: Predictor) -> None:
+    """Refuses an explanation of an unknown class or feature map.
 
     Raises:
-      ValueError: naming what there is.
+      ValueError: Naming what there is.
     """
     taxonomy = predictor.taxonomy
-    level = explained.level or taxonomy.finest
+    level = explain.level or taxonomy.finest
     if level not in taxonomy.levels:
-        raise ValueError(f"there is no level {level!r} to explain, only {', '.join(taxonomy.levels)}")
-    if explained.class_name is not None and explained.class_name not in taxonomy.classes(level):
-        hint = taxonomy.hint(explained.class_name, level)
-        raise ValueError(f"there is no class {explained.class_name!r} of level {level!r} to explain{hint}")
-    if explained.layer is not None:
-        from skinjax.models.features import map_names
-
-        network = predictor.members[0][_network_level(level, predictor)].network
-        if explained.layer not in map_names(network.spec):
-            names = ", ".join(map_names(network.spec))
-            raise ValueError(f"{network.backbone} has no feature map {explained.layer!r}; it has {names}")
+        raise ValueError(f"level must be one of {', '.join(taxonomy.levels)}, got {level!r}")
+    if explain.class_name is not None and explain.class_name not in taxonomy.classes(level):
+        hint = taxonomy.hint(explain.class_name, level)
+        raise ValueError(f"class_name must be a class of level {level!r}, got {explain.class_name!r}{hint}")
+    network = predictor.members[0][_network_level(level, predictor)].network
+    check_layer(network.model(), network.spec, explain.layer)
 
 
 def explained_members(
     level: str, class_name: str, network_level: str, taxonomy: Taxonomy
 ) -> NDArray[np.bool_]:
-    """Which outputs of a network stand for a class: itself, or the sub-classes that it is made of, bool[K]."""
-    wanted = taxonomy.classes(level).index(class_name)
-    members: NDArray[np.bool_] = taxonomy.parents(network_level, level) == wanted
+    """Returns which outputs of a network stand for a class: itself, or the sub-classes that it is made of, bool[K]."""
+    number = taxonomy.classes(level).index(class_name)
+    members: NDArray[np.bool_] = taxonomy.parents(network_level, level) == number
     return members
 
 
 def _network_level(level: str, predictor: Predictor) -> str:
-    """The level whose network explains a class of `level`: its own, or else the finest."""
+    """Returns the level whose network explains a class of `level`: its own, or else the finest."""
     return level if level in predictor.levels else predictor.taxonomy.finest
 
 
 def _answers(
     predictor: Predictor,
-    asked: Asked,
+    context: AnswerContext,
     some: list[tuple[str, Any]],
     images: NDArray[np.uint8],
     forward: Forward | None,
-    explained: Explained | None,
-    draw: Drawn | None,
+    explain: ExplanationTarget | None,
+    draw: DrawExplanation | None,
 ) -> Iterator[Answer]:
     outcome, novelty = None, None
+    calls: list[TargetCall | None] = []
     if forward is not None:
-        outcome = decide(forward.probabilities(), predictor.taxonomy, asked.wanted, asked.decisions)
-        novelty = asked.usual.novelty(forward.features())
+        probs = forward.probabilities()
+        outcome = decide(probs, predictor.taxonomy, context.options, context.decisions)
+        calls = target_calls(context.target, probs[predictor.taxonomy.finest], predictor.taxonomy)
+        outcome = raise_for_target(outcome, calls, predictor.taxonomy, context.options)
+        novelty = context.limits.novelty(forward.features())
     row = 0
     for path, photo in some:
         if isinstance(photo, photos.PhotoError):
@@ -258,9 +268,10 @@ def _answers(
         assert outcome is not None
         assert forward is not None
         far = None if novelty is None else float(novelty[row])
-        answer = _answer(path, photo, far, row, outcome, predictor.taxonomy, asked)
-        if explained is not None and draw is not None:
-            explanation = _explain(predictor, explained, answer, images[row], forward, row)
+        answer = _answer(path, photo, far, row, outcome, predictor.taxonomy, context)
+        answer = dataclasses.replace(answer, target=calls[row])
+        if explain is not None and draw is not None:
+            explanation = _explain(predictor, explain, answer, images[row], forward, row)
             answer = dataclasses.replace(
                 answer,
                 explanation=draw(path, answer, explanation),
@@ -271,19 +282,33 @@ def _answers(
 
 
 def _answer(
-    path: str, photo: Decoded, far: float | None, row: int, outcome: Outcome, taxonomy: Taxonomy, asked: Asked
+    path: str,
+    photo: Decoded,
+    far: float | None,
+    row: int,
+    outcome: Outcome,
+    taxonomy: Taxonomy,
+    context: AnswerContext,
 ) -> Answer:
-    reasons = list(faults(photo.quality, asked.usual.limits))
+    reasons = list(faults(photo.quality, context.limits.quality))
     if far is not None and far > 1:
         reasons.append(f"unlike the photos of the run ({far:.2f} times as far as is usual)")
+    usable = not reasons
     if not outcome["certain"][row]:
-        sure, least = outcome["certainty"][row], asked.decisions.certainty
-        reasons.append(f"not certain enough ({100 * sure:.3g}%, at least {100 * least:.3g}% is wanted)")
-    malignancy = None
-    if asked.wanted.degree_of_class:
+        sure, least = outcome["certainty"][row], context.decisions.certainty
+        reasons.append(f"not certain enough ({100 * sure:.3g}%, must be at least {100 * least:.3g}%)")
+    malignancy, advice = None, None
+    if context.options.degree_of_class:
+        degree = int(outcome["degree"][row])
         malignancy = Malignancy(
-            float(outcome["score"][row]), int(outcome["degree"][row]), outcome["degree_probs"][row]
+            float(outcome["score"][row]),
+            degree,
+            outcome["degree_probs"][row],
+            float(outcome["tumour"][row]),
         )
+        urgency = int(outcome["urgency" if usable else "urgency_unusable"][row])
+        withheld = reasons if context.decisions.photos else [*reasons, NOT_KNOWN]
+        advice = advise(urgency, degree, withheld, context.options.num_degrees, context.record)
     backed_off: tuple[str, ...] = ()
     if outcome["backed_off"][row]:
         backed_off = _named(taxonomy.classes(taxonomy.levels[-2]), outcome["above"][row])
@@ -294,6 +319,8 @@ def _answer(
         conformal_set=_named(taxonomy.classes(), outcome["set"][row]),
         backed_off=backed_off,
         malignancy=malignancy,
+        advice=advice,
+        usable=usable,
         quality=photo.quality,
         novelty=far,
     )
@@ -301,27 +328,27 @@ def _answer(
 
 def _explain(
     predictor: Predictor,
-    explained: Explained,
+    explain: ExplanationTarget,
     answer: Answer,
     image: NDArray[np.uint8],
     forward: Forward,
     row: int,
 ) -> Explanation:
-    """The map of one photo, by the first fold's network."""
+    """Returns the map of one photo, by the first fold's network."""
     taxonomy = predictor.taxonomy
-    level = explained.level or taxonomy.finest
-    class_name = explained.class_name or answer.top(taxonomy, level)[0][0]
+    level = explain.level or taxonomy.finest
+    class_name = explain.class_name or answer.top(taxonomy, level)[0][0]
     network_level = _network_level(level, predictor)
     members = explained_members(level, class_name, network_level, taxonomy)[None]
     loaded = predictor.members[0][network_level]
-    if explained.layer is None:
+    if explain.layer is None and loaded.pools:
         last_map = forward.last_map(network_level, row)[None]
         values = class_activation(last_map, np.asarray(loaded.kernel), np.asarray(loaded.bias), members)
     else:
         network = loaded.network
         values = np.asarray(
             grad_cam(
-                network.model(), loaded.variables, network.spec, image[None], members, layer=explained.layer
+                network.model(), loaded.variables, network.spec, image[None], members, layer=explain.layer
             )
         )
     return Explanation(values[0], class_name, level, network_level)

@@ -1,4 +1,4 @@
-"""Whether explanations depend on what was learned: the model parameter randomisation test.
+"""Dependence of explanations on what was learned: the model parameter randomisation test.
 
 An explanation that stays the same when weights are replaced by random ones shows the photo, and not the network. From
 the head down to the stem, one block after another is given fresh weights while those above stay random, and the maps
@@ -31,12 +31,12 @@ _SIDE, _WINDOW = 64, 7
 
 @dataclasses.dataclass(frozen=True)
 class Similarity:
-    """How alike the maps of the trained network and of one with random weights from the head down to a block are.
+    """Similarity of the maps of the trained network and of one with random weights from the head down to a block.
 
     Attributes:
-      down_to: the last part that was randomised.
-      rank_correlation: mean over photos, in [-1, 1].
-      ssim: mean over photos, in [-1, 1].
+      down_to: The last part that was randomised.
+      rank_correlation: Mean over photos, in [-1, 1].
+      ssim: Mean over photos, in [-1, 1].
     """
 
     down_to: str
@@ -57,18 +57,18 @@ def randomization_check(
 
     Args:
       key: JAX random key of the weights.
-      model: a network of `skinjax.models`.
-      variables: as trained.
-      spec: its specification.
+      model: A network of `skinjax.models`.
+      variables: As trained.
+      spec: Its specification.
       images: uint8[N, H, W, 3].
       members: bool[N, K], which classes are explained.
-      layer: the feature map, the last by default.
+      layer: The feature map, the last by default.
 
     Returns:
-      One entry a part, from the head to the stem.
+      One entry per part, from the head to the stem.
 
     Raises:
-      ValueError: as `skinjax.predict.gradcam.grad_cam`.
+      ValueError: As `skinjax.predict.gradcam.grad_cam`.
     """
     trained = np.asarray(grad_cam(model, variables, spec, images, members, layer))
     results = []
@@ -89,9 +89,9 @@ def randomized(variables: Any, fresh: Any, spec: ModelSpec) -> Iterator[tuple[st
     """Yields each part from the head to the stem, and the variables with it and all parts above it random.
 
     Args:
-      variables: as trained, two levels deep: collection, then top-level name.
-      fresh: of the same shapes, random.
-      spec: whose names say the order.
+      variables: As trained, two levels deep: collection, then top-level name.
+      fresh: Of the same shapes, random.
+      spec: Whose names say the order.
     """
     top = (spec.head, *reversed(spec.top))
     known = {*top, *spec.block_names, *spec.stem}
@@ -108,7 +108,7 @@ def randomized(variables: Any, fresh: Any, spec: ModelSpec) -> Iterator[tuple[st
 
 
 def rank_correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Spearman's rank correlation of two maps, ties at their mean rank; 0 where one is constant.
+    """Returns Spearman's rank correlation of two maps, ties at their mean rank; 0 where one is constant.
 
     >>> round(rank_correlation(np.array([1.0, 2, 3]), np.array([10.0, 30, 20])), 3)
     0.5
@@ -120,7 +120,7 @@ def rank_correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 
 
 def ssim(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Mean structural similarity of two pictures [H, W] with values in [0, 1], over windows of 7 × 7.
+    """Computes the mean structural similarity of two pictures [H, W] with values in [0, 1], over windows of 7 × 7.
 
     >>> picture = np.linspace(0, 1, 64).reshape(8, 8)
     >>> round(ssim(picture, picture), 12)
@@ -140,7 +140,7 @@ def ssim(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 
 
 def enlarged(values: NDArray[np.floating], size: tuple[int, int] = (_SIDE, _SIDE)) -> NDArray[np.float32]:
-    """A map scaled to [0, 1] by its largest value and bilinearly resized to (rows, columns); of a map of zeros, zeros.
+    """Scales a map to [0, 1] by its largest value and resizes it bilinearly to (rows, columns); zeros stay zeros.
 
     >>> enlarged(np.array([[0.0, 2.0]]), (1, 4)).round(2).tolist()
     [[0.0, 0.25, 0.75, 1.0]]

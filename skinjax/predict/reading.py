@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,10 +14,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from skinjax.data import photos
-from skinjax.data.headers import FORMATS
-from skinjax.data.quality import Quality, measure
+from skinjax.data.images import photos
+from skinjax.data.images.listing import ENDINGS, list_photos
+from skinjax.data.images.quality import Quality, measure
 
+_LOG = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -27,7 +29,7 @@ class Decoded:
 
     Attributes:
       image: uint8[size, size, 3].
-      quality: measured on it.
+      quality: Measured on it.
     """
 
     image: NDArray[np.uint8]
@@ -35,12 +37,12 @@ class Decoded:
 
 
 def read_photo(path: str | os.PathLike[str], size: int, fit: Any) -> Decoded | photos.PhotoError:
-    """Decodes one photo, just as `skinjax.data.prepare` does, and measures it.
+    """Decodes one photo, just as `skinjax.data.pipeline.prepare` does, and measures it.
 
     Args:
-      path: the file.
-      size: side in pixels.
-      fit: how it becomes square, see `skinjax.data.photos.fit`.
+      path: The file.
+      size: Side in pixels.
+      fit: How it becomes square, see `skinjax.data.images.photos.fit`.
 
     Returns:
       The photo, or why it cannot be used.
@@ -53,33 +55,33 @@ def read_photo(path: str | os.PathLike[str], size: int, fit: Any) -> Decoded | p
 
 
 def find_photos(names: Iterable[str | os.PathLike[str]]) -> tuple[list[Path], int]:
-    """The photos that files and folders name, in order, each once.
+    """Returns the photos that files and folders name, in order, each once.
 
     Args:
-      names: files, which are taken whatever they are called, and folders, of which all files at any depth are that are
+      names: Files, which are taken whatever they are called, and folders, of which all files at any depth are that are
         called like a photo, in the order of their paths; hidden ones are not.
 
     Returns:
-      Paths, and how many files of the folders were passed over.
+      Paths, and how many files of the folders were passed over; a warning names them, and folders that are links.
 
     Raises:
-      ValueError: a name that is no file or folder, or a folder without photos.
+      ValueError: A name that is no file or folder, or a folder without photos.
     """
-    endings = {ending for endings in FORMATS.values() for ending in endings}
     found: dict[Path, None] = {}
     passed = 0
     for name in names:
         path = Path(name)
         if path.is_dir():
-            inside = []
-            for folder, folders, files in os.walk(path):
-                folders[:] = sorted(entry for entry in folders if not entry.startswith("."))
-                inside += [Path(folder, entry) for entry in files if not entry.startswith(".")]
-            called = sorted(entry for entry in inside if entry.suffix.lower() in endings)
-            if not called:
-                raise ValueError(f"{path} holds no photo ({', '.join(sorted(endings))})")
-            passed += len(inside) - len(called)
-            found.update(dict.fromkeys(called))
+            listing = list_photos(path)
+            told = listing.told()
+            if not listing.photos:
+                raise ValueError(
+                    f"{path} holds no photo ({', '.join(ENDINGS)})" + "".join(f"; {one}" for one in told)
+                )
+            for sentence in told:
+                _LOG.warning("%s: %s", path, sentence)
+            passed += len(listing.passed)
+            found.update(dict.fromkeys(sorted(path / inside for inside in listing.photos)))
         else:
             found[path] = None
     return list(found), passed

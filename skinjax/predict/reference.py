@@ -1,4 +1,4 @@
-"""What a run's own photos look like to its network, measured once: the measure of what is out of the ordinary.
+"""Features of a run's own photos, measured once: the measure of what is out of the ordinary.
 
 A reference is made from the photos that the network has not trained on, as named in the run's stored predictions and
 read from where the run read them. It is kept in the run's folder as `novelty_<stage>_fold_<k>.npz`, and made anew when
@@ -13,15 +13,14 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skinjax.data.photos import PhotoError
-from skinjax.data.predictions import read_predictions, validate
-from skinjax.data.quality import ABSOLUTE, MEASURES, QualityLimits, as_row, limits_of
-from skinjax.data.tables import replacing
+from skinjax.data.images.photos import PhotoError
+from skinjax.data.images.quality import ABSOLUTE, MEASURES, QualityLimits, as_row, limits_of
+from skinjax.data.predictions import Predictions, read_predictions
+from skinjax.files.atomic import replacing
 from skinjax.predict.decisions import file_hash, predictions_path
 from skinjax.predict.networks import Predictor
 from skinjax.predict.novelty import FeatureSpace, cross_fitted_distances, far_limit, fit_feature_space
@@ -39,10 +38,10 @@ class Reference:
     """Of one network.
 
     Attributes:
-      spaces: of its features, one a map.
+      spaces: Spaces of its features, one per map.
       distances: float64[L, N], of its unseen photos in each space, which was fitted on other cases for it.
       cases: int64[N], the case of each photo.
-      qualities: float64[N, 4], columns as `skinjax.data.quality.MEASURES`.
+      qualities: float64[N, 4], columns as `skinjax.data.images.quality.MEASURES`.
     """
 
     spaces: tuple[FeatureSpace, ...]
@@ -52,26 +51,26 @@ class Reference:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Usual:
-    """What counts as usual; beyond it a photo gets no diagnosis.
+class ReferenceLimits:
+    """Limits of quality and novelty beyond which a photo gets no diagnosis.
 
     Attributes:
-      limits: of quality.
-      spaces: of features, for each fold that answers one a map; empty where nothing is known.
-      far: the limit of each space, likewise.
-      photos: how many of the run's photos this comes from; 0 for absolute limits alone.
+      quality: Limits of the photo's quality.
+      spaces: Spaces of features, one per map for each fold that answers; empty where nothing is known.
+      distances: The limit of each space, likewise.
+      photos: How many of the run's photos this comes from; 0 for absolute limits alone.
     """
 
-    limits: QualityLimits = ABSOLUTE
+    quality: QualityLimits = ABSOLUTE
     spaces: tuple[tuple[FeatureSpace, ...], ...] = ()
-    far: tuple[tuple[float, ...], ...] = ()
+    distances: tuple[tuple[float, ...], ...] = ()
     photos: int = 0
 
     def novelty(self, features: list[tuple[NDArray[np.floating], ...]]) -> NDArray[np.float64] | None:
-        """Distance over its limit at the map where that is largest, the mean over folds; above 1 is far.
+        """Returns distance over its limit at the map where that is largest, the mean over folds; above 1 is far.
 
         Args:
-          features: of each fold's network, float[B, C] a map.
+          features: Features of each fold's network, float[B, C] per map.
 
         Returns:
           float64[B]; None where nothing is known.
@@ -80,29 +79,29 @@ class Usual:
             return None
         ratios = [
             np.max([space.distances(x) / limit for space, limit, x in zip(*of_fold, strict=True)], axis=0)
-            for of_fold in zip(self.spaces, self.far, features, strict=True)
+            for of_fold in zip(self.spaces, self.distances, features, strict=True)
         ]
         return np.asarray(np.mean(ratios, axis=0), np.float64)
 
 
-def usual(references: list[Reference], unusual: float) -> Usual:
-    """What counts as usual by references, one a fold.
+def reference_limits(references: list[Reference], unusual: float) -> ReferenceLimits:
+    """Derives the limits from references, one per fold.
 
     Args:
-      references: of the folds that answer; none gives absolute limits of quality alone.
-      unusual: share of the run's own photos beyond each limit of quality, and beyond the limits of distance in all, of
-        which there is one a map; in (0, 0.5).
+      references: References of the folds that answer; none gives absolute limits of quality alone.
+      unusual: Share of the run's own photos beyond each limit of quality, and beyond the limits of distance in all,
+        one per map; in (0, 0.5).
 
     Returns:
       The limits.
     """
     if not references:
-        return Usual()
+        return ReferenceLimits()
     qualities = np.concatenate([reference.qualities for reference in references])
-    return Usual(
-        limits=limits_of(qualities, unusual),
+    return ReferenceLimits(
+        quality=limits_of(qualities, unusual),
         spaces=tuple(reference.spaces for reference in references),
-        far=tuple(
+        distances=tuple(
             tuple(far_limit(distances, r.cases, unusual / len(r.distances)) for distances in r.distances)
             for r in references
         ),
@@ -119,18 +118,18 @@ def run_references(
     progress: Callable[[str, int, int], None] = lambda title, done, total: None,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> list[Reference]:
-    """The references of the folds that answer, from the run's folder, or made now from the run's photos.
+    """Returns the references of the folds that answer, from the run's folder, or made now from the run's photos.
 
     Args:
-      predictor: networks of the run.
-      photo_root: the folder that the photos' paths start from; None where they are not there any more.
-      batch_size: photos at a time.
-      threads: for reading photos.
-      progress: called with (title, photos done, photos in all).
-      say: called with a sentence where something cannot be had.
+      predictor: Networks of the run.
+      photo_root: The folder that the photos' paths start from; None where they are not there any more.
+      batch_size: Photos at a time.
+      threads: For reading photos.
+      progress: Called with (title, photos done, photos in all).
+      say: Called with a sentence where something cannot be had.
 
     Returns:
-      One a fold; empty where one of them can neither be read nor made, and `say` has said why.
+      One per fold; empty where one of them can neither be read nor made, and `say` has said why.
     """
     path = predictions_path(predictor)
     if path is None:
@@ -140,7 +139,7 @@ def run_references(
         return []
     digest = file_hash(path)
     references: list[Reference] = []
-    frame = None
+    predictions = None
     for number, member in enumerate(predictor.members):
         network = member[predictor.taxonomy.finest].network
         described = json.dumps(dataclasses.asdict(network), sort_keys=True)
@@ -151,12 +150,11 @@ def run_references(
             if photo_root is None:
                 say("the run's photos are not there any more: only absolute limits of quality hold")
                 return []
-            if frame is None:
-                frame = read_predictions(path)
-                validate(frame, predictor.taxonomy)
-            rows = frame[frame["fold"] == network.fold]
+            if predictions is None:
+                predictions = Predictions.from_frame(read_predictions(path), predictor.taxonomy)
+            unseen = predictions.take(predictions.fold == network.fold)
             alone = dataclasses.replace(predictor, members=(predictor.members[number],), fold=network.fold)
-            made = _make(alone, rows, photo_root, batch_size, threads, progress)
+            made = _make(alone, unseen, photo_root, batch_size, threads, progress)
             if isinstance(made, str):
                 say(f"{made}: only absolute limits of quality hold")
                 return []
@@ -168,18 +166,18 @@ def run_references(
 
 def _make(
     predictor: Predictor,
-    rows: Any,
+    predictions: Predictions,
     root: Path,
     batch_size: int,
     threads: int,
     progress: Callable[[str, int, int], None],
 ) -> Reference | str:
-    """A reference from the rows of a fold, or what stands in the way."""
-    order = np.random.default_rng(0).permutation(len(rows))[:MOST_PHOTOS]
-    rows = rows.iloc[np.sort(order)]
-    names, total = rows["image"].tolist(), len(rows)
+    """Makes a reference from the photos of a fold, or says what stands in the way."""
+    order = np.random.default_rng(0).permutation(len(predictions))[:MOST_PHOTOS]
+    predictions = predictions.take(np.sort(order))
+    names, total = predictions.image.tolist(), len(predictions)
     finest = predictor.taxonomy.finest
-    single = {finest: predictor.members[0][finest]}  # only its features are wanted
+    single = {finest: predictor.members[0][finest]}  # only its features are needed
     alone = dataclasses.replace(predictor, members=(single,), transforms=predictor.transforms[:1])
     title = f"measuring the run's own photos, fold {predictor.fold}"
     features, qualities, kept = [], [], []
@@ -201,10 +199,10 @@ def _make(
             qualities += [as_row(photo.quality) for _, photo in some]
             kept += [place for place, _ in some]
     if len(kept) < LEAST_PHOTOS:
-        return f"{len(kept)} of the run's photos can be read in {root}, {LEAST_PHOTOS} are wanted"
-    rows, by_map = rows.iloc[kept], [np.concatenate(parts) for parts in zip(*features, strict=True)]
-    labels = predictor.taxonomy.encode(rows["label"])
-    _, cases = np.unique(rows["case_id"].to_numpy(str), return_inverse=True)
+        return f"{len(kept)} of the run's photos can be read in {root}, {LEAST_PHOTOS} are needed"
+    predictions = predictions.take(np.asarray(kept))
+    labels, by_map = predictions.label, [np.concatenate(some) for some in zip(*features, strict=True)]
+    _, cases = np.unique(predictions.case_id.astype(str), return_inverse=True)
     if len(np.unique(cases)) < 2:
         return "the run's photos are of a single case"
     return Reference(
@@ -233,7 +231,7 @@ def _write(path: Path, key: str, reference: Reference) -> None:
 
 
 def _read(path: Path, key: str) -> Reference | None:
-    """What `_write` wrote under this key; None where it is not there, of another key, or damaged."""
+    """Reads what `_write` wrote under this key; None where it is not there, of another key, or damaged."""
     try:
         with path.open("rb") as file, np.load(file) as stored:
             if str(stored["key"]) != key:

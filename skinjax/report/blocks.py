@@ -1,4 +1,4 @@
-"""What a section of the report is made of; `templates/sections.html.j2` shows it."""
+"""Blocks that a section of the report is made of; `templates/sections.html.j2` shows them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pandas as pd
 
-from skinjax.report.pictures import Picture
+from skinjax.report.figures.pictures import Picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Text:
     """A paragraph.
 
     Attributes:
-        words: plain text, which the page escapes.
-        small: whether it is a remark.
+      words: Plain text, which the page escapes.
+      small: Whether it is a remark.
     """
 
     words: str
@@ -38,11 +38,11 @@ class Column:
     """A column of a table, as it is shown.
 
     Attributes:
-        heading: its heading.
-        cells: one text a row; what follows a line break is shown smaller below.
-        number: whether it is set flush right.
-        link: whether its cells are ids of sections.
-        shares: one in [0, 1] a row, drawn as a bar below the cell; empty for none.
+      heading: Its heading.
+      cells: One text a row; what follows a line break is shown smaller below.
+      number: Whether it is set flush right.
+      link: Whether its cells are ids of sections.
+      shares: One in [0, 1] a row, drawn as a bar below the cell; empty for none.
     """
 
     heading: str
@@ -57,12 +57,12 @@ class Table:
     """A table, for the page and for its file.
 
     Attributes:
-        name: of its CSV file.
-        data: its numbers in full.
-        columns: what the page shows of it; none where only the file is wanted.
-        caption: what is above it; may be empty.
-        folded: whether the page shows it only when asked to, under its caption.
-        group: for each row the heading above it, alike for rows that belong together; empty for none.
+      name: Name of its CSV file.
+      data: Its numbers in full.
+      columns: What the page shows of it; none where only the file is written.
+      caption: What is above it; may be empty.
+      folded: Whether the page shows it only when asked to, under its caption.
+      group: For each row the heading above it, alike for rows that belong together; empty for none.
     """
 
     name: str
@@ -90,10 +90,10 @@ class Section:
     """A section of the report.
 
     Attributes:
-        id: one of `skinjax.report.checklists.SECTIONS`, or that of an experiment's own section.
-        title: its heading.
-        blocks: what is in it, from the top.
-        answered: whether it holds what it is for, and not only why that could not be had.
+      id: One of `skinjax.report.checklists.SECTIONS`, or that of an experiment's own section.
+      title: Its heading.
+      blocks: What is in it, from the top.
+      answered: Whether it holds what it is for, and not only why that could not be had.
     """
 
     id: str
@@ -103,15 +103,15 @@ class Section:
 
 
 def unanswered(id: str, title: str, why: str) -> Section:
-    """A section that says why it is empty.
+    """Returns a section that says why it is empty.
 
     Args:
-        id: as of `Section`.
-        title: likewise.
-        why: a sentence.
+      id: As of `Section`.
+      title: Likewise.
+      why: A sentence.
 
     Example:
-        >>> unanswered("roc", "ROC", "All photos are of one class.").answered
-        False
+      >>> unanswered("roc", "ROC", "All photos are of one class.").answered
+      False
     """
     return Section(id, title, (Text(why),), answered=False)

@@ -31,26 +31,26 @@ def card_facts(
     stages: Sequence[str],
     notes: Sequence[str],
 ) -> CardFacts:
-    """What the model card is written from.
+    """Returns what the model card is written from.
 
-    Numbers, switches and our own words of `config["flags"]` are told, and no path or other text; groups by source,
-    which may name clinics, are left out.
+    Numbers, switches and our own words of the options, `config["config"]`, are told, and no path or other text; groups
+    by source, which may name clinics, are left out.
 
     Args:
-        study: the model.
-        methods: of `skinjax.report.tables.compare_methods`.
-        area: of the finest level's classes.
-        target: None without one.
-        calibrated: None where there is nothing to calibrate.
-        subgroups: of `skinjax.report.sections.subgroups`; None for none.
-        config: the run's configuration.
-        stages: names of the networks that were trained.
-        notes: sentences to be read beside the figures.
+      study: The model's answers, and how intervals are made.
+      methods: The table that `skinjax.report.tables.methods.compare_methods` returned.
+      area: Areas of the finest level's classes.
+      target: None without one.
+      calibrated: None where there is nothing to calibrate.
+      subgroups: The table of `skinjax.report.sections.subgroups`; None for none.
+      config: The run's configuration.
+      stages: Names of the networks that were trained.
+      notes: Sentences to be read beside the figures.
     """
-    flags = config.get("flags") if isinstance(config.get("flags"), Mapping) else {}
-    assert isinstance(flags, Mapping)
-    backbone = str(flags.get("backbone") or "")
-    size = flags.get("image_size")
+    options = config.get("config") if isinstance(config.get("config"), Mapping) else {}
+    assert isinstance(options, Mapping)
+    backbone = str(options.get("backbone") or "")
+    size = options.get("image_size")
     size = int(size) if isinstance(size, int) and not isinstance(size, bool) and size > 0 else None
     row = methods[methods["method"] == study.method].iloc[0].to_dict()
     metrics = [
@@ -83,14 +83,14 @@ def card_facts(
         levels={level: study.taxonomy.classes(level) for level in study.taxonomy.levels},
         photos=len(study.labels),
         cases=study.num_cases,
-        folds=int(study.predictions["fold"].nunique()),
+        folds=study.num_folds,
         metrics=metrics,
         method="soft fusion" if study.method == "soft" else "",
         licence="",
         stages=tuple(stages) if backbone and size else (),
         subgroups=None if subgroups is None else subgroups[subgroups["column"] != "source"],
         calibration=scaled,
-        config={k: v for k, v in flags.items() if _may_be_told(k, v)},
+        config={k: v for k, v in options.items() if _may_be_told(k, v)},
         versions={str(k): str(v) for k, v in versions.items()} if isinstance(versions, Mapping) else {},
         notes=notes,
     )

@@ -1,4 +1,4 @@
-"""What two reporting guidelines ask of a study, and which section of the report answers it.
+"""Items of two reporting guidelines for studies, and the section of the report that answers each.
 
 - TRIPOD+AI, for models that predict or diagnose: Collins et al., BMJ 385:e078378, 2024,
   doi:10.1136/bmj-2023-078378; 27 items, 52 with their parts.
@@ -31,18 +31,23 @@ SECTIONS = (
 )  # fmt: skip
 """The ids of the report's sections."""
 
+FACTS = {"audit": "data", "partitions": "data", "clusters": "subgroups", "fusion": "methods"}
+"""What a section tells on some pages only, and that section's id: what an audit found, how photos were parted, how the
+figures differ between sources, and how several networks answer together."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Item:
     """One item of a reporting guideline.
 
     Attributes:
-        guideline: one of `GUIDELINES`.
-        number: as the guideline writes it, such as "12a".
-        part: where it stands in the guideline, such as "Methods: analysis".
-        topic: what it asks for, in our own words.
-        section: the report's section that answers it, one of `SECTIONS`; None where only the authors can.
-        remains: what only the authors can add to that section; empty where it is the whole answer.
+      guideline: One of `GUIDELINES`.
+      number: As the guideline writes it, such as "12a".
+      part: Where it stands in the guideline, such as "Methods: analysis".
+      topic: What it asks for, in our own words.
+      section: The report's section that answers it, one of `SECTIONS`, or one of `FACTS`; None where only the
+        authors can.
+      remains: What only the authors can add to that section; empty where it is the whole answer.
     """
 
     guideline: str
@@ -54,20 +59,20 @@ class Item:
 
 
 def items(guideline: str) -> tuple[Item, ...]:
-    """The items of a guideline in its order.
+    """Returns the items of a guideline in its order.
 
     Args:
-        guideline: one of `GUIDELINES`.
+      guideline: One of `GUIDELINES`.
 
     Returns:
-        52 items of TRIPOD+AI, lettered parts counted singly, or 44 of CLAIM 2024.
+      52 items of TRIPOD+AI, lettered parts counted singly, or 44 of CLAIM 2024.
 
     Raises:
-        ValueError: Another name.
+      ValueError: Another name.
 
     Example:
-        >>> [item.number for item in items("TRIPOD+AI")][:5]
-        ['1', '2', '3a', '3b', '3c']
+      >>> [item.number for item in items("TRIPOD+AI")][:5]
+      ['1', '2', '3a', '3b', '3c']
     """
     if guideline not in _ITEMS:
         raise ValueError(f"guideline must be one of {', '.join(GUIDELINES)}, got {guideline!r}")
@@ -75,50 +80,52 @@ def items(guideline: str) -> tuple[Item, ...]:
 
 
 def blank(what: str = "") -> str:
-    """The mark of what only the authors know.
+    """Returns the mark of what only the authors know.
 
     Args:
-        what: what they are asked for; empty where that stands beside the mark.
+      what: What they are asked for; empty where that stands beside the mark.
 
     Example:
-        >>> blank(), blank("why this model was chosen")
-        ('[to be filled in by the authors]', '[to be filled in by the authors: why this model was chosen]')
+      >>> blank(), blank("why this model was chosen")
+      ('[to be filled in by the authors]', '[to be filled in by the authors: why this model was chosen]')
     """
     return f"[to be filled in by the authors: {what}]" if what else "[to be filled in by the authors]"
 
 
 def checklist(guideline: str, present: Collection[str]) -> pd.DataFrame:
-    """A guideline's items, each with the section that answers it and what is left to the authors.
+    """Builds a guideline's items, each with the section that answers it and what is left to the authors.
 
     Args:
-        guideline: one of `GUIDELINES`.
-        present: the ids of the sections that the report has, of `SECTIONS`. What a missing one would answer is
-            left to the authors. Leave out "configuration" where it does not tell how the networks were trained,
-            as with predictions of another program.
+      guideline: One of `GUIDELINES`.
+      present: The ids of the sections that the report has, of `SECTIONS`, and the `FACTS` that it tells. What a
+        missing one would answer is left to the authors. Leave out "configuration" where it does not tell how the
+        networks were trained, as with predictions of another program.
 
     Returns:
-        One row an item, in the guideline's order, all columns text: `item` (its number), `topic`, `answered`
-        (id of a section, or empty) and `left` (a mark of `blank`, or empty). At least one of the last two is
-        not empty; where both are, the section answers in part.
+      One row per item, in the guideline's order, all columns text: `item` (its number), `topic`, `answered`
+      (id of a section, or empty) and `left` (a mark of `blank`, or empty). At least one of the last two is
+      not empty; where both are, the section answers in part.
 
     Raises:
-        ValueError: An unknown guideline or section.
+      ValueError: An unknown guideline or section.
 
     Example:
-        >>> checklist("CLAIM 2024", {"data"}).iloc[[18, 20, 34]].to_dict("list")["answered"]
-        ['data', '', 'data']
+      >>> checklist("CLAIM 2024", {"data", "partitions"}).iloc[[18, 20, 34]].to_dict("list")["answered"]
+      ['data', '', 'data']
     """
     if isinstance(present, str):
         raise ValueError(f"present must be a collection of ids of sections, got the text {present!r}")
-    unknown = sorted(map(repr, set(present) - set(SECTIONS)))
+    known = (*SECTIONS, *FACTS)
+    unknown = sorted(map(repr, set(present) - set(known)))
     if unknown:
-        raise ValueError(f"present must hold ids of {', '.join(SECTIONS)}, got {', '.join(unknown)}")
+        raise ValueError(f"present must hold ids of {', '.join(known)}, got {', '.join(unknown)}")
     rows = []
     for item in items(guideline):
         answered = item.section is not None and item.section in present
         whole = answered and not item.remains
         left = "" if whole else blank(item.remains if answered else "")
-        rows.append((item.number, item.topic, item.section if answered else "", left))
+        anchor = FACTS.get(item.section, item.section) if answered and item.section else ""
+        rows.append((item.number, item.topic, anchor, left))
     return pd.DataFrame(rows, columns=["item", "topic", "answered", "left"], dtype=object)
 
 
@@ -150,7 +157,7 @@ _TRIPOD_AI: dict[str, Sequence[_Row]] = {
     ],
     "Methods: data preparation": [
         ("7", "Preparation and quality checks of the data, and whether alike for all groups of people",
-         "data", "what was done to the photos before, and whether alike for all groups"),
+         "audit", "what was done to the photos before, and whether alike for all groups"),
     ],
     "Methods: outcome": [
         ("8a", "What is predicted and for when, how it was established, why it, and whether alike for all"),
@@ -166,17 +173,17 @@ _TRIPOD_AI: dict[str, Sequence[_Row]] = {
         ("10", "How the size of the study came about, and why it is enough"),
     ],
     "Methods: missing data": [
-        ("11", "What became of missing data, and why data were left out", "data",
+        ("11", "What became of missing data, and why data were left out", "audit",
          "what was missing or left out before the audit, and why"),
     ],
     "Methods: analysis": [
-        ("12a", "Which data served for what, and how they were split", "data",
+        ("12a", "Which data served for what, and how they were split", "partitions",
          "data that are not in this report, and how they were kept apart"),
         ("12b", "How predictors were scaled or otherwise transformed", "configuration"),
         ("12c", "Kind of model and why, how it was built and tuned, internal validation", "configuration",
          "why this kind of model, and how its settings were tuned"),
         ("12d", "How differences between clusters, such as hospitals or countries, were measured and dealt with",
-         "subgroups", "which clusters there are, and how the model takes account of them"),
+         "clusters", "which clusters there are, and how the model takes account of them"),
         ("12e", "Measures and plots of performance and why these, and how models are compared", "methods",
          "why these measures"),
         ("12f", "Whether the evaluation led to changes of the model, such as recalibration, and for whom",
@@ -229,7 +236,7 @@ _TRIPOD_AI: dict[str, Sequence[_Row]] = {
     "Results: model performance": [
         ("23a", "Performance with intervals, for groups that matter too", "methods",
          "which groups matter, and whether the subgroups hold each of them"),
-        ("23b", "How performance differs between clusters", "subgroups"),
+        ("23b", "How performance differs between clusters", "clusters", "clusters other than the photos' sources"),
     ],
     "Results: model updating": [
         ("24", "The changed model, where it was changed, and its performance", "calibration",
@@ -265,7 +272,7 @@ _CLAIM: dict[str, Sequence[_Row]] = {
          "what was done to the photos before they were listed"),
         ("10", "Parts of the data or of the images that were selected, and how"),
         ("11", "How patients were made unrecognisable"),
-        ("12", "What became of missing data", "data",
+        ("12", "What became of missing data", "audit",
          "what was missing or left out before the audit, and why"),
         ("13", "How the images were taken"),
     ],
@@ -277,9 +284,9 @@ _CLAIM: dict[str, Sequence[_Row]] = {
         ("18", "How far annotators agree with each other and with themselves"),
     ],
     "Methods: data partitions": [
-        ("19", "How data were assigned to partitions", "data",
+        ("19", "How data were assigned to partitions", "partitions",
          "data that are not in this report, and how they were kept apart"),
-        ("20", "What no two partitions share: photos, lesions or patients", "data",
+        ("20", "What no two partitions share: photos, lesions or patients", "partitions",
          "the same of data that are not in this report"),
     ],
     "Methods: testing data": [
@@ -293,14 +300,14 @@ _CLAIM: dict[str, Sequence[_Row]] = {
     "Methods: training": [
         ("25", "How it was trained: augmentation, settings, number of networks", "training"),
         ("26", "How the final model was chosen", "configuration"),
-        ("27", "How several networks answer together", "methods"),
+        ("27", "How several networks answer together", "fusion"),
     ],
     "Methods: evaluation": [
         ("28", "Measures of performance", "methods", "why these measures"),
         ("29", "How significance and uncertainty were computed", "methods"),
         ("30", "How the results hold under other assumptions and conditions"),
         ("31", "How the model's answers are explained, and how the explanations were tested"),
-        ("32", "Evaluation on data of the same source", "data",
+        ("32", "Evaluation on data of the same source", "partitions",
          "whether these photos come from where the training photos came from"),
         ("33", "Test on data from elsewhere"),
         ("34", "Registration of the trial"),

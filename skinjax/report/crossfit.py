@@ -1,4 +1,4 @@
-"""What is fitted on some cases and used on others: temperatures, thresholds, cut-points, conformal sets.
+"""Values that are fitted on some cases and used on others: temperatures, thresholds, cut-points, conformal sets.
 
 A study's photos are in parts of whole cases. For every part the fit sees the other parts only, so that what it
 does to a photo is not flattered by the photo's own label.
@@ -17,8 +17,8 @@ from scipy.special import softmax
 
 from skinjax.decide.calibrate import fit_temperature
 from skinjax.decide.conformal import ConformalRule, back_off, case_quantile, prediction_sets
-from skinjax.decide.probabilities import SMALLEST
 from skinjax.decide.two_stage import fit_threshold
+from skinjax.evaluate.logistic_calibration import apart_from_bounds
 
 MOST_FITTED = 100_000
 """Photos that a temperature is fitted on at most; of more, whole cases are drawn."""
@@ -29,8 +29,8 @@ class Thresholds:
     """A threshold for every part, fitted on the others.
 
     Attributes:
-        values: float64[P].
-        called: bool[N], whether the photo's score reaches its part's threshold.
+      values: float64[P].
+      called: bool[N], whether the photo's score reaches its part's threshold.
     """
 
     values: NDArray[np.float64]
@@ -42,10 +42,10 @@ class Tempered:
     """Probabilities after temperature scaling.
 
     Attributes:
-        temperatures: float64[P], one a part, fitted on the others.
-        probs: float64[N, K].
-        overall: the temperature fitted on all photos, for use on photos that are not among them.
-        fitted_on: how many photos the largest fit saw.
+      temperatures: float64[P], one per part, fitted on the others.
+      probs: float64[N, K].
+      overall: The temperature fitted on all photos, for use on photos that are not among them.
+      fitted_on: How many photos the largest fit saw.
     """
 
     temperatures: NDArray[np.float64]
@@ -59,16 +59,16 @@ class Sets:
     """Conformal sets.
 
     Attributes:
-        wanted: the coverage asked for.
-        thresholds: float64[P], one a part, fitted on the others.
-        covered: bool[N], whether the true class is in the set.
-        size: int64[N], of the set.
-        backed_off: bool[N], whether the set was over the limit and became meta-classes; None without them.
-        meta_covered: bool[N], whether the true meta-class is among those touched; None likewise.
-        meta_size: int64[N], how many meta-classes the set touches; None likewise.
+      coverage: The coverage asked for.
+      thresholds: float64[P], one per part, fitted on the others.
+      covered: bool[N], whether the true class is in the set.
+      size: int64[N], of the set.
+      backed_off: bool[N], whether the set was over the limit and became meta-classes; None without them.
+      meta_covered: bool[N], whether the true meta-class is among those touched; None likewise.
+      meta_size: int64[N], how many meta-classes the set touches; None likewise.
     """
 
-    wanted: float
+    coverage: float
     thresholds: NDArray[np.float64]
     covered: NDArray[np.bool_]
     size: NDArray[np.int64]
@@ -80,38 +80,35 @@ class Sets:
 def log_scores(probs: NDArray[np.float64]) -> NDArray[np.float64]:
     """Logarithms of probabilities as logits.
 
-    Where a probability is 0 the file rounded it, or the network's number type did: it counts as half of the
-    smallest probability above 0.
+    Where a probability is 0 the file rounded it, or the network's number type did: it counts as
+    `skinjax.evaluate.logistic_calibration.apart_from_bounds` has it.
 
     Args:
-        probs: float64[N, K] in [0, 1].
+      probs: float64[N, K] in [0, 1].
 
     Returns:
-        float64[N, K].
+      float64[N, K].
 
     Example:
-        >>> log_scores(np.array([[0.0, 1.0], [0.5, 0.5]])).round(2).tolist()
-        [[-1.39, 0.0], [-0.69, -0.69]]
+      >>> log_scores(np.array([[0.0, 1.0], [0.5, 0.5]])).round(2).tolist()
+      [[-1.39, 0.0], [-0.69, -0.69]]
     """
-    floor = SMALLEST
-    if (probs <= 0).any():
-        floor = max(SMALLEST, float(probs[probs > 0].min()) / 2)
-    return np.log(np.maximum(probs, floor))
+    return np.log(np.where(probs <= 0, apart_from_bounds(np.clip(probs, 0, 1)), probs))
 
 
 def over_parts(parts: NDArray[np.int64], fit: Callable[[NDArray[np.bool_]], Any]) -> list[Any]:
-    """One fit a part, on all photos but the part's.
+    """Returns one fit per part, on all photos but the part's.
 
     Args:
-        parts: int64[N] in [0, P), each of which occurs.
-        fit: from bool[N], the photos to be fitted on, to anything.
+      parts: int64[N] in [0, P), each of which occurs.
+      fit: From bool[N], the photos to be fitted on, to anything.
 
     Returns:
-        P fits.
+      P fits.
 
     Example:
-        >>> over_parts(np.array([0, 0, 1]), lambda rest: int(rest.sum()))
-        [1, 2]
+      >>> over_parts(np.array([0, 0, 1]), lambda rest: int(rest.sum()))
+      [1, 2]
     """
     return [fit(parts != part) for part in range(int(parts.max()) + 1)]
 
@@ -119,20 +116,20 @@ def over_parts(parts: NDArray[np.int64], fit: Callable[[NDArray[np.bool_]], Any]
 def thresholds(
     labels: NDArray[np.bool_], scores: NDArray[np.float64], parts: NDArray[np.int64]
 ) -> Thresholds | None:
-    """Youden's threshold of each part, fitted on the others.
+    """Returns Youden's threshold of each part, fitted on the others.
 
     Args:
-        labels: bool[N].
-        scores: float64[N].
-        parts: int64[N].
+      labels: bool[N].
+      scores: float64[N].
+      parts: int64[N].
 
     Returns:
-        The thresholds; None where some part's others are all of one class.
+      The thresholds; None where some part's others are all of one class.
 
     Example:
-        >>> labels, scores = np.array([False, True, False, True]), np.array([0.1, 0.9, 0.3, 0.8])
-        >>> thresholds(labels, scores, np.array([0, 0, 1, 1])).values.tolist()
-        [0.8, 0.9]
+      >>> labels, scores = np.array([False, True, False, True]), np.array([0.1, 0.9, 0.3, 0.8])
+      >>> thresholds(labels, scores, np.array([0, 0, 1, 1])).values.tolist()
+      [0.8, 0.9]
     """
     if not all(over_parts(parts, lambda rest: labels[rest].any() and not labels[rest].all())):
         return None
@@ -147,17 +144,17 @@ def tempered(
     parts: NDArray[np.int64],
     seed: int,
 ) -> Tempered:
-    """Temperature scaling, each part's temperature fitted on the others.
+    """Returns temperature scaling, each part's temperature fitted on the others.
 
     Args:
-        probs: float64[N, K].
-        labels: int[N] in [0, K).
-        cases: int64[N] from 0.
-        parts: int64[N], of whole cases.
-        seed: of the draw of cases where there are more than `MOST_FITTED` photos.
+      probs: float64[N, K].
+      labels: int[N] in [0, K).
+      cases: int64[N] from 0.
+      parts: int64[N], of whole cases.
+      seed: Seed of the draw of cases where there are more than `MOST_FITTED` photos.
 
     Returns:
-        The probabilities and the temperatures.
+      The probabilities and the temperatures.
     """
     logits = log_scores(probs)
     rank = np.random.default_rng(seed).permutation(int(cases.max()) + 1)[cases]
@@ -190,19 +187,19 @@ def conformal(
     limit: int,
     parents: NDArray[np.integer] | None,
 ) -> Sets:
-    """Conformal sets (LAC), each part's threshold fitted on the others.
+    """Returns conformal sets (LAC), each part's threshold fitted on the others.
 
     Args:
-        probs: float64[N, K].
-        labels: int[N] in [0, K).
-        cases: int64[N].
-        parts: int64[N], of whole cases.
-        coverage: in (0, 1).
-        limit: the largest set that does not back off.
-        parents: int[K], the meta-class of every class; None for no backing off.
+      probs: float64[N, K].
+      labels: int[N] in [0, K).
+      cases: int64[N].
+      parts: int64[N], of whole cases.
+      coverage: In (0, 1).
+      limit: The largest set that does not back off.
+      parents: int[K], the meta-class of every class; None for no backing off.
 
     Returns:
-        The sets before backing off, and what it does to them.
+      The sets before backing off, and what it does to them.
     """
     own = -probs[np.arange(len(labels)), labels]
     levels = np.array(over_parts(parts, lambda rest: case_quantile(own[rest], cases[rest], coverage)))

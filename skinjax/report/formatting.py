@@ -9,16 +9,18 @@ import pandas as pd
 
 
 def percent(share: float) -> str:
-    """A share in [0, 1] for people: "61.2%", or a dash where it is missing.
+    """Returns a share in [0, 1] for people: "61.2%", or a dash where it is missing.
 
-    >>> percent(0.6123), percent(float("nan"))
-    ('61.2%', '–')
+    One that is not 1 or 0 is not rounded to it.
+
+    >>> percent(0.6123), percent(0.9997), percent(1.0), percent(float("nan"))
+    ('61.2%', '99.97%', '100.0%', '–')
     """
-    return "–" if pd.isna(share) else f"{100 * share:.1f}%"
+    return "–" if pd.isna(share) else f"{_short_of(100 * share, (0, 100), 1)}%"
 
 
 def points(difference: float) -> str:
-    """A difference of shares in percentage points, signed: "+2.1", or a dash where it is missing.
+    """Returns a difference of shares in percentage points, signed: "+2.1", or a dash where it is missing.
 
     >>> points(0.0213), points(-0.01)
     ('+2.1', '−1.0')
@@ -27,16 +29,27 @@ def points(difference: float) -> str:
 
 
 def decimals(value: float, digits: int = 3) -> str:
-    """A number with so many decimals, a true minus sign, and a dash where it is missing.
+    """Returns a number with so many decimals, a true minus sign, and a dash where it is missing.
 
-    >>> decimals(0.98765), decimals(-0.5, 2), decimals(float("nan"))
-    ('0.988', '−0.50', '–')
+    One that is not 1 is not rounded to it, as an area of 0.9997 would be.
+
+    >>> decimals(0.98765), decimals(-0.5, 2), decimals(0.9997), decimals(float("nan"))
+    ('0.988', '−0.50', '0.9997', '–')
     """
-    return "–" if pd.isna(value) else f"{value:.{digits}f}".replace("-", "−")
+    return "–" if pd.isna(value) else _short_of(value, (1,), digits).replace("-", "−")
+
+
+def _short_of(value: float, bounds: tuple[float, ...], digits: int) -> str:
+    """Returns a number with so many decimals, or as many more as keep it apart from bounds that it does not reach."""
+    for more in range(digits, digits + 4):
+        text = f"{value:.{more}f}"
+        if not any(float(text) == bound != value for bound in bounds):
+            return text
+    return f"{value:.{digits}f}"
 
 
 def signed(difference: float) -> str:
-    """A difference with three decimals and its sign, or a dash where it is missing.
+    """Returns a difference with three decimals and its sign, or a dash where it is missing.
 
     >>> signed(0.0213), signed(-0.01)
     ('+0.021', '−0.010')
@@ -44,29 +57,59 @@ def signed(difference: float) -> str:
     return "–" if pd.isna(difference) else f"{difference:+.3f}".replace("-", "−")
 
 
-def with_range(shown: str, low: float, high: float, write: Callable[[float], str] = decimals) -> str:
-    r"""A figure, and on a second line its interval, if it has one.
+def limits_or_reason(
+    low: float, high: float, write: Callable[[float], str] = decimals, reason: object = ""
+) -> str:
+    """Returns an interval, or the reason for which there is none; empty where neither is known.
+
+    Args:
+      low: Lower limit; NaN where there is no interval.
+      high: Upper limit, likewise.
+      write: Writes a limit.
+      reason: Such as `skinjax.evaluate.bootstrap.BootstrapInterval.reason`; empty or missing for none.
+
+    >>> limits_or_reason(0.88, 0.94)
+    '0.880 to 0.940'
+    >>> limits_or_reason(np.nan, np.nan, reason="all replicates are alike")
+    'no interval: all replicates are alike'
+    """
+    if not (pd.isna(low) or pd.isna(high)):
+        return f"{write(low)} to {write(high)}"
+    return f"no interval: {reason}" if isinstance(reason, str) and reason else ""
+
+
+def with_range(
+    shown: str, low: float, high: float, write: Callable[[float], str] = decimals, reason: object = ""
+) -> str:
+    r"""Returns a figure, and on a second line its interval, or the reason for which it has none.
 
     >>> with_range("0.91", 0.88, 0.94)
     '0.91\n0.880 to 0.940'
     """
-    if pd.isna(low) or pd.isna(high):
-        return shown
-    return f"{shown}\n{write(low)} to {write(high)}"
+    return "\n".join(filter(None, (shown, limits_or_reason(low, high, write, reason))))
 
 
 def ranged(table: pd.DataFrame, name: str, write: Callable[[float], str] = decimals) -> list[str]:
-    r"""A column of figures, each with its interval from the columns `<name>_low` and `<name>_high`.
+    r"""Returns a column of figures with their intervals: `<name>_low` and `<name>_high`, or else `<name>_reason`.
 
-    >>> ranged(pd.DataFrame({"auc": [0.9], "auc_low": [0.8], "auc_high": [0.95]}), "auc")
-    ['0.900\n0.800 to 0.950']
+    The column of reasons may be absent.
+
+    >>> table = pd.DataFrame({"auc": [0.9, 0.8], "auc_low": [0.8, np.nan], "auc_high": [0.95, np.nan]})
+    >>> ranged(table, "auc")
+    ['0.900\n0.800 to 0.950', '0.800']
+    >>> ranged(table.assign(auc_reason=["", "it rests on a single case"]), "auc")[1]
+    '0.800\nno interval: it rests on a single case'
     """
     rows = table[[name, f"{name}_low", f"{name}_high"]].to_numpy(np.float64)
-    return [with_range(write(value), low, high, write) for value, low, high in rows]
+    reasons = table.get(f"{name}_reason", [""] * len(table))
+    return [
+        with_range(write(value), low, high, write, reason)
+        for (value, low, high), reason in zip(rows, reasons, strict=True)
+    ]
 
 
 def p_value(value: float) -> str:
-    """A p-value for people, in one piece (its spaces do not break).
+    """Returns a p-value for people, in one piece (its spaces do not break).
 
     >>> p_value(0.0123).split(), p_value(0.0004).split()
     (['p', '=', '0.012'], ['p', '<', '0.001'])
@@ -77,7 +120,7 @@ def p_value(value: float) -> str:
 
 
 def cell(value: object) -> str:
-    """Any value of a table for people: few digits for a fraction, a dash where it is missing.
+    """Returns any value of a table for people: few digits for a fraction, a dash where it is missing.
 
     >>> cell(3), cell(0.25), cell(12345), cell(None), cell("jit")
     ('3', '0.25', '12,345', '–', 'jit')
@@ -90,7 +133,7 @@ def cell(value: object) -> str:
 
 
 def listed(names: list[str], most: int = 6) -> str:
-    """Names in a sentence, the first few of many.
+    """Returns names in a sentence, the first few of many.
 
     >>> listed(["a", "b", "c"]), listed(list("abcd"), most=2)
     ('a, b and c', 'a, b and 2 others')

@@ -31,11 +31,11 @@ class Metric:
     """A figure with its interval, which resamples cases and not photos.
 
     Attributes:
-        name: for people, such as "Macro F1".
-        value: NaN where it is not defined.
-        low: lower limit; NaN, as `high`, where there is no interval.
-        high: upper limit.
-        confidence: of the interval, in (0, 1).
+      name: For people, such as "Macro F1".
+      value: NaN where it is not defined.
+      low: Lower limit; NaN, as `high`, where there is no interval.
+      high: Upper limit.
+      confidence: Confidence level of the interval, in (0, 1).
     """
 
     name: str
@@ -50,9 +50,9 @@ class Calibration:
     """Calibration before and after temperature scaling.
 
     Attributes:
-        ece_before: expected calibration error in [0, 1].
-        ece_after: the same after scaling.
-        temperature: above 0.
+      ece_before: Expected calibration error in [0, 1].
+      ece_after: The same after scaling.
+      temperature: Above 0.
     """
 
     ece_before: float
@@ -62,28 +62,28 @@ class Calibration:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CardFacts:
-    """What a model card is written from. Any text may hold any character.
+    """Contents of a model card. Any text may hold any character.
 
     Attributes:
-        name: of the model.
-        synthetic: whether the photos were rendered.
-        backbone: name in the registry; empty where it is not known, as of another program's predictions.
-        image_size: side of the photos that the network is fed, in pixels; None where it is not known.
-        taxonomy: its name.
-        levels: class names by level, coarsest first; the model answers at the last.
-        photos: that were tested.
-        cases: that they are of.
-        folds: that they were tested in; with more than one, by networks trained on the other folds.
-        metrics: the model's figures.
-        method: what the figures are of where several networks answer together, such as "soft fusion".
-        dataset: name of the photos' source; may be empty.
-        licence: an identifier of the Hub, such as "apache-2.0", or any other name; may be empty.
-        stages: the networks that `load_run` finds in the run's folder; none for another program's predictions.
-        subgroups: one row a group, shown as it is; None where no groups were looked at.
-        calibration: None where it was not looked at.
-        config: settings, nested or flat.
-        versions: of packages, by their names.
-        notes: sentences to be read beside the figures.
+      name: Name of the model.
+      synthetic: Whether the photos were rendered.
+      backbone: Name in the registry; empty where it is not known, as of another program's predictions.
+      image_size: Side of the photos that the network is fed, in pixels; None where it is not known.
+      taxonomy: Its name.
+      levels: Class names by level, coarsest first; the model answers at the last.
+      photos: That were tested.
+      cases: That they are of.
+      folds: That they were tested in; with more than one, by networks trained on the other folds.
+      metrics: The model's figures.
+      method: What the figures are of where several networks answer together, such as "soft fusion".
+      dataset: Name of the photos' source; may be empty.
+      licence: An identifier of the Hub, such as "apache-2.0", or any other name; may be empty.
+      stages: The networks that `load_run` finds in the run's folder; none for another program's predictions.
+      subgroups: One row per group, shown as it is; None where no groups were looked at.
+      calibration: None where it was not looked at.
+      config: Settings, nested or flat.
+      versions: Versions of packages, by their names.
+      notes: Sentences to be read beside the figures.
     """
 
     name: str
@@ -111,27 +111,27 @@ def model_card(facts: CardFacts) -> str:
     """Writes the model card.
 
     Args:
-        facts: see `CardFacts`.
+      facts: See `CardFacts`.
 
     Returns:
-        The text of a `README.md`, to be written as UTF-8. No text of the facts can end the front matter or act
-        as YAML, Markdown or HTML. Control characters become spaces in the Markdown, and half surrogate pairs
-        the replacement character everywhere.
+      The text of a `README.md`, to be written as UTF-8. No text of the facts can end the front matter or act
+      as YAML, Markdown or HTML. Control characters become spaces in the Markdown, and half surrogate pairs
+      the replacement character everywhere.
 
     Raises:
-        ValueError: Facts that cannot be, such as no name, no photos, or an interval with its limits swapped.
+      ValueError: Facts that cannot be, such as no name, no photos, or an interval with its limits swapped.
 
     Example:
-        >>> facts = CardFacts(
-        ...     name="demo", synthetic=True, backbone="efficientnet_nano", image_size=64, taxonomy="synthetic19",
-        ...     levels={"group": ["a", "b"], "disease": ["c", "d", "e"]}, photos=786, cases=300, folds=3,
-        ...     metrics=[Metric("Accuracy", 0.61, 0.57, 0.65)], stages=["meta", "sub"],
-        ... )
-        >>> print(model_card(facts)[:107])
-        ---
-        license: "unknown"  # [to be filled in: the licence of the model]
-        library_name: "skinjax"
-        pipeline_tag:
+      >>> facts = CardFacts(
+      ...     name="demo", synthetic=True, backbone="efficientnet_nano", image_size=64, taxonomy="synthetic19",
+      ...     levels={"group": ["a", "b"], "disease": ["c", "d", "e"]}, photos=786, cases=300, folds=3,
+      ...     metrics=[Metric("Accuracy", 0.61, 0.57, 0.65)], stages=["meta", "sub"],
+      ... )
+      >>> print(model_card(facts)[:107])
+      ---
+      license: "unknown"  # [to be filled in: the licence of the model]
+      library_name: "skinjax"
+      pipeline_tag:
     """
     _check(facts)
     body = (
@@ -254,7 +254,7 @@ def _scalar(value: Any) -> str:
 
 
 def _whole(text: str) -> str:
-    """The text with halves of surrogate pairs, which no file can hold, replaced."""
+    """Returns the text with halves of surrogate pairs, which no file can hold, replaced."""
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
@@ -263,7 +263,7 @@ class _Markdown(str):
 
 
 def _escape(value: object) -> str:
-    """Any value as Markdown that shows it, in one line and without a meaning of its own; a dash for nothing."""
+    """Returns any value as Markdown that shows it in one line, without a meaning of its own; a dash for nothing."""
     if isinstance(value, _Markdown):
         return value
     if value is None or value is pd.NA or value is pd.NaT:
@@ -281,7 +281,7 @@ def _escape(value: object) -> str:
 
 
 def _number(value: Any) -> _Markdown:
-    """A number for people: all digits of a count, four decimals of a fraction, a dash where there is none."""
+    """Returns a number for people: all digits of a count, four decimals of a fraction, a dash where there is none."""
     if isinstance(value, numbers.Integral):
         return _Markdown(f"{int(value):,}")
     value = float(value)
@@ -293,7 +293,7 @@ def _number(value: Any) -> _Markdown:
 
 
 def _interval(metric: Metric) -> _Markdown:
-    """The interval with its confidence, empty where there is none."""
+    """Returns the interval with its confidence, empty where there is none."""
     if not (math.isfinite(metric.low) and math.isfinite(metric.high)):
         return _Markdown()
     return _Markdown(f"{_number(metric.low)} to {_number(metric.high)}, {100 * metric.confidence:g}%")
@@ -304,7 +304,7 @@ def _blank(what: str) -> _Markdown:
 
 
 def _table(columns: Iterable[Any], rows: Iterable[Iterable[Any]]) -> _Markdown:
-    """A table of GitHub's Markdown, its cells escaped."""
+    """Returns a table of GitHub's Markdown, its cells escaped."""
     heads = [_escape(str(column)) for column in columns]
     lines = [heads, ["---"] * len(heads), *([_escape(value) for value in row] for row in rows)]
     return _Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
@@ -315,7 +315,7 @@ def _listing(texts: Iterable[str]) -> _Markdown:
 
 
 def _literal(value: str | int) -> _Markdown:
-    """As Python writes it, in ASCII and on one line."""
+    """Returns the value as Python writes it, in ASCII and on one line."""
     text = str(value)
     return _Markdown(json.dumps(value) if text.isascii() else ascii(value))
 

@@ -9,10 +9,13 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from skinjax.data.tables import replacing
+from skinjax.files.atomic import replacing
+from skinjax.report import page_summary
 from skinjax.report.blocks import Block, Figure, Table
-from skinjax.report.formatting import cell, p_value, percent, points
-from skinjax.report.pictures import Picture
+from skinjax.report.figures.pictures import Picture
+from skinjax.report.formatting import cell, limits_or_reason, p_value, percent, points
+from skinjax.report.model_card import Metric
+from skinjax.report.page_summary import PageSummary
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -21,8 +24,8 @@ def render(template: str, **context: Any) -> str:
     """Fills a template of this package; text is escaped.
 
     Args:
-        template: its file's name.
-        context: what it shows.
+      template: Its file's name.
+      context: What it shows.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -32,6 +35,7 @@ def render(template: str, **context: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "points": points, "p_value": p_value, "cell": cell}
+    environment.globals |= {"limits_or_reason": limits_or_reason, "percent": percent, "points": points}
     return environment.get_template(template).render(**context)
 
 
@@ -41,18 +45,22 @@ def write_folder(
     tables: Mapping[str, pd.DataFrame],
     pictures: Iterable[Picture],
     blocks: Sequence[Block],
+    answer: Sequence[str],
+    metric: Metric | None = None,
 ) -> Path:
-    """Writes tables and figures, then the pages, each whole or not at all.
+    """Writes tables and figures, the summary, then the pages, each whole or not at all.
 
     Args:
-        folder: made if it is not there.
-        pages: file name -> text; the last is the one that tells that all is there.
-        tables: file name, without its ending -> table.
-        pictures: figures.
-        blocks: whose tables and figures are written too.
+      folder: Where to write; made if it is not there.
+      pages: File name -> text; the last is the one that tells that all is there.
+      tables: File name, without its ending -> table.
+      pictures: Figures.
+      blocks: Blocks whose tables and figures are written too.
+      answer: Sentences that the page shows as its answer.
+      metric: The headline figure; None where there is none.
 
     Returns:
-        The path of the last page.
+      The path of the last page.
     """
     for name in ("figures", "tables"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -66,7 +74,9 @@ def write_folder(
                 temporary.write_text(panel.document, encoding="utf-8")
         with replacing(folder / "figures" / f"{picture.name}.csv") as temporary:
             picture.data.to_csv(temporary, index=False, encoding="utf-8")
-    for name, text in pages.items():
+    names = tuple(f"tables/{name}.csv" for name in frames)
+    texts = {page_summary.FILE: PageSummary(tuple(answer), metric, names).to_json()} | dict(pages)
+    for name, text in texts.items():
         with replacing(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return folder / list(pages)[-1]

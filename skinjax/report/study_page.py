@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from skinjax.report import tables
 from skinjax.report.blocks import Section
 from skinjax.report.rendering import render, write_folder
+from skinjax.report.tables import methods as tables
 
 
 def write_study(
@@ -21,24 +21,24 @@ def write_study(
     config: Mapping[str, Any],
     notes: Sequence[str] = (),
 ) -> Path:
-    """Writes `index.html`, with the figures as SVG and all tables as CSV beside it.
+    """Writes `index.html`, with the figures as SVG, all tables as CSV and `summary.json` beside it.
 
     All text is escaped. The page appears whole or not at all.
 
     Args:
-        folder: where to write; made if it is not there.
-        title: the page's heading.
-        answer: the result in words, a sentence or two; the first stands out.
-        sections: what is shown, from the top; their ids are anchors and must differ.
-        config: the run's configuration, shown last. With `"synthetic": True` the page says that its photos are
-            rendered.
-        notes: sentences to be read beside the result.
+      folder: Where to write; made if it is not there.
+      title: The page's heading.
+      answer: The result in words, a sentence or two; the first stands out.
+      sections: What is shown, from the top; their ids are anchors and must differ.
+      config: The run's configuration, shown last. With `"synthetic": True` the page says that its photos are
+        rendered.
+      notes: Sentences to be read beside the result.
 
     Returns:
-        The path of `index.html`.
+      The path of `index.html`.
 
     Raises:
-        ValueError: There is no answer, or two sections have one id.
+      ValueError: There is no answer, or two sections have one id.
 
     >>> import tempfile
     >>> from skinjax.report.blocks import Text
@@ -64,4 +64,4 @@ def write_study(
         settings=settings,
     )
     blocks = [block for section in sections for block in section.blocks]
-    return write_folder(Path(folder), {"index.html": page}, {"configuration": settings}, [], blocks)
+    return write_folder(Path(folder), {"index.html": page}, {"configuration": settings}, [], blocks, answer)

@@ -12,6 +12,7 @@ those before it.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
 import sys
 import time
@@ -23,12 +24,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from skinjax.models.orbax_reads import patient_reads
+from skinjax.models.weights.orbax_reads import wait_for_all_reads
 from skinjax.train.state import TrainState
 from skinjax.train.stopping import Best
 
 KEPT, BEST_KEPT = 2, 3
 FINAL, BEST = "final", "best_"
+_PARTS = {"params": "network", "opt_state": "optimizer", "average": "average_decay"}
 UPDATES_BETWEEN_AGREEMENTS = (
     20  # of several processes on whether a checkpoint is due, as that makes them wait
 )
@@ -38,10 +40,10 @@ Variables = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What is known of a training beside its state.
+    """Record of a training beside its state.
 
     Attributes:
-      history: rows for `metrics.csv`, one a finished epoch and split.
+      history: rows for `metrics.csv`, one per finished epoch and split.
       best: the best epoch so far, where one is chosen.
       stopped: whether training ended before its last epoch.
     """
@@ -85,12 +87,12 @@ class Checkpoints:
 
     @property
     def newest(self) -> int | None:
-        """The update of the newest checkpoint; None where there is none."""
+        """Returns the update of the newest checkpoint; None where there is none."""
         step: int | None = self._manager.latest_step()
         return step
 
     def is_due(self, update: int) -> bool:
-        """Whether the last save is old enough for another after this update; all processes get the same answer."""
+        """Returns whether the last save is old enough for another after this update, the same in all processes."""
         due = time.monotonic() - self._saved_at >= self._seconds
         if jax.process_count() == 1:
             return due
@@ -107,13 +109,12 @@ class Checkpoints:
           record: of the training up to here.
 
         Raises:
-          OSError: this save, or the one before it, could not be written.
+          OSError: This save, or the one before it, could not be written.
         """
         if self._manager.latest_step() == update:
             return
-        arguments = ocp.args.Composite(
-            state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(dataclasses.asdict(record))
-        )
+        kept = dataclasses.asdict(record) | {"arrays": _arrays(state)}
+        arguments = ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(kept))
         try:
             self._manager.save(update, args=arguments)
         except Exception as error:  # Orbax raises whatever its storage layers raise
@@ -131,25 +132,25 @@ class Checkpoints:
         """Restores the newest checkpoint that can be read; those that cannot are deleted, and it is said.
 
         Args:
-          state: of the shapes, dtypes and devices that are wanted, which may be others than those it was saved from.
+          state: Of the shapes, dtypes and devices that are needed, which may be others than those it was saved from.
 
         Returns:
           The state and the record, or None where nothing is saved.
 
         Raises:
-          ValueError: there are checkpoints, and none can be read.
+          ValueError: There are checkpoints, and none can be read, or the newest is of another network or optimiser.
         """
+        wait_for_all_reads()
         steps = sorted(self._manager.all_steps(), reverse=True)
-        arguments = ocp.args.Composite(
-            state=ocp.args.StandardRestore(jax.tree.map(ocp.tree.to_shape_dtype_struct, state)),
-            record=ocp.args.JsonRestore(),
-        )
-        reason = ""
+        like = ocp.args.StandardRestore(jax.tree.map(ocp.tree.to_shape_dtype_struct, state))
+        mine, other, reason = _arrays(state), [], ""
         for step in steps:
             try:
-                with patient_reads():
-                    restored = self._manager.restore(step, args=arguments)
-                fields = restored["record"]
+                fields = self._read(step, record=ocp.args.JsonRestore())["record"]
+                other = [part for part, digest in fields.get("arrays", {}).items() if digest != mine[part]]
+                if other:
+                    break
+                restored = self._read(step, state=like)
                 best = Best(**fields["best"]) if fields["best"] else None
                 record = Record(fields["history"], best, fields["stopped"])
             except Exception as error:  # whatever Orbax and its storage layers make of a damaged file
@@ -165,17 +166,25 @@ class Checkpoints:
                 )
                 self._manager.delete(damaged)
             return restored["state"], record
+        if other:
+            raise ValueError(
+                f"{other[0]} must be the one of the checkpoint {self._folder / str(step)}, got one whose arrays are "
+                "others; name another folder to start anew"
+            )
         if steps:
             raise ValueError(
                 f"{self._folder}: none of the checkpoints can be read ({reason}); delete the folder to start anew"
             )
         return None
 
+    def _read(self, step: int, **items: Any) -> Any:
+        return self._manager.restore(step, args=ocp.args.Composite(**items))
+
     def save_final(self, variables: Variables) -> None:
         """Writes the variables of the finished network, and returns when that is done.
 
         Raises:
-          OSError: they could not be written.
+          OSError: They could not be written.
         """
         if not is_finished(self._folder):
             self._save_variables(FINAL, variables)
@@ -184,7 +193,7 @@ class Checkpoints:
         """Writes the variables of the best epoch so far, and returns when that is done.
 
         Raises:
-          OSError: they could not be written.
+          OSError: They could not be written.
         """
         self._save_variables(f"{BEST}{update}", variables)
         updates = sorted(int(path.name.removeprefix(BEST)) for path in self._folder.glob(f"{BEST}*[0-9]"))
@@ -203,11 +212,12 @@ class Checkpoints:
         """Reads what `save_best` wrote after this update, with the shapes, dtypes and devices of `like`.
 
         Raises:
-          ValueError: it is not there, or damaged.
+          ValueError: It is not there, or damaged.
         """
         folder = self._folder / f"{BEST}{update}"
+        wait_for_all_reads()
         try:
-            with patient_reads(), ocp.StandardCheckpointer() as checkpointer:
+            with ocp.StandardCheckpointer() as checkpointer:
                 shapes = jax.tree.map(ocp.tree.to_shape_dtype_struct, like)
                 variables: Variables = checkpointer.restore(folder.absolute(), shapes)
         except Exception as error:
@@ -217,6 +227,16 @@ class Checkpoints:
         return variables
 
 
+def _arrays(state: TrainState) -> dict[str, str]:
+    """Returns a digest of the names, shapes and dtypes of the arrays by what they belong to."""
+    digests = {}
+    for field, part in _PARTS.items():
+        leaves = jax.tree_util.tree_leaves_with_path(getattr(state, field))
+        text = "\n".join(f"{jax.tree_util.keystr(path)} {leaf.dtype}{leaf.shape}" for path, leaf in leaves)
+        digests[part] = hashlib.sha256(text.encode()).hexdigest()
+    return digests
+
+
 def is_finished(folder: Path) -> bool:
-    """Whether the network in this folder has been trained to its end."""
+    """Returns whether the network in this folder has been trained to its end."""
     return (folder / FINAL).is_dir()

@@ -1,4 +1,4 @@
-"""How fast each layer learns: frozen first blocks, and rates that fall from the head to the stem.
+"""Learning rates per layer: frozen first blocks, and rates that fall from the head to the stem.
 
 Blocks are counted as `skinjax.models.transfer` counts them, so that what was carried over can be frozen.
 """
@@ -18,14 +18,14 @@ def blocks_to_head(layer: str, spec: ModelSpec) -> int:
     The stem stands as far away as the first block. The head and what stands between it and the blocks have none.
 
     Args:
-      layer: a top-level name of the network's parameters.
-      spec: of the network.
+      layer: A top-level name of the network's parameters.
+      spec: Spec of the network.
 
     Returns:
       0 to `len(spec.block_names)`.
 
     Raises:
-      ValueError: the network has no such layer.
+      ValueError: The network has no such layer.
 
     >>> from skinjax.models.registry import spec
     >>> [blocks_to_head(layer, spec("efficientnet_nano")) for layer in ("stem", "block_00", "block_06", "head")]
@@ -38,7 +38,7 @@ def blocks_to_head(layer: str, spec: ModelSpec) -> int:
         return count
     if layer in spec.top or layer == spec.head:
         return 0
-    raise ValueError(f"{spec.name} has no layer {layer}: the parameters are of another network")
+    raise ValueError(f"layer must be one of {spec.name}'s, got {layer}, which it does not have")
 
 
 def rate_factors(
@@ -50,17 +50,17 @@ def rate_factors(
     running statistics are no parameters, and what is said here does not stop them.
 
     Args:
-      params: of the network; its top-level names are the layers.
-      spec: of the network.
-      frozen_blocks: how many of the first blocks stay as they are, the stem with them, 0 to
+      params: Parameters of the network; its top-level names are the layers.
+      spec: Spec of the network.
+      frozen_blocks: Number of first blocks that stay as they are, the stem with them, 0 to
         `len(spec.block_names)`; "all" freezes all but the head.
-      layer_decay: factor from a block to the one before it, above 0 and at most 1.
+      layer_decay: Factor from a block to the one before it, above 0 and at most 1.
 
     Returns:
       The same tree of floats in [0, 1].
 
     Raises:
-      ValueError: an argument is out of range, or a layer is not of that network.
+      ValueError: An argument is out of range, or a layer is not of that network.
 
     References:
       Howard and Ruder, Universal Language Model Fine-tuning for Text Classification, 2018 (discriminative rates).
@@ -78,7 +78,7 @@ def rate_factors(
         or not 0 <= frozen_blocks <= count
     ):
         raise ValueError(
-            f'frozen_blocks wants 0 to {count} for {spec.name}, which has {count}, or "all", not {frozen_blocks}'
+            f'frozen_blocks must be 0 to {count} for {spec.name}, which has {count}, or "all", got {frozen_blocks}'
         )
     if not 0 < layer_decay <= 1:
         raise ValueError(f"layer_decay must be above 0 and at most 1, got {layer_decay}")

@@ -15,24 +15,21 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import NamedSharding, PartitionSpec
 
-from skinjax.data.loader import Subset, evaluation_batches, steps_per_epoch, training_batches
-from skinjax.evaluate.confusion import confusion_matrix, summary
-from skinjax.evaluate.roc import macro_auc
-from skinjax.models.layers import DATA_AXIS
+from skinjax.data.pipeline.loader import Subset, evaluation_batches, steps_per_epoch, training_batches
+from skinjax.models.ops.layers import DATA_AXIS
 from skinjax.models.registry import ModelSpec
-from skinjax.train import stopping
+from skinjax.train import history, stopping
 from skinjax.train.checkpoints import Checkpoints, Record
+from skinjax.train.history import Row
 from skinjax.train.losses import balanced_class_weights, effective_number_weights
 from skinjax.train.method import Method
 from skinjax.train.parallel import Parallel, gather_rows, local_copy, local_mesh
-from skinjax.train.schedules import thesis_schedule
 from skinjax.train.state import Recipe, Totals, TrainState, create_state
 from skinjax.train.step import compiled_predict, compiled_train_step, make_optimizer, rate_factors
 
-Row = dict[str, Any]
 Variables = dict[str, Any]
 ClassBalance = Literal["none", "weights", "effective", "sampling"]
-"""How classes of unequal size are evened out; see `Settings`."""
+"""Ways to even out classes of unequal size; see `Settings`."""
 
 
 class TrainingError(ValueError):
@@ -53,22 +50,22 @@ class StoppedError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How a network is trained, apart from the recipe's traced values.
+    """Settings of a training, apart from the recipe's traced values.
 
     Attributes:
-      epochs: passes over the training photos.
-      batch_size: photos an update, over all devices and processes.
-      seed: of the data order, augmentation and dropout.
+      epochs: Passes over the training photos.
+      batch_size: Photos per update, over all devices and processes.
+      seed: Seed of the data order, augmentation and dropout.
       class_balance: `"weights"` weighs the loss inversely to class frequency, `"effective"` by the effective number of
         photos (Cui et al. 2019), `"sampling"` draws classes equally often.
-      method: optimiser, loss and the like.
-      parallel: devices, and how they work together.
-      evaluate_every: epochs between evaluations; the last epoch always has one.
-      choose_by: metric of the validation photos by which the best epoch's network is taken; None takes the last.
-      patience: evaluations without a better metric after which training ends; 0 for never.
-      checkpoint_seconds: shortest time between checkpoints; the last epoch always has one.
-      threads: for reading photos.
-      workers: processes for reading photos; 0 reads in threads of this one.
+      method: Optimiser, loss and the like.
+      parallel: Devices, and how they work together.
+      evaluate_every: Epochs between evaluations; the last epoch always has one.
+      choose_by: Metric of the validation photos by which the best epoch's network is taken; None takes the last.
+      patience: Epochs without a better metric after which training ends, at the next evaluation; 0 for never.
+      checkpoint_seconds: Shortest time between checkpoints; the last epoch always has one.
+      threads: Threads that read photos.
+      workers: Processes that read photos; 0 reads in threads of this one.
     """
 
     epochs: int = 20
@@ -90,11 +87,11 @@ class Fitted:
     """A trained network.
 
     Attributes:
-      variables: of the last epoch, or of the best one by the validation photos where `choose_by` asks for it; the
-        moving averages where they are kept. Nothing is ever chosen by looking at held-out photos.
-      history: rows for `metrics.csv`.
+      variables: Variables of the last epoch, or of the best one by the validation photos where `choose_by` asks for it;
+        the moving averages where they are kept. Nothing is ever chosen by looking at held-out photos.
+      history: Rows for `metrics.csv`.
       logits: float32[n, K] of the held-out photos, in their order.
-      best: the epoch that was chosen, or None.
+      best: The epoch that was chosen, or None.
     """
 
     variables: Variables
@@ -104,7 +101,7 @@ class Fitted:
 
 
 def updates_ahead() -> int:
-    """How many updates may be under way when another is given to the device; each holds scratch memory on a CPU."""
+    """Returns how many updates may be under way when another is given to the device; each holds memory on a CPU."""
     return 0 if jax.default_backend() == "cpu" else 2
 
 
@@ -116,12 +113,12 @@ def predict_logits(
     Each process computes its share on its own devices, and all get the whole.
 
     Args:
-      model: a network of `skinjax.models`.
-      spec: its specification.
-      variables: of the network.
-      subset: the photos.
-      batch_size: photos at a time, over all processes; rounded up to a multiple of the devices.
-      threads: for reading photos.
+      model: A network of `skinjax.models`.
+      spec: Its specification.
+      variables: Variables of the network.
+      subset: The photos.
+      batch_size: Photos at a time, over all processes; rounded up to a multiple of the devices.
+      threads: Threads that read photos.
 
     Returns:
       float32[n, K].
@@ -167,28 +164,28 @@ def fit(
     killed and started again. It may be resumed on another number of devices or processes; photos keep their order.
 
     Args:
-      model: a network of `skinjax.models`, its classes in the order of the labels.
-      spec: its specification.
-      variables: to start from, where there is no checkpoint to resume.
-      train: the photos to train on.
-      held_out: photos that are evaluated but never trained on, and on which nothing is chosen.
-      recipe: hyper-parameters; `total_steps` is set here.
-      settings: the rest.
-      folder: of this network's checkpoints.
-      validation: photos by which the best epoch is chosen, in neither of the others; None for none.
-      on_step: called with (photos done, photos in all, a note) after every update.
-      on_epoch: called with (all rows so far, the new ones) after every epoch, and once on resuming.
-      should_stop: called with the update count after every update; True saves and ends with `StoppedError`. All
-        processes must get the same answers.
+      model: A network of `skinjax.models`, its classes in the order of the labels.
+      spec: Its specification.
+      variables: Variables to start from, where there is no checkpoint to resume.
+      train: The photos to train on.
+      held_out: Photos that are evaluated but never trained on, and on which nothing is chosen.
+      recipe: Hyper-parameters; `total_steps` is set here.
+      settings: The rest.
+      folder: Folder of this network's checkpoints.
+      validation: Photos by which the best epoch is chosen, in neither of the others; None for none.
+      on_step: Function called with (photos done, photos in all, a note) after every update.
+      on_epoch: Function called with (all rows so far, the new ones) after every epoch, and once on resuming.
+      should_stop: Function called with the update count after every update; True saves and ends with `StoppedError`.
+        All processes must get the same answers.
 
     Returns:
       The trained network.
 
     Raises:
-      ValueError: a setting is out of range.
-      TrainingError: the loss is no longer a number.
-      StoppedError: `should_stop` said so.
-      OSError: a checkpoint could not be written.
+      ValueError: If a setting is out of range.
+      TrainingError: If the loss is no longer a number.
+      StoppedError: If `should_stop` said so.
+      OSError: If a checkpoint could not be written.
     """
     return _Training(model, spec, train, held_out, validation, recipe, settings).run(
         variables, folder, on_step, on_epoch, should_stop
@@ -196,7 +193,7 @@ def fit(
 
 
 class _Training:
-    """What stays the same over the updates of one network."""
+    """Everything that stays the same over the updates of one network."""
 
     def __init__(
         self,
@@ -271,7 +268,7 @@ class _Training:
                     state = dataclasses.replace(state, totals=Totals.zero())
                     placed = parallel.place_state(state)
                     on_epoch(record.history, rows)
-                    note = _note(epoch, settings.epochs, rows)
+                    note = history.note(epoch, settings.epochs, rows)
                     epoch_began, at_end = time.monotonic(), at_end or record.stopped
                 stop = should_stop(update) and not at_end
                 if stop or at_end or checkpoints.is_due(update):
@@ -293,7 +290,7 @@ class _Training:
         return Fitted(local_copy(final), record.history, logits, record.best)
 
     def _start(self, variables: Variables, checkpoints: Checkpoints) -> tuple[TrainState, Record]:
-        """The newest checkpoint, or the state before the first update."""
+        """Returns the newest checkpoint, or the state before the first update."""
         method, parallel = self.settings.method, self.settings.parallel
         optimizer = make_optimizer(self.recipe, method, rate_factors(variables["params"], self.spec, method))
         state = create_state(variables, optimizer, self.settings.seed, averaged=method.average_decay > 0)
@@ -310,14 +307,8 @@ class _Training:
         """Sums an epoch up, evaluates where that is due, and keeps the network where it is the best so far."""
         settings = self.settings
         update = epoch * self.epoch_steps
-        schedule = thesis_schedule(
-            self.recipe.learning_rate,
-            self.recipe.final_learning_rate,
-            self.recipe.burn_in,
-            self.recipe.total_steps,
-            settings.method.learning_rate_decay,
-        )
-        rows = [_training_row(epoch, state, float(schedule(update - 1)), time.monotonic() - began)]
+        rate = history.learning_rate(self.recipe, settings.method, state)
+        rows = [history.training_row(epoch, state, rate, time.monotonic() - began)]
         logits, best, stopped = None, record.best, False
         if epoch % settings.evaluate_every == 0 or epoch == settings.epochs:
             for split, subset in (("validation", self.validation), ("test", self.held_out)):
@@ -325,14 +316,13 @@ class _Training:
                     continue
                 evaluation_began = time.monotonic()
                 logits = self._predict(state.variables, subset)
-                rows.append(evaluation_row(epoch, split, logits, subset.labels, evaluation_began))
+                rows.append(history.evaluation_row(epoch, split, logits, subset.labels, evaluation_began))
             if settings.choose_by is not None:
                 value = rows[1][settings.choose_by]
                 best = stopping.improve(best, settings.choose_by, value, epoch, update)
                 if best != record.best:
                     checkpoints.save_best(update, state.variables)
-                waited = (epoch - best.epoch) // settings.evaluate_every if best else 0
-                stopped = bool(settings.patience) and waited >= settings.patience
+                stopped = stopping.should_stop(best, epoch, settings.patience)
         return rows, logits, Record([*record.history, *rows], best, stopped)
 
 
@@ -376,6 +366,8 @@ def _check(settings: Settings, validation: Subset | None) -> None:
         raise ValueError(
             f"choose_by is {settings.choose_by}, but there are no validation photos to choose by"
         )
+    if settings.patience < 0:
+        raise ValueError(f"patience must be at least 0, got {settings.patience}")
     if settings.patience and settings.choose_by is None:
         raise ValueError(f"patience is {settings.patience}, but choose_by names no metric to wait for")
 
@@ -387,37 +379,3 @@ def class_weights(labels: np.ndarray, num_classes: int, settings: Settings) -> n
     if settings.class_balance == "effective":
         return effective_number_weights(labels, num_classes)
     return np.ones(num_classes, np.float32)
-
-
-def _training_row(epoch: int, state: TrainState, learning_rate: float, seconds: float) -> Row:
-    totals = jax.device_get(local_copy(state.totals))
-    return {
-        "epoch": epoch,
-        "split": "train",
-        "loss": float(totals.loss) / int(totals.photos),
-        "accuracy": int(totals.correct) / int(totals.photos),
-        "learning_rate": learning_rate,
-        "photos": int(totals.photos),
-        "seconds": round(seconds, 3),
-    }
-
-
-def evaluation_row(epoch: int, split: str, logits: np.ndarray, labels: np.ndarray, began: float) -> Row:
-    """Returns a row of the history: what logits float32[n, K] say of photos of these labels."""
-    result = summary(confusion_matrix(labels, logits.argmax(axis=1), logits.shape[1]))
-    log_probabilities = np.asarray(jax.nn.log_softmax(logits.astype(np.float32)))
-    return {
-        "epoch": epoch,
-        "split": split,
-        "loss": -float(np.mean(log_probabilities[np.arange(len(labels)), labels])),
-        "accuracy": result.accuracy,
-        "macro_f1": result.macro_f1,
-        "auc": macro_auc(labels, log_probabilities),
-        "photos": len(labels),
-        "seconds": round(time.monotonic() - began, 3),
-    }
-
-
-def _note(epoch: int, epochs: int, rows: list[Row]) -> str:
-    accuracy = f"{rows[-1]['accuracy']:.3f}" if len(rows) > 1 else "not yet known"
-    return f"epoch {epoch}/{epochs} loss {rows[0]['loss']:.3f} held-out accuracy {accuracy}"

@@ -1,6 +1,6 @@
-"""Losses over logits, a value a photo, and class weights.
+"""Losses over logits, a value per photo, and class weights.
 
-Means are taken with a weight a photo, so that padding and class weights need no case of their own. `smoothing` and
+Means are taken with a weight per photo, so that padding and class weights need no case of their own. `smoothing` and
 `gamma` may be traced values.
 """
 
@@ -19,14 +19,14 @@ Scalar = float | jax.Array
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: Scalar = 0.0) -> jax.Array:
-    """Cross-entropy of each photo (thesis equation 3-2 before its mean), with smoothed labels where asked for.
+    """Computes the cross-entropy of each photo (thesis equation 3-2 before its mean).
 
-    The label's class has the target 1 - s + s / K and every other class s / K.
+    With smoothed labels, where asked for: the label's class has the target 1 - s + s / K and every other class s / K.
 
     Args:
       logits: float[..., K].
       labels: int32[...] in 0..K-1.
-      smoothing: s in [0, 1]; may be traced.
+      smoothing: The share s in [0, 1]; may be traced.
 
     Returns:
       float32[...], in nats.
@@ -46,15 +46,16 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: Scalar = 0.0)
 
 
 def focal(logits: jax.Array, labels: jax.Array, gamma: Scalar, smoothing: Scalar = 0.0) -> jax.Array:
-    """Focal loss of each photo: -sum_k y_k (1 - p_k)^gamma log p_k, with targets y and p the softmax of the logits.
+    """Computes the focal loss of each photo: -sum_k y_k (1 - p_k)^gamma log p_k.
 
-    Without smoothing it is -(1 - p_t)^gamma log p_t, t the label: photos that the network is sure of count less.
+    y are the targets and p the softmax of the logits. Without smoothing it is -(1 - p_t)^gamma log p_t, t the label:
+    photos that the network is sure of count less.
 
     Args:
       logits: float[..., K].
       labels: int32[...] in 0..K-1.
-      gamma: at least 0; 0 gives `cross_entropy`; may be traced.
-      smoothing: of the targets, see `cross_entropy`; may be traced.
+      gamma: Exponent of at least 0; 0 gives `cross_entropy`; may be traced.
+      smoothing: Smoothing of the targets, see `cross_entropy`; may be traced.
 
     Returns:
       float32[...]. Values and gradients are finite for finite logits, however far apart.
@@ -73,28 +74,28 @@ def focal(logits: jax.Array, labels: jax.Array, gamma: Scalar, smoothing: Scalar
 
 
 def binary_cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: Scalar = 0.0) -> jax.Array:
-    """Binary cross-entropy of each photo: -y log p - (1 - y) log(1 - p) (thesis equation 3-3 before its mean).
+    """Computes the binary cross-entropy of each photo: -y log p - (1 - y) log(1 - p).
 
-    p is the sigmoid of a score: of the only logit of a head of one, of the second minus the first of a head of two,
-    where this equals `cross_entropy`.
+    This is thesis equation 3-3 before its mean. p is the sigmoid of a score: of the only logit of a head of one, of the
+    second minus the first of a head of two, where this equals `cross_entropy`.
 
     Args:
       logits: float[..., 1] or float[..., 2].
       labels: int32[...], 0 or 1.
-      smoothing: s in [0, 1], y is then (1 - s) label + s / 2; may be traced.
+      smoothing: The share s in [0, 1]: y is then (1 - s) label + s / 2; may be traced.
 
     Returns:
       float32[...], in nats.
 
     Raises:
-      ValueError: the head has more logits, or none.
+      ValueError: There are more logits, or none.
 
     >>> binary_cross_entropy(jnp.array([[0.0], [jnp.log(3.0)]]), jnp.array([0, 1])).round(4)
     Array([0.6931, 0.2877], dtype=float32)
     """
     logits = logits.astype(jnp.float32)
     if logits.shape[-1] not in (1, 2):
-        raise ValueError(f"binary cross-entropy wants a head of 1 or 2 logits, got {logits.shape[-1]}")
+        raise ValueError(f"logits must be 1 or 2 per photo for binary cross-entropy, got {logits.shape[-1]}")
     score = logits[..., 0] if logits.shape[-1] == 1 else logits[..., 1] - logits[..., 0]
     return optax.sigmoid_binary_cross_entropy(score, (1 - smoothing) * labels + smoothing / 2)
 
@@ -106,11 +107,11 @@ def make_loss(
 
     Args:
       name: `"cross_entropy"`, `"focal"` or `"binary"`.
-      smoothing: of the labels, in [0, 1]; may be traced.
-      gamma: of the focal loss, at least 0; may be traced; the others do not read it.
+      smoothing: Smoothing of the labels, in [0, 1]; may be traced.
+      gamma: Exponent of the focal loss, at least 0; may be traced; the others do not read it.
 
     Returns:
-      A function (logits float[..., K], labels int32[...]) -> float32[...], a loss a photo.
+      A function (logits float[..., K], labels int32[...]) -> float32[...], a loss per photo.
 
     Raises:
       ValueError: `name` is none of the three.
@@ -127,29 +128,12 @@ def make_loss(
     raise ValueError(f"loss must be one of {', '.join(get_args(Loss))}, got {name!r}")
 
 
-def weighted_mean(values: jax.Array, weights: jax.Array) -> jax.Array:
-    """Returns the mean of `values` under weights; 0 where all weights are 0.
-
-    Args:
-      values: float[...].
-      weights: float of the same shape, at least 0.
-
-    Returns:
-      A float scalar.
-
-    >>> weighted_mean(jnp.array([1.0, 2.0, 9.0]), jnp.array([1.0, 3.0, 0.0]))
-    Array(1.75, dtype=float32)
-    """
-    total = jnp.sum(weights)
-    return jnp.sum(values * weights) / jnp.where(total > 0, total, 1.0)
-
-
 def balanced_class_weights(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """Returns weights inverse to class frequency, scaled so that the mean weight of a photo is 1.
 
     Args:
       labels: int[N] in 0..num_classes-1.
-      num_classes: how many classes; one without a photo has weight 0.
+      num_classes: Number of classes; one without a photo has weight 0.
 
     Returns:
       float32[num_classes].
@@ -170,8 +154,8 @@ def effective_number_weights(labels: np.ndarray, num_classes: int, beta: float =
 
     Args:
       labels: int[N] in 0..num_classes-1.
-      num_classes: how many classes; one without a photo has weight 0.
-      beta: in [0, 1).
+      num_classes: Number of classes; one without a photo has weight 0.
+      beta: Number in [0, 1).
 
     Returns:
       float32[num_classes].
@@ -194,5 +178,5 @@ def effective_number_weights(labels: np.ndarray, num_classes: int, beta: float =
 
 
 def _smoothed(labels: jax.Array, num_classes: int, smoothing: Scalar) -> jax.Array:
-    """float32[..., K]: targets that sum to 1."""
+    """Returns targets float32[..., K] that sum to 1."""
     return optax.smooth_labels(jax.nn.one_hot(labels, num_classes), smoothing)

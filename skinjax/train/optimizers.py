@@ -28,7 +28,7 @@ def sgd_momentum(
     *,
     mask: Mask | None = None,
 ) -> optax.GradientTransformation:
-    """SGD with momentum: v <- mu v + g, p <- p - lr v (thesis equation 4-1).
+    """Returns SGD with momentum: v <- mu v + g, p <- p - lr v (thesis equation 4-1).
 
     With `decay="l2"`, g is the gradient of loss + lambda/2 sum(w^2) (4-2), so the decay passes through the momentum
     and the learning rate (4-3). With `"decoupled"`, weights shrink by themselves, w <- w (1 - lambda) - lr v (4-4): by
@@ -68,7 +68,7 @@ def rmsprop(
     decay: WeightDecay = "l2",
     mask: Mask | None = None,
 ) -> optax.GradientTransformation:
-    """RMSprop with momentum, chapter 3's optimiser, as Keras computes it.
+    """Returns RMSprop with momentum, chapter 3's optimiser, as Keras computes it.
 
     s <- rho s + (1 - rho) g^2, v <- mu v + lr g / sqrt(s + epsilon), p <- p - v, from s = v = 0. Two things differ in
     PyTorch's: epsilon stands outside the root, and the learning rate is applied after the momentum. TensorFlow 1
@@ -112,7 +112,7 @@ def adamw(
     epsilon: Scalar = 1e-8,
     mask: Mask | None = None,
 ) -> optax.GradientTransformation:
-    """AdamW: Adam, and weights that shrink by lr lambda a step, w <- w (1 - lr lambda) - lr m / (sqrt(s) + epsilon).
+    """Returns AdamW: Adam with weight decay lr lambda per step, w <- w (1 - lr lambda) - lr m / (sqrt(s) + eps).
 
     m and s are the bias-corrected means of the gradient and of its square. Unlike the `"decoupled"` of the other two,
     the decay follows the learning rate, as in PyTorch, Keras and optax.
@@ -156,7 +156,7 @@ def decays(params: Any) -> Any:
 
 
 def make(
-    name: Optimizer,
+    name: Optimizer | optax.GradientTransformation,
     schedule: optax.ScalarOrSchedule,
     momentum: Scalar,
     weight_decay: Scalar,
@@ -166,15 +166,15 @@ def make(
     clip_norm: Scalar | None = None,
     rates: Any | None = None,
 ) -> optax.GradientTransformation:
-    """Returns an optimiser by its name, with clipping before it and a factor for each parameter after it.
+    """Returns an optimiser, given or by its name, with clipping before it and a factor for each parameter after it.
 
     Args:
-      name: `"sgd"`, `"rmsprop"` or `"adamw"`.
+      name: `"sgd"`, `"rmsprop"` or `"adamw"`; or an optimiser, its schedule, momentum and decay inside.
       schedule: learning rate, or a function of the update count.
       momentum: in [0, 1); beta 1 of AdamW; may be traced.
       weight_decay: lambda, at least 0; may be traced.
       decay: kind of decay; AdamW has its own and reads this one only to refuse what is neither.
-      decay_all: whether every parameter decays, as in the thesis, or only those that `decays` names.
+      decay_all: whether every parameter decays, as equation 4-2 excludes none, or only those that `decays` names.
       clip_norm: gradients whose norm, over all parameters together, is greater are scaled down to it; above 0, may be
         traced; None for no clipping.
       rates: factors of the updates, weight decay included: floats or scalars in a tree like the parameters or a
@@ -202,7 +202,9 @@ def make(
     """
     _check_decay(decay)
     mask = None if decay_all else decays
-    if name == "sgd":
+    if isinstance(name, optax.GradientTransformation):
+        optimizer = name
+    elif name == "sgd":
         optimizer = sgd_momentum(schedule, momentum, weight_decay, decay, mask=mask)
     elif name == "rmsprop":
         optimizer = rmsprop(schedule, momentum, weight_decay, decay=decay, mask=mask)

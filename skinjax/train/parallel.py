@@ -1,11 +1,11 @@
-"""Where a training step runs: on one device or many, in one process or several.
+"""Placement of a training step: on one device or many, in one process or several.
 
 The step is written once (`skinjax.train.step`), and there are three ways to run it:
 
 * `jit` over a mesh with one axis, `data` (the default): the batch is spread over the devices of all processes and the
   step does not know. Sums over the batch, BatchNorm's among them, go over all of it by themselves.
-* `jit` with BatchNorm per device, as the thesis's two cards had it: `jax.shard_map` shows each device its part of
-  the batch.
+* `jit` with BatchNorm per device, as data parallelism without synchronised statistics has it: `jax.shard_map` shows
+  each device its part of the batch.
 * `pmap`: the same step mapped over the devices of one process.
 
 All make the update of one device, to the rounding of sums taken in another order; per-device BatchNorm is the exception
@@ -26,7 +26,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from skinjax.models.compilation import compiler_options
-from skinjax.models.layers import DATA_AXIS
+from skinjax.models.ops.layers import DATA_AXIS
 
 Backend = Literal["jit", "pmap"]
 BatchNormOver = Literal["global", "per_device"]
@@ -43,7 +43,7 @@ class Step(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Parallel:
-    """How a step is spread over devices.
+    """Options of spreading a step over devices.
 
     Attributes:
       backend: `"jit"` or `"pmap"`.
@@ -58,27 +58,27 @@ class Parallel:
     def __post_init__(self) -> None:
         if self.backend == "pmap" and jax.process_count() > 1:
             raise ValueError(
-                f"parallel is pmap, which runs in one process, but there are {jax.process_count()}; use jit"
+                f"parallel must be jit with several processes, got pmap with {jax.process_count()} processes"
             )
 
     @property
     def devices(self) -> list[jax.Device]:
-        """The devices in order."""
+        """Returns the devices in order."""
         return jax.devices()[: self.device_count]
 
     @property
     def mesh(self) -> Mesh:
-        """Of these devices, with one axis, `data`."""
+        """Returns the mesh of these devices, with one axis, `data`."""
         return Mesh(np.asarray(self.devices), (DATA_AXIS,), axis_types=(AxisType.Auto,))
 
     @property
     def mapped(self) -> bool:
-        """Whether the step sees one device's part of the batch at a time."""
+        """Returns whether the step sees one device's part of the batch at a time."""
         return self.backend == "pmap" or self.batch_norm == "per_device"
 
     @property
     def batch_norm_axis(self) -> str | None:
-        """The mapped axis over which BatchNorm averages, for `skinjax.models.registry.create`."""
+        """Returns the mapped axis over which BatchNorm averages, for `skinjax.models.registry.create`."""
         return DATA_AXIS if self.mapped and self.batch_norm == "global" else None
 
     def check(self, batch_size: int) -> None:
@@ -88,7 +88,9 @@ class Parallel:
           ValueError: `batch_size` is no multiple of the devices.
         """
         if batch_size % len(self.devices):
-            raise ValueError(f"batch_size {batch_size} does not divide by the {len(self.devices)} devices")
+            raise ValueError(
+                f"batch_size must be a multiple of the {len(self.devices)} devices, got {batch_size}"
+            )
 
     def compile(self, step: Step) -> Callable[..., tuple[Any, jax.Array]]:
         """Compiles a step (state, batch, recipe, class_weights); the state's buffers are given to the result."""
@@ -112,7 +114,7 @@ class Parallel:
         return jax.jit(function, donate_argnums=0, compiler_options=compiler_options())
 
     def place(self, tree: Any) -> Any:
-        """Copies arrays to every device, as `jit` wants them; equal values are wanted of all processes."""
+        """Copies arrays to every device, as `jit` needs them; values must be equal in all processes."""
         everywhere = NamedSharding(self.mesh, PartitionSpec())
         if jax.process_count() == 1:
             return jax.device_put(tree, everywhere)
@@ -183,9 +185,3 @@ def gather_rows(rows: np.ndarray) -> np.ndarray:
         return rows
     gathered = np.asarray(multihost_utils.process_allgather(rows))  # [processes, n, ...]
     return gathered.reshape(-1, *rows.shape[1:])
-
-
-def wait_for_all(name: str) -> None:
-    """Waits until every process has come here; does nothing where there is one."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)

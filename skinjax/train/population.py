@@ -33,7 +33,7 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from skinjax.data.loader import Subset, evaluation_batches, steps_per_epoch, training_batches
+from skinjax.data.pipeline.loader import Subset, evaluation_batches, steps_per_epoch, training_batches
 from skinjax.models.compilation import compiler_options
 from skinjax.models.pixels import normalize
 from skinjax.models.registry import ModelSpec
@@ -48,7 +48,7 @@ CANDIDATE_AXIS = "candidate"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Population:
-    """What trained candidates say.
+    """Predictions of trained candidates.
 
     Attributes:
       logits: float32[P, n, K] of the held-out photos, in their order; NaN for a candidate that diverged.
@@ -80,7 +80,7 @@ def train_population(
     slots: int = 0,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> Population:
-    """Trains a candidate a recipe and lets each predict photos that it has not seen.
+    """Trains one candidate per recipe and lets each predict photos that it has not seen.
 
     The batch of an update is that of `fit` with the same settings. Nothing is saved: a run that is stopped begins this
     population anew.
@@ -102,7 +102,7 @@ def train_population(
       Their predictions.
 
     Raises:
-      ValueError: no recipe, or a setting that a population does not have.
+      ValueError: No recipe, or a setting that a population does not have.
     """
     _check(recipes, settings)
     total = settings.epochs * steps_per_epoch(len(train), settings.batch_size)
@@ -270,7 +270,7 @@ class _Stack:
 
 
 def _in_stack(stacked: Any, shared: Any) -> TrainState:
-    """A tree like a state's top: what all candidates share, and what each has of its own."""
+    """Returns a tree like a state's top: what all candidates share, and what each has of its own."""
     return TrainState(
         step=shared,
         params=stacked,

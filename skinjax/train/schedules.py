@@ -17,7 +17,7 @@ _MILESTONES = (0.5, 0.75)  # of the way; ours, as the thesis's figure 4-3 cannot
 
 
 def burn_in(lr0: float | jax.Array, steps: float | jax.Array, power: float | jax.Array = 4) -> optax.Schedule:
-    """Warm-up `lr0 * (n_batch / steps) ** power` for `steps` batches, then `lr0` (thesis equation 4-5).
+    """Returns a warm-up `lr0 * (n_batch / steps) ** power` for `steps` batches, then `lr0` (thesis equation 4-5).
 
     The thesis leaves the power open; 4 is Darknet's.
 
@@ -51,7 +51,7 @@ def thesis_schedule(
     total_steps: float | jax.Array,
     decay: Decay = "cosine",
 ) -> optax.Schedule:
-    """Burn-in to `lr0`, then a fall to `lrf` at the last update (thesis section 4.2, figure 4-3).
+    """Returns a burn-in to `lr0`, then a fall to `lrf` at the last update (thesis section 4.2, figure 4-3).
 
     With t the share of the way from the end of burn-in to the last update:
 

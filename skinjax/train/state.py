@@ -1,4 +1,4 @@
-"""What a training step takes and gives: the state, and the recipe of traced hyper-parameters."""
+"""Arguments and result of a training step: the state, and the recipe of traced hyper-parameters."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from skinjax.augment import TABLE_4_1, Strengths
+from skinjax.augment import DEFAULT_STRENGTHS, Strengths
 
 
 class Recipe(NamedTuple):
-    """Hyper-parameters as values, so that changing one never recompiles. Defaults: Table 4-1 of the thesis.
+    """Hyper-parameters as values, so that changing one never recompiles. Defaults: Table 4-1, but flips and Cutout.
 
     Attributes:
-      learning_rate: lr, reached at the end of burn-in.
-      final_learning_rate: lrf, of the last update.
-      momentum: mu of equation 4-1.
-      weight_decay: lambda of equations 4-2 to 4-4.
-      burn_in: batches of warm-up (equation 4-5).
-      total_steps: updates in all.
-      strengths: of the augmentation.
+      learning_rate: The rate lr, reached at the end of burn-in.
+      final_learning_rate: The rate lrf, of the last update.
+      momentum: The factor mu of equation 4-1.
+      weight_decay: The factor lambda of equations 4-2 to 4-4.
+      burn_in: Batches of warm-up (equation 4-5).
+      total_steps: Updates in all.
+      strengths: Strengths of the augmentation: Table 4-1's, and our flips and Cutout.
     """
 
     learning_rate: float | jax.Array = 0.00465
@@ -31,7 +31,7 @@ class Recipe(NamedTuple):
     weight_decay: float | jax.Array = 0.000355
     burn_in: float | jax.Array = 50.0
     total_steps: float | jax.Array = 1000.0
-    strengths: Strengths = TABLE_4_1
+    strengths: Strengths = DEFAULT_STRENGTHS
 
 
 @jax.tree_util.register_dataclass
@@ -56,12 +56,12 @@ class TrainState:
 
     Attributes:
       step: int32, updates done.
-      params: parameters of the network.
-      batch_stats: BatchNorm's running statistics.
-      opt_state: of the optimiser.
-      average: moving averages of `params` and `batch_stats`, as variables; empty where none are kept.
+      params: Parameters of the network.
+      batch_stats: BatchNorm's running statistics; empty for a network without.
+      opt_state: State of the optimiser.
+      average: Moving averages of `params` and `batch_stats`, as variables; empty where none are kept.
       key: uint32[2], the run's random key; a step folds `step` into it and leaves it as it is.
-      totals: the epoch's sums.
+      totals: The epoch's sums.
     """
 
     step: jax.Array
@@ -74,8 +74,17 @@ class TrainState:
 
     @property
     def variables(self) -> dict[str, Any]:
-        """The network's variables as `model.apply` takes them: the averages where they are kept."""
-        return dict(self.average) or {"params": self.params, "batch_stats": self.batch_stats}
+        """Returns the network's variables as `model.apply` takes them: the averages where they are kept."""
+        return dict(self.average) or as_variables(self.params, self.batch_stats)
+
+
+def as_variables(params: Any, batch_stats: Any) -> dict[str, Any]:
+    """Returns variables as a network's `init` gives them: with no "batch_stats" where it has none.
+
+    >>> as_variables({"head": 1}, {})
+    {'params': {'head': 1}}
+    """
+    return {"params": params} | ({"batch_stats": batch_stats} if batch_stats else {})
 
 
 def create_state(
@@ -88,11 +97,17 @@ def create_state(
     """Returns the state before the first update.
 
     Args:
-      variables: `{"params": ..., "batch_stats": ...}`; copied, as the training step consumes its state's buffers.
-      optimizer: gives the optimiser's first state.
-      seed: of augmentation and dropout; may be traced.
-      averaged: whether moving averages of the variables are kept.
+      variables: `{"params": ..., "batch_stats": ...}`, the latter where there is batch normalisation; copied, as the
+        training step consumes its state's buffers.
+      optimizer: Optimiser that gives the optimiser's first state.
+      seed: Seed of augmentation and dropout; may be traced.
+      averaged: Whether moving averages of the variables are kept.
+
+    Raises:
+      ValueError: There are variables of other collections, which a step would leave as they are.
     """
+    if others := sorted(set(variables) - {"params", "batch_stats"}):
+        raise ValueError(f"variables must be params and batch_stats, got {', '.join(others)} too")
 
     @jax.jit  # at once, where it would be a compilation for each shape
     def begin(variables: dict[str, Any], key: jax.Array) -> TrainState:

@@ -20,12 +20,12 @@ from jax import lax
 from skinjax.augment import augment
 from skinjax.models.compilation import compiler_options
 from skinjax.models.pixels import normalize
-from skinjax.models.registry import ModelSpec
+from skinjax.models.registry import ModelSpec, variable_shapes
 from skinjax.train import averaging, freezing, losses, optimizers
 from skinjax.train.method import Method
 from skinjax.train.parallel import Parallel
 from skinjax.train.schedules import thesis_schedule
-from skinjax.train.state import Recipe, Totals, TrainState
+from skinjax.train.state import Recipe, Totals, TrainState, as_variables
 
 Batch = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch, Recipe, jax.Array], tuple[TrainState, jax.Array]]
@@ -37,21 +37,14 @@ def make_optimizer(
     """Returns the optimiser that a recipe and a method describe; the recipe's values may be traced.
 
     Args:
-      recipe: learning rates, momentum and decay.
-      method: which optimiser.
-      rates: factors of the learning rate, a tree like the parameters; None for 1 throughout.
+      recipe: Learning rates, momentum and decay.
+      method: Which optimiser.
+      rates: Factors of the learning rate, a tree like the parameters; None for 1 throughout.
     """
     method = method or Method()
-    schedule = thesis_schedule(
-        recipe.learning_rate,
-        recipe.final_learning_rate,
-        recipe.burn_in,
-        recipe.total_steps,
-        decay=method.learning_rate_decay,
-    )
     return optimizers.make(
         method.optimizer,
-        schedule,
+        make_schedule(recipe, method),
         recipe.momentum,
         recipe.weight_decay,
         decay=method.weight_decay,
@@ -61,8 +54,26 @@ def make_optimizer(
     )
 
 
+def make_schedule(recipe: Recipe, method: Method) -> optax.Schedule:
+    """Returns the learning rate by update count that a recipe and a method describe.
+
+    Args:
+      recipe: Learning rates, burn-in and updates in all; may be traced.
+      method: How the rate falls.
+    """
+    if callable(method.learning_rate_decay):
+        return method.learning_rate_decay
+    return thesis_schedule(
+        recipe.learning_rate,
+        recipe.final_learning_rate,
+        recipe.burn_in,
+        recipe.total_steps,
+        decay=method.learning_rate_decay,
+    )
+
+
 def rate_factors(params: Any, spec: ModelSpec, method: Method) -> Any:
-    """Factors of the learning rate by parameter, or None where all are 1."""
+    """Returns factors of the learning rate by parameter, or None where all are 1."""
     if not method.frozen_blocks and method.layer_decay == 1:
         return None
     return freezing.rate_factors(
@@ -84,14 +95,14 @@ def train_step(
     """Augments, normalises, goes forward and back, and updates.
 
     Args:
-      model: a network of `skinjax.models`.
-      spec: its specification, which says the pixel range.
-      method: optimiser, loss and the like.
-      state: before the update.
+      model: A network of `skinjax.models`.
+      spec: Its specification, which says the pixel range.
+      method: Optimiser, loss and the like.
+      state: Before the update.
       batch: `image` uint8[B, H, W, 3], `label` int32[B]; other entries are ignored.
-      recipe: hyper-parameters.
+      recipe: Hyper-parameters.
       class_weights: float32[K], the weight of a photo by its class; ones for none.
-      axis_name: mapped axis that the batch is spread over, B then being this device's part; None where it is whole.
+      axis_name: Mapped axis that the batch is spread over, B then being this device's part; None where it is whole.
 
     Returns:
       The state after the update, and the loss of the whole batch, float32.
@@ -110,7 +121,7 @@ def train_step(
     def loss_function(params: Any, stats: Any, part: Any, key: jax.Array) -> Any:
         images, labels, weights = part
         logits, changes = model.apply(
-            {"params": params, "batch_stats": stats},
+            as_variables(params, stats),
             normalize(images, spec),
             train=True,
             mutable=["batch_stats"],
@@ -146,11 +157,14 @@ def train_step(
         batch_stats = lax.pmean(batch_stats, axis_name)
 
     optimizer = make_optimizer(recipe, method, rate_factors(state.params, spec, method))
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    # Some optimisers of optax look at the loss too.
+    updates, opt_state = optax.with_extra_args_support(optimizer).update(
+        gradients, state.opt_state, state.params, value=loss
+    )
     params = optax.apply_updates(state.params, updates)
     average = state.average
     if method.average_decay:
-        variables = {"params": params, "batch_stats": batch_stats}
+        variables = as_variables(params, batch_stats)
         average = averaging.update(average, variables, method.average_decay, state.step)
     return dataclasses.replace(
         state,
@@ -168,7 +182,7 @@ def _over_devices(tree: Any, axis_name: str | None) -> Any:
 
 
 def _parts(count: int, x: jax.Array) -> jax.Array:
-    """[B, ...] to [count, B / count, ...]: every count-th row, so that all devices have a share of each part."""
+    """Splits [B, ...] into [count, B / count, ...] by every count-th row, so that all devices share in each part."""
     return x.reshape(len(x) // count, count, *x.shape[1:]).swapaxes(0, 1)
 
 
@@ -179,10 +193,18 @@ def compiled_train_step(
     """Returns the compiled step of a network; the same function for the same arguments, so folds share one compilation.
 
     The state's buffers are given to the result: do not use a state again after stepping from it.
+
+    Raises:
+      ValueError: BatchNorm is to see all devices of `jax.pmap`, and the network cannot be told so.
     """
     parallel = parallel or Parallel()
-    if parallel.batch_norm_axis is not None:
-        model = model.clone(axis_name=parallel.batch_norm_axis)
+    if (axis := parallel.batch_norm_axis) is not None:
+        if hasattr(model, "axis_name"):
+            model = model.clone(axis_name=axis)
+        elif "batch_stats" in variable_shapes(model, spec):
+            raise ValueError(
+                f"batch_norm must be per_device for {spec.name} under pmap, as it takes no axis_name, got global"
+            )
     return parallel.compile(functools.partial(train_step, model, spec, method or Method()))
 
 

@@ -1,4 +1,4 @@
-"""Which epoch was best on the validation photos, and when to stop waiting for a better one."""
+"""Choice of the epoch that was best on the validation photos, and early stopping."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Best:
     """The best epoch so far.
 
     Attributes:
-      value: of the metric that chooses; not a number only while no evaluation has given one.
-      epoch: whose it is, as the caller counts them.
-      step: updates done by then, the number of its checkpoint.
+      value: Of the metric that chooses; not a number only while no evaluation has given one.
+      epoch: Whose it is, as the caller counts them.
+      step: Updates done by then, the number of its checkpoint.
     """
 
     value: float
@@ -31,9 +31,9 @@ def better(metric: Metric, new: float, old: float) -> bool:
     is better than it.
 
     Args:
-      metric: what the values are of.
-      new: the later value.
-      old: the earlier one.
+      metric: What the values are of.
+      new: The later value.
+      old: The earlier one.
 
     Raises:
       ValueError: `metric` is unknown.
@@ -52,11 +52,11 @@ def improve(best: Best | None, metric: Metric, value: float, epoch: int, step: i
     """Returns the best epoch, now that one more is evaluated.
 
     Args:
-      best: of the epochs before; None where this is the first, which is taken whatever its value.
-      metric: what is compared, see `better`.
-      value: of this epoch.
-      epoch: its number.
-      step: updates done by its end.
+      best: Of the epochs before; None where this is the first, which is taken whatever its value.
+      metric: What is compared, see `better`.
+      value: Of this epoch.
+      epoch: Its number.
+      step: Updates done by its end.
 
     Returns:
       `best` itself, unless this epoch is better.
@@ -77,9 +77,9 @@ def should_stop(best: Best | None, epoch: int, patience: int | None) -> bool:
     """Says whether `patience` epochs or more have gone by since the best one.
 
     Args:
-      best: the best so far; None before the first evaluation, when there is no stopping.
-      epoch: the last one evaluated.
-      patience: epochs to wait for a better one; None or 0 never stops.
+      best: The best so far; None before the first evaluation, when there is no stopping.
+      epoch: The last one evaluated.
+      patience: Epochs to wait for a better one; None or 0 never stops.
 
     Raises:
       ValueError: `patience` is negative.

@@ -24,7 +24,7 @@ EPOCHS = 12
 
 def command(folder: Path, result: Path) -> list[str]:
     options = [f"--epochs={EPOCHS}", "--average_decay=0.9"]
-    return [sys.executable, "-m", "tests.fitting", str(folder), str(result), *options]
+    return [sys.executable, "-m", "tests.support.fitting", str(folder), str(result), *options]
 
 
 def environment(cache: Path) -> dict[str, str]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.faults import kills
-from tests.test_parallel import arrays, assert_same, start, together, wait
+from tests.support.small_command import start_small
+from tests.train.test_parallel import arrays, assert_same, start, together, wait
 
 pytestmark = pytest.mark.slow
-REPOSITORY = kills.REPOSITORY
 
 
 def test_killed_again_and_again_it_ends_with_the_same_bits(tmp_path):
@@ -74,19 +72,20 @@ def test_where_no_checkpoint_can_be_read_nothing_is_deleted(place):
     assert sorted(path.name for path in folder.iterdir() if path.name.isdigit()) == steps
 
 
-def experiment(workdir: Path, cache: Path, *flags: str, processes: tuple[int, int, int] | None = None):
-    """Starts `experiments.train --smoke` with a small network; of several processes (port, count, index) one."""
+def train(workdir: Path, cache: Path, *flags: str, processes: tuple[int, int, int] | None = None):
+    """Starts `skinjax train --smoke` with a small network; of several processes (port, count, index) one."""
     shared = []
     if processes is not None:
         port, count, index = processes
         shared = [f"--coordinator=localhost:{port}", f"--processes={count}", f"--process_index={index}"]
-    command = [
-        sys.executable, "-m", "tests.faults.small_train", "--smoke", f"--workdir={workdir}",
-        f"--compilation_cache={cache}", *shared, *flags,
-    ]  # fmt: skip
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    return subprocess.Popen(
-        command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    return start_small(
+        "train",
+        "--smoke",
+        "--noaudit",
+        f"--workdir={workdir}",
+        f"--compilation_cache={cache}",
+        *shared,
+        *flags,
     )
 
 
@@ -107,9 +106,9 @@ def cache(place) -> Path:
 
 def test_sigterm_saves_and_ends_with_a_code_of_its_own_and_a_second_run_is_refused(tmp_path, cache):
     flags = ["--epochs=40", "--checkpoint_seconds=0", "--evaluate_every=40"]
-    first = experiment(tmp_path / "run", cache, *flags)
+    first = train(tmp_path / "run", cache, *flags)
     until_saved(tmp_path / "run", first)
-    second = experiment(tmp_path / "run", cache, *flags)
+    second = train(tmp_path / "run", cache, *flags)
     _, error = second.communicate(timeout=200)
     assert second.returncode == 2, error
     assert "is in use by another run" in error
@@ -127,7 +126,7 @@ PAIR_FLAGS = ("--epochs=40", "--checkpoint_seconds=0", "--evaluate_every=40")
 
 def start_pair(workdir: Path, cache: Path) -> list[subprocess.Popen]:
     port = free_port()
-    return [experiment(workdir, cache, *PAIR_FLAGS, processes=(port, 2, index)) for index in range(2)]
+    return [train(workdir, cache, *PAIR_FLAGS, processes=(port, 2, index)) for index in range(2)]
 
 
 def end_pair(pair: list[subprocess.Popen], workdir: Path) -> None:

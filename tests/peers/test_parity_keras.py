@@ -2,16 +2,17 @@
 
 import functools
 import importlib.util
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 from skinjax.models import registry
-from skinjax.models.keras_names import keras_names
 from skinjax.models.pixels import normalize
 from skinjax.models.pretrained import load_pretrained, load_with_report
+from skinjax.models.weights.keras_names import keras_names
+from tests.peers import adapters
+from tests.peers import test_parity_torch as torch_parity
 
 pytestmark = [
     pytest.mark.slow,
@@ -21,18 +22,6 @@ pytestmark = [
         reason='keras is not installed: pip install -e ".[peers]"',
     ),
 ]
-TESTS = Path(__file__).parent.parent
-
-
-def _script(path):
-    found = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
-
-
-adapters = _script(TESTS / "peers" / "adapters.py")
-torch_parity = _script(TESTS / "peers" / "test_parity_torch.py")
 make, relative_error, double = torch_parity.make, torch_parity.relative_error, torch_parity.double
 
 MODELS = {

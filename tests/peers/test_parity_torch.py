@@ -3,7 +3,6 @@
 import functools
 import importlib.util
 import types
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +10,14 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from skinjax.models import features, pooling, registry
+from skinjax.models import registry
+from skinjax.models.backbones import backbone
+from skinjax.models.ops import pooling
 from skinjax.models.pretrained import load_pretrained, load_with_report
-from skinjax.models.torch_names import from_torch, reason_to_leave_out, torch_names
+from skinjax.models.weights.torch_names import from_torch, reason_to_leave_out, torch_names
 from skinjax.predict.gradcam import grad_cam
+from tests.golden import make_golden as make
+from tests.peers import adapters
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,18 +27,6 @@ pytestmark = [
         reason='torch and timm are not installed: pip install -e ".[peers]"',
     ),
 ]
-TESTS = Path(__file__).parent.parent
-
-
-def _script(path):
-    found = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
-
-
-adapters = _script(TESTS / "peers" / "adapters.py")
-make = _script(TESTS / "golden" / "make_golden.py")
 
 MAPS = {
     "efficientnet_b0": {
@@ -146,7 +137,7 @@ def double(monkeypatch):
     """
 
     wide = types.SimpleNamespace(**{**vars(jnp), "float32": jnp.float64})
-    for module in (features, pooling):
+    for module in (backbone, pooling):
         monkeypatch.setattr(module, "jnp", wide)
     with jax.enable_x64(True):
         yield

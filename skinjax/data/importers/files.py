@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-"""Endings of files that are taken for photos, in lower case."""
+from skinjax.data.images.listing import list_photos
 
 
-def walk_photos(root: Path) -> Iterator[str]:
-    """Paths of all photos below `root`, relative and with `/`, in sorted order of folders and names.
-
-    Hidden files and folders and `__MACOSX`, which archives made on a Mac hold, are passed over, and so are
-    links to folders.
-    """
-    for folder, names, files in os.walk(root):
-        names[:] = sorted(name for name in names if not name.startswith((".", "__MACOSX")))
-        place = Path(folder).relative_to(root)
-        for file in sorted(files):
-            if file.lower().endswith(PHOTO_SUFFIXES) and not file.startswith("."):
-                yield (place / file).as_posix()
-
-
-def find_photos(root: Path, folders: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Where each photo is, by its name without ending.
+def find_photos(root: Path, folders: Sequence[str]) -> tuple[dict[str, str], list[str], list[str]]:
+    """Finds each photo by its name without ending.
 
     Args:
       root: Folder to look below.
@@ -33,11 +17,12 @@ def find_photos(root: Path, folders: Sequence[str]) -> tuple[dict[str, str], lis
         searched where there is none of them.
 
     Returns:
-      Name without ending -> path relative to `root`; and the names that stand at several places, of which the
-      preferred, then the first in sorted order, was taken.
+      Name without ending -> path relative to `root`; the names that stand at several places, of which the preferred,
+      then the first in sorted order, was taken; and the linked folders, which are not followed.
     """
     ranked: list[tuple[int, str]] = []
-    for path in walk_photos(root):
+    listing = list_photos(root)
+    for path in listing.photos:
         parents = path.split("/")[:-1]
         ranked.append((min((i for i, f in enumerate(folders) if f in parents), default=len(folders)), path))
     if any(rank < len(folders) for rank, _ in ranked):
@@ -49,14 +34,14 @@ def find_photos(root: Path, folders: Sequence[str]) -> tuple[dict[str, str], lis
         if stem in found:
             several[stem] = None
         found.setdefault(stem, path)
-    return found, list(several)
+    return found, list(several), list(listing.links)
 
 
 def find_table(root: Path, dataset: str, names: Sequence[str]) -> Path:
-    """The first of the named files that is in `root` or, failing that, anywhere below it.
+    """Finds the first of the named files that is in `root` or, failing that, anywhere below it.
 
     Raises:
-      ValueError: If there is none.
+      ValueError: There is none.
     """
     for name in names:
         if (root / name).is_file():
@@ -66,5 +51,5 @@ def find_table(root: Path, dataset: str, names: Sequence[str]) -> Path:
         if below:
             return below[0]
     raise ValueError(
-        f"{root}: {dataset} needs its table {' or '.join(names)}, and there is none in the folder"
+        f"source of {dataset} must hold its table {' or '.join(names)}, got {root}, which has none"
     )

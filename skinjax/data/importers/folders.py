@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skinjax.data.importers.files import walk_photos
+from skinjax.data.images.listing import list_photos
 from skinjax.data.importers.report import ImportReport
 from skinjax.data.manifest import as_manifest
 from skinjax.labels.taxonomy import Taxonomy
@@ -14,6 +15,7 @@ from skinjax.labels.taxonomy import Taxonomy
 if TYPE_CHECKING:
     import pandas as pd
 
+_LOG = logging.getLogger(__name__)
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -40,18 +42,20 @@ def import_folders(source: Path) -> tuple[pd.DataFrame, ImportReport]:
       The manifest, without case ids, and the report, whose `taxonomy` is the one that the folders form.
 
     Raises:
-      ValueError: If there is no photo in a folder, classes lie at different depths, or they are no taxonomy
+      ValueError: There is no photo in a folder, classes lie at different depths, or they are no taxonomy
         (one class name in two folders).
     """
     import pandas as pd
 
-    paths = list(walk_photos(source))
+    listing = list_photos(source)
+    paths = listing.photos
     parts = [path.split("/")[:-1] for path in paths]
     loose = sum(not folders for folders in parts)
     labelled = [(path, folders) for path, folders in zip(paths, parts, strict=True) if folders]
     if not labelled:
         raise ValueError(
-            f"{source}: no photos in folders named after their classes ({loose} lie in no folder)"
+            f"source must hold photos in folders named after classes, got {source}, where {loose} lie in no folder"
+            + "".join(f"; {sentence.removesuffix('.')}" for sentence in listing.told())
         )
     split = all(len(folders) > 1 and folders[0].lower() in _SPLITS for _, folders in labelled)
     classes = [tuple(folders[1:] if split else folders) for _, folders in labelled]
@@ -60,7 +64,7 @@ def import_folders(source: Path) -> tuple[pd.DataFrame, ImportReport]:
         examples = {len(path): path for path in reversed(classes)}
         shown = " and ".join(repr("/".join(examples[depth])) for depth in sorted(examples))
         raise ValueError(
-            f"{source}: photos lie in folders of different depth, such as {shown}; wanted one depth"
+            f"source must hold photos in folders of one depth, got {source} with some such as {shown}"
         )
     depth = next(iter(depths))
     levels = _LEVELS.get(depth, tuple(f"level_{i + 1}" for i in range(depth)))
@@ -68,12 +72,15 @@ def import_folders(source: Path) -> tuple[pd.DataFrame, ImportReport]:
     try:
         taxonomy = Taxonomy(source.resolve().name or "folders", levels, tree)
     except ValueError as error:
-        raise ValueError(f"{source}: the folders form no taxonomy ({error})") from error
+        raise ValueError(f"source must have folders that form a taxonomy, got {source} ({error})") from error
     frame = pd.DataFrame({"image": [path for path, _ in labelled], "label": [path[-1] for path in classes]})
     if split:
         frame["split"] = [_SPLITS[folders[0].lower()] for _, folders in labelled]
     notes = ["no case ids: clusters of near-duplicates must stand in for cases."]
     if loose:
         notes.append(f"{loose} photos lie in no folder and were left out.")
+    for sentence in listing.told():
+        _LOG.warning("%s: %s", source, sentence)
+        notes.append(sentence)
     manifest = as_manifest(frame.assign(source=taxonomy.name), taxonomy)
     return manifest, ImportReport("folders", taxonomy, len(paths), len(manifest), None, notes=tuple(notes))

@@ -36,12 +36,12 @@ _FITZPATRICK17K_TYPES = {"-1": 565, "1": 2947, "2": 4808, "3": 3308, "4": 2781, 
 
 
 def import_pad_ufes_20(source: Path) -> tuple[pd.DataFrame, ImportReport]:
-    """PAD-UFES-20 (Pacheco et al. 2020): clinical photos by smartphone, cases are patients.
+    """Reads PAD-UFES-20 (Pacheco et al. 2020): clinical photos by smartphone, cases are patients.
 
     `lesion_id` becomes `patient/lesion`, since the publisher's lesion numbers recur under several patients.
     `biopsed` is kept; it gives the label away, as every cancer and about a fifth of the rest were biopsied.
     """
-    wanted = (
+    columns = (
         "img_id",
         "diagnostic",
         "patient_id",
@@ -52,7 +52,7 @@ def import_pad_ufes_20(source: Path) -> tuple[pd.DataFrame, ImportReport]:
         "region",
         "biopsed",
     )
-    table = _table(source, "pad_ufes_20", ("metadata.csv",), wanted)
+    table = _table(source, "pad_ufes_20", ("metadata.csv",), columns)
     import pandas as pd
 
     frame = pd.DataFrame(
@@ -83,13 +83,13 @@ def import_pad_ufes_20(source: Path) -> tuple[pd.DataFrame, ImportReport]:
 
 
 def import_ham10000(source: Path) -> tuple[pd.DataFrame, ImportReport]:
-    """HAM10000 (Tschandl et al. 2018): dermoscopic photos, cases are lesions; patients are not published.
+    """Reads HAM10000 (Tschandl et al. 2018): dermoscopic photos, cases are lesions; patients are not published.
 
     `dx_type` (how the diagnosis was made) is kept; it gives the label away, as only nevi were followed up.
     """
     names = ("HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata")
-    wanted = ("image_id", "lesion_id", "dx", "dx_type", "age", "sex", "localization")
-    table = _table(source, "ham10000", names, wanted)
+    columns = ("image_id", "lesion_id", "dx", "dx_type", "age", "sex", "localization")
+    table = _table(source, "ham10000", names, columns)
     import pandas as pd
 
     frame = pd.DataFrame(
@@ -115,13 +115,13 @@ def import_ham10000(source: Path) -> tuple[pd.DataFrame, ImportReport]:
 
 
 def import_fitzpatrick17k(source: Path) -> tuple[pd.DataFrame, ImportReport]:
-    """Fitzpatrick17k (Groh et al. 2021): clinical photos from two atlases, with skin types; no patient ids.
+    """Reads Fitzpatrick17k (Groh et al. 2021): clinical photos from two atlases, with skin types; no patient ids.
 
     The publisher ships a table of addresses. Photos are found under `<md5hash>` or under the name in
     `url_alphanum`, and those not yet there are listed with their address.
     """
-    wanted = ("md5hash", "fitzpatrick_scale", "label", "qc", "url", "url_alphanum")
-    table = _table(source, "fitzpatrick17k", ("fitzpatrick17k.csv",), wanted)
+    columns = ("md5hash", "fitzpatrick_scale", "label", "qc", "url", "url_alphanum")
+    table = _table(source, "fitzpatrick17k", ("fitzpatrick17k.csv",), columns)
     import pandas as pd
 
     frame = pd.DataFrame(
@@ -155,7 +155,7 @@ def import_fitzpatrick17k(source: Path) -> tuple[pd.DataFrame, ImportReport]:
 
 
 def import_isic2019(source: Path) -> tuple[pd.DataFrame, ImportReport]:
-    """ISIC 2019 training photos: dermoscopic; cases are lesions where the metadata table is there too.
+    """Reads ISIC 2019's training photos: dermoscopic; cases are lesions where the metadata table is there too.
 
     A photo whose lesion the metadata leave empty is a case of its own.
     """
@@ -166,7 +166,7 @@ def import_isic2019(source: Path) -> tuple[pd.DataFrame, ImportReport]:
     numbers = table[marks].apply(pd.to_numeric, errors="coerce").to_numpy(float)
     wrong = ~(np.isin(numbers, (0.0, 1.0)).all(1) & (numbers.sum(1) == 1))
     problems = faulty_rows(
-        f"{marks[0]} to {marks[-1]}", "where one 1 among 0s is wanted", wrong, np.arange(2, len(table) + 2)
+        f"{marks[0]} to {marks[-1]}", "that must hold one 1 among 0s", wrong, np.arange(2, len(table) + 2)
     )
     if problems:
         raise TableError(str(source), problems)
@@ -206,13 +206,13 @@ def import_isic2019(source: Path) -> tuple[pd.DataFrame, ImportReport]:
     )
 
 
-def _table(source: Path, dataset: str, names: Sequence[str], wanted: Sequence[str]) -> pd.DataFrame:
-    return _columns(find_table(source, dataset, names), wanted)
+def _table(source: Path, dataset: str, names: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+    return _columns(find_table(source, dataset, names), columns)
 
 
-def _columns(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
+def _columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     frame = read_table(path).frame
-    missing = [name for name in wanted if name not in frame]
+    missing = [name for name in columns if name not in frame]
     if missing:
         raise TableError(
             str(path), [f"no column {name!r}, which the publisher's table has" for name in missing]
@@ -251,7 +251,7 @@ def _finish(
         taxonomy.encode(frame["label"])
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    found, several = find_photos(source, folders)
+    found, several, links = find_photos(source, folders)
     stems = [_stem(name) for name in image]
     path = [found.get(stem, "") for stem in stems]
     if other_names is not None:
@@ -266,8 +266,10 @@ def _finish(
     if taken:
         order = ", ".join(folders)
         notes.append(f"{len(taken)} photos stand in several folders; the first of {order} was taken.")
+    if links and not there.all():
+        notes.append(f"linked folders are not followed: {', '.join(links)}.")
     full = frame.assign(image=path, source=dataset)[there]
-    # A manifest of no photos is not valid, but the list of missing ones is then all the more wanted.
+    # A manifest of no photos is not valid, but the list of missing ones is then needed all the more.
     first = ["image", "label"]
     full = full[first + [name for name in full if name not in first]]
     manifest = as_manifest(full, taxonomy) if there.any() else full.reset_index(drop=True)
@@ -284,6 +286,6 @@ def _finish(
 
 
 def _stem(name: str) -> str:
-    """A photo's name without its ending; ids with a dot that is no ending keep it."""
+    """Returns a photo's name without its ending; ids with a dot that is no ending keep it."""
     head, dot, tail = name.rpartition(".")
     return head if dot and tail.lower() in ("jpg", "jpeg", "png") else name

@@ -1,4 +1,4 @@
-"""What an import found, beside what the publisher counts."""
+"""Report of an import, with the publisher's counts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class MissingPhoto:
 
 @dataclasses.dataclass(frozen=True)
 class ImportReport:
-    """What was imported and what is missing.
+    """Imported photos and missing ones.
 
     Attributes:
       dataset: Name of the data set.
@@ -61,11 +61,11 @@ class ImportReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every photo is there and every count is the published one."""
+        """Says whether every photo is there and every count is the published one."""
         return not self.missing and all(check.found == check.published for check in self.counts)
 
     def text(self, shown: int = 10) -> str:
-        """The report for a terminal, naming at most `shown` missing photos."""
+        """Returns the report for a terminal, naming at most `shown` missing photos."""
         cases = "no case ids" if self.cases is None else f"{self.cases:,} cases"
         lines = [f"{self.dataset}: {self.photos:,} photos of {self.rows:,} rows, {cases}"]
         for check in self.counts:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from skinjax.data.predictions import validate
+from skinjax.data.predictions import Predictions
 from skinjax.evaluate import bootstrap
 from skinjax.evaluate.calls import UNKNOWN, CallFigures
 from skinjax.evaluate.confusion import confusion_matrix
@@ -18,67 +18,66 @@ from skinjax.evaluate.mean_roc import mean_roc
 from skinjax.evaluate.multiclass import compare_macro_auc, macro_auc_interval
 from skinjax.evaluate.roc import auc, macro_auc, roc_curve
 from skinjax.evaluate.subgroups import holm
-from skinjax.labels.taxonomy import Taxonomy
-from skinjax.report import figures, figures_models
 from skinjax.report.blocks import Block, Column, Figure, Heading, Section, Table, Text
+from skinjax.report.figures import canvas, model_plots, performance_plots
+from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import cell, decimals, listed, percent, ranged
-from skinjax.report.pictures import Picture, panel
-from skinjax.report.study import Study, study
-from skinjax.report.target_models import Intervals, Sample, judge, rough
+from skinjax.report.study import Study
+from skinjax.report.tables.target_models import Intervals, Sample, evaluate_target_model, warn_of_few_cases
 
 _CALLS = {"sensitivity": "Sensitivity", "specificity": "Specificity"}
 _NUMBERS_UP_TO, _NAMES_UP_TO = 25, 45  # classes of a matrix whose cells, or names, can be read
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Answers:
-    """What a backbone's network says of the photos that it was not trained on.
+class NetworkStudies:
+    """Predictions of a backbone's network on the photos that it was not trained on.
 
     Attributes:
-        validation: on which thresholds are fitted.
-        test: on which it is judged.
+      validation: On which thresholds are fitted.
+      test: Photos on which its figures are.
     """
 
     validation: Study
     test: Study
 
 
-def answers(
-    validation: pd.DataFrame,
-    test: pd.DataFrame,
-    taxonomy: Taxonomy,
-    target: tuple[str, ...],
-    intervals: Intervals,
-) -> Answers:
-    """Brings a network's predictions into the form that the section wants.
+def network_studies(
+    validation: Predictions, test: Predictions, target: tuple[str, ...], intervals: Intervals
+) -> NetworkStudies:
+    """Brings a network's predictions into the form that the section takes.
 
     Args:
-        validation: predictions of the validation photos.
-        test: predictions of the test photos.
-        taxonomy: of both.
-        target: names of classes of one level that together count as positive; empty for none.
-        intervals: how they are made.
+      validation: Predictions of the validation photos.
+      test: Predictions of the test photos.
+      target: Names of classes of one level that together count as positive; empty for none.
+      intervals: How intervals are made.
 
     Raises:
-        PredictionsError: Predictions that are not valid (a ValueError).
-        ValueError: A target that is no set of classes of one level.
+      ValueError: A target that is no set of classes of one level.
     """
-    made = []
-    for frame in (validation, test):
-        validate(frame, taxonomy)
-        how = (intervals.confidence, intervals.replicates, intervals.seed)
-        made.append(study("", frame, taxonomy, None, target, *how))
-    return Answers(*made)
+    made = [
+        Study.from_predictions(
+            predictions,
+            name="",
+            target=target,
+            confidence=intervals.confidence,
+            replicates=intervals.replicates,
+            seed=intervals.seed,
+        )
+        for predictions in (validation, test)
+    ]
+    return NetworkStudies(*made)
 
 
-def best_on_validation(networks: Mapping[str, Answers]) -> str:
-    """The backbone with the largest area on the validation photos: the target's, or the mean over classes.
+def best_on_validation(networks: Mapping[str, NetworkStudies]) -> str:
+    """Returns the backbone with the largest area on the validation photos: the target's, or the mean over classes.
 
     Args:
-        networks: by name of the backbone; the first of equals, or of those that cannot be told apart, is taken.
+      networks: By name of the backbone; the first of equals, or of those that cannot be told apart, is taken.
     """
 
-    def area(network: Answers) -> float:
+    def area(network: NetworkStudies) -> float:
         found = network.validation
         if found.target is not None:
             return auc(found.target.labels, found.target.scores)
@@ -88,18 +87,18 @@ def best_on_validation(networks: Mapping[str, Answers]) -> str:
 
 
 def backbones_section(
-    networks: Mapping[str, Answers], costs: pd.DataFrame, intervals: Intervals
+    networks: Mapping[str, NetworkStudies], costs: pd.DataFrame, intervals: Intervals
 ) -> tuple[Section, str]:
-    """The table of all backbones, their ROC curves and confusion matrices, what each costs, and the verdict.
+    """Builds the table of all backbones, their ROC curves and confusion matrices, what each costs, and the verdict.
 
     Args:
-        networks: by name of the backbone, all on the same photos.
-        costs: one row a backbone: `backbone`, `image_size`, `parameters`, `epochs`, `seconds` (of training) and
-            `photos_per_second`.
-        intervals: how they are made.
+      networks: By name of the backbone, all on the same photos.
+      costs: One row per backbone: `backbone`, `image_size`, `parameters`, `epochs`, `seconds` (of training) and
+        `photos_per_second`.
+      intervals: How intervals are made.
 
     Returns:
-        The section, and how the backbone that is best on the validation photos stands to the others, in words.
+      The section, and how the backbone that is best on the validation photos stands to the others, in words.
     """
     first = next(iter(networks.values()))
     target = first.test.target
@@ -108,7 +107,8 @@ def backbones_section(
     blocks: list[Block] = [Text(verdict)]
     if target is not None:
         blocks += [
-            Text(words) for words in rough(_sample(first.validation), _sample(first.test), target.title)
+            Text(words)
+            for words in warn_of_few_cases(_sample(first.validation), _sample(first.test), target.title)
         ]
     blocks += [_table(data, target is not None), Text(_words(first.test, intervals), small=True)]
     if (figure := _curves(networks, data)) is not None:
@@ -119,17 +119,16 @@ def backbones_section(
 
 def _sample(found: Study) -> Sample:
     assert found.target is not None
-    frame = found.predictions
     return Sample(
-        images=frame["image"].to_numpy(object),
+        images=found.predictions.image,
         labels=found.target.labels,
         cases=found.cases,
-        classes=frame["label"].to_numpy(object),
+        classes=found.predictions.label_names,
     )
 
 
-def _row(name: str, network: Answers, intervals: Intervals) -> dict[str, object]:
-    """One backbone's figures on the test photos, each with its limits."""
+def _row(name: str, network: NetworkStudies, intervals: Intervals) -> dict[str, object]:
+    """Returns one backbone's figures on the test photos, each with its limits."""
     test = network.test
     row: dict[str, object] = {"backbone": name}
     if test.target is None:
@@ -137,7 +136,7 @@ def _row(name: str, network: Answers, intervals: Intervals) -> dict[str, object]
         row |= {"auc": area.auc, "auc_low": area.low, "auc_high": area.high}
     else:
         assert network.validation.target is not None
-        found = judge(
+        found = evaluate_target_model(
             name,
             _sample(network.validation),
             network.validation.target.scores,
@@ -158,8 +157,8 @@ def _row(name: str, network: Answers, intervals: Intervals) -> dict[str, object]
     return row
 
 
-def _verdict(networks: Mapping[str, Answers], data: pd.DataFrame, intervals: Intervals) -> str:
-    """How the backbone that is best on the validation photos stands to each other one on the test photos."""
+def _verdict(networks: Mapping[str, NetworkStudies], data: pd.DataFrame, intervals: Intervals) -> str:
+    """Compares the backbone that is best on the validation photos with each other one on the test photos."""
     best = best_on_validation(networks)
     areas = dict(zip(data["backbone"], data["auc"], strict=True))
     test = networks[best].test
@@ -209,7 +208,10 @@ def _table(data: pd.DataFrame, with_target: bool) -> Table:
 
 
 def _words(test: Study, intervals: Intervals) -> str:
-    words = f"On {len(test.labels):,} test photos of {test.num_cases:,} cases; {intervals.level} intervals by case. "
+    words = (
+        f"On {len(test.labels):,} test photos of {test.num_cases:,} cases; {intervals.confidence_percent} intervals "
+        "by case. "
+    )
     if test.target is None:
         return (
             words
@@ -221,9 +223,9 @@ def _words(test: Study, intervals: Intervals) -> str:
     )
 
 
-def _curves(networks: Mapping[str, Answers], data: pd.DataFrame) -> Figure | None:
-    """The ROC curve of each backbone: of the target, or the mean over classes; None where there is none."""
-    curves: dict[str, figures_models.Curve] = {}
+def _curves(networks: Mapping[str, NetworkStudies], data: pd.DataFrame) -> Figure | None:
+    """Returns the ROC curve of each backbone: of the target, or the mean over classes; None where there is none."""
+    curves: dict[str, model_plots.Curve] = {}
     for (name, network), area in zip(networks.items(), data["auc"], strict=True):
         test = network.test
         if test.target is not None:
@@ -240,9 +242,9 @@ def _curves(networks: Mapping[str, Answers], data: pd.DataFrame) -> Figure | Non
         points = zip(data["sensitivity"], data["specificity"], strict=True)
         places = dict(zip(curves, points, strict=True))
 
-    def draw(axes: figures_models.Axes) -> None:
-        figures_models.roc_models(axes, curves)
-        figures_models.operating_points(axes, places, list(curves))
+    def draw(axes: model_plots.Axes) -> None:
+        model_plots.roc_models(axes, curves)
+        model_plots.operating_points(axes, places, list(curves))
 
     drawing = panel(
         "backbones_roc", (480, 450), (44, 40, 10, 10), draw,
@@ -257,7 +259,7 @@ def _curves(networks: Mapping[str, Answers], data: pd.DataFrame) -> Figure | Non
     caption = f"{what}, on the test photos; areas in brackets."
     if places:
         caption += " Dots: thresholds from the validation photos."
-    return Figure(Picture("backbones_roc", (drawing,), caption, figures_models.curve_table(curves)))
+    return Figure(Picture("backbones_roc", (drawing,), caption, model_plots.curve_table(curves)))
 
 
 def _costs(costs: pd.DataFrame) -> Table:
@@ -273,12 +275,12 @@ def _costs(costs: pd.DataFrame) -> Table:
         Column("Training", minutes, number=True),
         Column("Photos a second", [decimals(rate, 1) for rate in costs["photos_per_second"]], number=True),
     )
-    caption = "What each took: training without evaluation; photos a second are the median over epochs but the first"
+    caption = "What each took: training without evaluation; photos per second are the median over epochs but the first"
     return Table("backbone_costs", costs, columns, caption)
 
 
-def _confusions(networks: Mapping[str, Answers]) -> Figure:
-    """A matrix a backbone, rows as shares, side by side (figure 3-7)."""
+def _confusions(networks: Mapping[str, NetworkStudies]) -> Figure:
+    """Draws a matrix per backbone, rows as shares, side by side (figure 3-7)."""
     panels, rows = [], []
     for name, network in networks.items():
         found = network.test.fine
@@ -286,7 +288,7 @@ def _confusions(networks: Mapping[str, Answers]) -> Figure:
         matrix = confusion_matrix(network.test.labels, network.test.predicted, count)
         numbers, named = count <= _NUMBERS_UP_TO, count <= _NAMES_UP_TO
         titles = list(found.titles) if named else []
-        margin = max(figures.text_width(titles, 10), 40) + 24
+        margin = max(canvas.text_width(titles, 10), 40) + 24
         side = (25 if numbers else 14) * count if named else 560.0
         draw = functools.partial(
             _confusion, matrix=matrix, titles=titles, numbers=numbers, gap=(margin - 14) / side
@@ -313,8 +315,8 @@ def _confusions(networks: Mapping[str, Answers]) -> Figure:
 
 
 def _confusion(
-    axes: figures_models.Axes, matrix: np.ndarray, titles: list[str], numbers: bool, gap: float
+    axes: model_plots.Axes, matrix: np.ndarray, titles: list[str], numbers: bool, gap: float
 ) -> None:
-    figures.confusion(axes, matrix, titles, numbers=numbers)
+    performance_plots.confusion(axes, matrix, titles, numbers=numbers)
     axes.yaxis.set_label_coords(-gap, 0.5)
     axes.xaxis.set_label_coords(0.5, -gap)

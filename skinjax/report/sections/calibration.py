@@ -8,24 +8,22 @@ import functools
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.stats import rankdata
 
 from skinjax.evaluate import bootstrap
-from skinjax.evaluate.calibration import calibration_error, calibration_line, reliability_curve
+from skinjax.evaluate.calibration import brier_parts, calibration_error, reliability_curve
 from skinjax.evaluate.decision_curve import decision_curve, interventions_avoided
-from skinjax.evaluate.metrics import WeightedMetric, photo_table
-from skinjax.report import crossfit, figures_calibration
+from skinjax.evaluate.logistic_calibration import apart_from_bounds, calibration_line, smooth_calibration
+from skinjax.report import crossfit
 from skinjax.report.blocks import Block, Column, Figure, Section, Table, Text, unanswered
+from skinjax.report.figures import calibration_plots
+from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import decimals, percent, ranged
-from skinjax.report.pictures import Picture, panel
 from skinjax.report.study import Study, target_scores
 
 BINS = 10
 """Bins of equal mass of the reliability diagram and of the parts of the Brier score."""
 
 _TITLES = {"before": "As the network says", "after": "After temperature scaling"}
-_PARTS = ("score", "reliability", "resolution")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,11 +31,11 @@ class Calibrated:
     """Probabilities before and after temperature scaling.
 
     Attributes:
-        tempered: of all classes; None where nothing could be fitted on other cases.
-        event: what the binary probabilities are of, for people.
-        labels: bool[N], whether it came true, before and after ("before", "after").
-        probs: float64[N] in [0, 1], likewise.
-        table: one row before and one after, with the calibration errors and scores; see `calibrated`.
+      tempered: Temperature scaling of all classes; None where nothing could be fitted on other cases.
+      event: What the binary probabilities are of, for people.
+      labels: bool[N], whether it came true, before and after ("before", "after").
+      probs: float64[N] in [0, 1], likewise.
+      table: One row before and one after, with the calibration errors and scores; see `calibrated`.
     """
 
     tempered: crossfit.Tempered | None
@@ -48,20 +46,22 @@ class Calibrated:
 
 
 def calibrated(study: Study) -> Calibrated | None:
-    """Temperature scaling by parts, and how far probabilities are kept before and after it.
+    """Returns temperature scaling by parts, and how far probabilities are kept before and after it.
 
     Returns:
-        None with fewer than two classes. The table has a row `stage` "before" and, where something could be
-        fitted, "after": `ece` (of the target, or of the most probable class), `brier`, `log_loss` of all
-        classes, `score`, `reliability`, `resolution` (the Brier score of the binary probabilities and its parts),
-        each with `_low` and `_high`; `uncertainty`; `slope` and `intercept` with limits.
+      None with fewer than two classes. The table has a row `stage` "before" and, where something could be
+      fitted, "after": `ece` (of the target, or of the most probable class), `brier`, `log_loss` of all
+      classes, `score`, `reliability`, `resolution` (the Brier score of the binary probabilities and its parts),
+      `ici`, `e50`, `e90`, `uncertainty`, `slope` and `intercept`; with `_low` and `_high` where there is an interval.
     """
     if study.probs.shape[1] < 2:
         return None
     probs = {"before": study.probs}
     tempered = None
-    if study.parts is not None:
-        tempered = crossfit.tempered(study.probs, study.labels, study.cases, study.parts, study.seed)
+    if study.calibration_parts is not None:
+        tempered = crossfit.tempered(
+            study.probs, study.labels, study.cases, study.calibration_parts, study.seed
+        )
         probs["after"] = tempered.probs
     truth, given = {}, {}
     for stage, values in probs.items():
@@ -82,18 +82,20 @@ def _row(
     study: Study, probs: NDArray[np.float64], truth: NDArray[np.bool_], given: NDArray[np.float64]
 ) -> dict[str, float]:
     draws = (study.cases, study.replicates, study.confidence, study.seed)
-    row: dict[str, float] = {}
     binary = (truth.astype(np.int64), given)
+    parts = brier_parts(*binary, BINS)
+    smooth = smooth_calibration(*binary)
+    row = {
+        "ece": calibration_error("binary")(*binary), "reliability": parts.reliability,
+        "resolution": parts.resolution, "ici": smooth.ici, "e50": smooth.e50, "e90": smooth.e90,
+    }  # fmt: skip
     for name, metric, arrays in (
-        ("ece", calibration_error("binary"), binary),
+        ("score", bootstrap.brier, binary),
         ("brier", bootstrap.brier, (study.labels, np.minimum(probs, 1.0))),
-        ("log_loss", bootstrap.log_loss, (study.labels, np.minimum(probs, 1.0))),
+        ("log_loss", bootstrap.log_loss, (study.labels, apart_from_bounds(np.minimum(probs, 1.0)))),
     ):
         found = bootstrap.by_case(metric, arrays, *draws)
         row |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
-    band = bootstrap.curve_by_case(_brier_parts, binary, *draws)
-    for place, name in enumerate(_PARTS):
-        row |= {name: band.estimate[place], f"{name}_low": band.low[place], f"{name}_high": band.high[place]}
     row["uncertainty"] = float(truth.mean() * (1 - truth.mean()))
     line = calibration_line(*binary, study.cases, study.confidence)
     for name in ("slope", "intercept"):
@@ -101,32 +103,8 @@ def _row(
     return row
 
 
-def _bin_sums(labels: NDArray, probs: NDArray) -> csr_array:
-    """Photos, probability and truth in each bin of equal mass, and the squared error, [N, 3 B + 1]."""
-    place = np.minimum(((rankdata(probs) - 0.5) / len(probs) * BINS).astype(np.int64), BINS - 1)
-    entries: list[tuple[NDArray[np.int64] | int, NDArray | float]] = [
-        (place, 1.0), (BINS + place, probs), (2 * BINS + place, labels), (3 * BINS, (probs - labels) ** 2),
-    ]  # fmt: skip
-    return photo_table(entries, len(probs), 3 * BINS + 1)
-
-
-@WeightedMetric.of_sums(_bin_sums)
-def _brier_parts(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Brier score, reliability and resolution, [R, 3], in the bins of the sample."""
-    photos, promised, came = np.split(totals[:, :-1], 3, axis=1)
-    number = photos.sum(axis=1, keepdims=True)
-    base = came.sum(axis=1, keepdims=True) / number
-
-    def spread(gap: NDArray[np.float64]) -> NDArray[np.float64]:
-        return (np.divide(gap**2, photos, out=np.zeros_like(gap), where=photos > 0) / number).sum(axis=1)
-
-    return np.stack(
-        [totals[:, -1] / number[:, 0], spread(promised - came), spread(came - photos * base)], axis=1
-    )
-
-
 def calibration_section(study: Study, found: Calibrated | None) -> Section:
-    """Reliability before and after, errors and scores with intervals."""
+    """Builds reliability before and after, errors and scores with intervals."""
     if found is None:
         return unanswered("calibration", "Calibration", "With a single class every probability is 1.")
     stages = list(found.table["stage"])
@@ -134,9 +112,10 @@ def calibration_section(study: Study, found: Calibrated | None) -> Section:
         reliability_curve(found.labels[s], found.probs[s], study.cases, BINS, confidence=study.confidence)
         for s in stages
     ]
+    smooth = [smooth_calibration(found.labels[s], found.probs[s]) for s in stages]
     drawing = panel(
         "reliability", (360, 330), (44, 40, 10, 10),
-        lambda axes: figures_calibration.reliability(axes, curves, [_TITLES[s].lower() for s in stages]),
+        lambda axes: calibration_plots.reliability(axes, curves, [_TITLES[s].lower() for s in stages], smooth),
         f"Reliability diagram; calibration error {decimals(found.table['ece'].iloc[0])} "
         f"{'before and ' + decimals(found.table['ece'].iloc[-1]) + ' after scaling' if len(stages) > 1 else ''}.",
         legend="upper left",
@@ -150,8 +129,8 @@ def calibration_section(study: Study, found: Calibrated | None) -> Section:
     )
     caption = (
         f"{found.event}: how often it came true against its probability, in {BINS} bins of equally many photos, "
-        f"with {study.level} intervals by case. On the diagonal the probabilities keep their word; below it they "
-        "promise too much."
+        f"with {study.confidence_percent} intervals by case; the thin lines are the smooth curves. On the diagonal the "
+        "probabilities keep their word; below it they promise too much."
     )
     blocks: list[Block] = [
         Figure(Picture("reliability", (drawing,), caption, data)),
@@ -164,12 +143,16 @@ def calibration_section(study: Study, found: Calibrated | None) -> Section:
 def _scores(found: Calibrated) -> Table:
     table = found.table
     shown = {
-        "Calibration error": ranged(table, "ece"),
+        "ICI": [decimals(value) for value in table["ici"]],
+        "E50 and E90": [
+            f"{decimals(a)} and {decimals(b)}" for a, b in zip(table["e50"], table["e90"], strict=True)
+        ],
+        "Calibration error": [decimals(value) for value in table["ece"]],
         "Calibration slope": ranged(table, "slope", functools.partial(decimals, digits=2)),
         "Calibration intercept": ranged(table, "intercept", functools.partial(decimals, digits=2)),
         "Brier score": ranged(table, "score"),
-        "Brier score: reliability": ranged(table, "reliability", functools.partial(decimals, digits=4)),
-        "Brier score: resolution": ranged(table, "resolution"),
+        "Brier score: reliability": [decimals(value, digits=4) for value in table["reliability"]],
+        "Brier score: resolution": [decimals(value) for value in table["resolution"]],
         "Brier score of all classes": ranged(table, "brier"),
         "Log loss of all classes": ranged(table, "log_loss"),
     }
@@ -181,12 +164,22 @@ def _scores(found: Calibrated) -> Table:
 
 def _words(study: Study, found: Calibrated) -> str:
     words = (
+        "ICI, E50 and E90 are the mean, the median and the 90th percentile over photos of how far the probability lies "
+        "from a smooth curve of how often it came true (logistic regression on a spline of the log-odds). "
         "The calibration error is the mean over 15 bins of equally many photos of how far probability and share "
-        "lie apart; it is never 0 in a finite sample. Slope and intercept are of log-odds: 1 and 0 are best, a "
+        "lie apart; it is hardly ever 0 in a finite sample. Slope and intercept are of log-odds: 1 and 0 are best, a "
         "slope below 1 says that the probabilities are too extreme. Brier score = reliability − resolution + "
         f"uncertainty ({decimals(found.table['uncertainty'].iloc[0])} here), but for what probabilities differ by "
-        "within a bin; of reliability less is better, of resolution more. "
+        "within a bin; of reliability less is better, of resolution more. ICI, E50, E90, the "
+        "calibration error and these two have no interval: chance adds to them in every sample and again in every "
+        "resampling of it. "
     )
+    edges = int(((study.probs <= 0) | (study.probs >= 1)).sum())
+    if edges:
+        words += (
+            f"{edges:,} probabilities are 0 or 1; where a logarithm is taken they count as half of the smallest "
+            "distance from 0 or 1 of the others. "
+        )
     if found.tempered is None:
         return words + "All photos are of one case, so no temperature could be fitted on other cases."
     lowest, highest = found.tempered.temperatures.min(), found.tempered.temperatures.max()
@@ -201,7 +194,7 @@ def _words(study: Study, found: Calibrated) -> str:
 
 
 def decision_section(study: Study, found: Calibrated | None) -> Section | None:
-    """Net benefit of acting on the target's probability; None without a target."""
+    """Builds net benefit of acting on the target's probability; None without a target."""
     target = study.target
     if target is None:
         return None
@@ -210,7 +203,7 @@ def decision_section(study: Study, found: Calibrated | None) -> Section | None:
         return unanswered("decision_curve", title, target.why_not() or "There is a single class.")
     stage = "after" if found.tempered is not None else "before"
     curve = decision_curve(
-        target.labels, found.probs[stage], study.cases, None, None, study.replicates, study.confidence, study.seed
+        target.labels, found.probs[stage], study.cases, confidence=study.confidence
     )  # fmt: skip
     data = pd.DataFrame({"threshold": curve.thresholds})
     for name in ("model", "treat_all", "gain"):
@@ -219,14 +212,14 @@ def decision_section(study: Study, found: Calibrated | None) -> Section | None:
     data["interventions_avoided"] = interventions_avoided(curve)
     drawing = panel(
         "decision_curve", (430, 290), (58, 40, 10, 10),
-        lambda axes: figures_calibration.decision(axes, curve),
+        lambda axes: calibration_plots.decision(axes, curve),
         f"Net benefit of acting on the probability of {target.title} against the threshold.",
         legend="upper right",
     )  # fmt: skip
     better = curve.gain.low > 0
     caption = (
         f"Net benefit of acting on {target.title} from a threshold on, in needed interventions a photo, with "
-        f"{study.level} intervals by case at each threshold"
+        f"{study.confidence_percent} intervals by case at each threshold"
         f"{', of the probabilities after temperature scaling' if stage == 'after' else ''}. What falls far below "
         "0 is cut off."
     )

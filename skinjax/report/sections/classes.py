@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from skinjax.evaluate.multiclass import MacroAucInterval, macro_auc_interval
 from skinjax.evaluate.proportions import proportion_by_case
-from skinjax.report import tables
 from skinjax.report.blocks import Block, Column, Figure, Heading, Section, Table, Text
+from skinjax.report.figures.pictures import draw_confusion
 from skinjax.report.formatting import cell, decimals, percent, ranged, with_range
-from skinjax.report.pictures import draw_confusion
+from skinjax.report.sections.isic import isic_blocks
 from skinjax.report.study import Study
+from skinjax.report.tables import methods as tables
 
 METHODS = {
     "flat": "Flat",
@@ -28,14 +29,14 @@ METHODS = {
 
 
 def shown_method(study: Study, level: str) -> str:
-    """Whose answers are shown at a level: the study's, or a coarser level's own network's where there is one."""
+    """Returns whose answers are shown at a level: the study's, or a coarser level's own network's, if it has one."""
     if level == study.taxonomy.finest:
         return study.method
     return "network" if "network" in study.answers[level].scores else "marginalized"
 
 
 def suffix(study: Study, level: str) -> str:
-    """What the files of a level are told apart by: nothing for the finest, and names of our own."""
+    """Returns what the files of a level are told apart by: nothing for the finest, and names of our own."""
     if level == study.taxonomy.finest:
         return ""
     if level == study.coarse_level:
@@ -44,7 +45,7 @@ def suffix(study: Study, level: str) -> str:
 
 
 def class_areas(study: Study) -> dict[str, MacroAucInterval]:
-    """The area of each class against the rest, and their mean, at every level."""
+    """Returns the area of each class against the rest, and their mean, at every level."""
     found = {}
     for level, answers in study.answers.items():
         scores = np.asarray(answers.scores[shown_method(study, level)], np.float64)
@@ -53,7 +54,7 @@ def class_areas(study: Study) -> dict[str, MacroAucInterval]:
 
 
 def class_table(study: Study, level: str, area: MacroAucInterval) -> pd.DataFrame:
-    """`skinjax.report.tables.describe_classes`, with intervals of recall and the area of each class."""
+    """Returns `skinjax.report.tables.methods.describe_classes`, with intervals of recall and the area of each class."""
     answers, method = study.answers[level], shown_method(study, level)
     depth = study.taxonomy.depth(level)
     groups = [""] * len(answers.classes)
@@ -80,16 +81,19 @@ def class_table(study: Study, level: str, area: MacroAucInterval) -> pd.DataFram
     return table
 
 
+def class_groups(study: Study, level: str) -> tuple[NDArray | None, Sequence[str]]:
+    """Returns the coarse class of each class of the finest level, and their titles; None and no titles elsewhere."""
+    if level != study.taxonomy.finest or study.coarse_level is None:
+        return None, ()
+    return study.taxonomy.parents(level, study.coarse_level), study.answers[study.coarse_level].titles
+
+
 def confusion_section(study: Study) -> Section:
-    """Confusion matrices at every level, and the most frequent mistakes at the finest."""
+    """Builds confusion matrices at every level, and the most frequent mistakes at the finest."""
     blocks: list[Block] = []
     for level in reversed(list(study.answers)):
         answers, method = study.answers[level], shown_method(study, level)
-        groups: NDArray | None = None
-        titles: Sequence[str] = ()
-        if level == study.taxonomy.finest and study.coarse_level is not None:
-            groups = study.taxonomy.parents(level, study.coarse_level)
-            titles = study.answers[study.coarse_level].titles
+        groups, titles = class_groups(study, level)
         name = "confusion_fine" if level == study.taxonomy.finest else f"confusion{suffix(study, level)}"
         blocks.append(Figure(draw_confusion(name, answers, method, METHODS[method], groups, titles)))
     worst = tables.rank_confusions(study.fine, study.method, count=15)
@@ -107,12 +111,13 @@ def confusion_section(study: Study) -> Section:
 
 
 def class_section(study: Study, areas: Mapping[str, MacroAucInterval]) -> Section:
-    """Recall, precision, F1 and area of each class, at every level."""
+    """Builds recall, precision, F1 and area of each class, at every level, and the ISIC challenges' scores."""
     blocks: list[Block] = [
         Text(
             f"A dash stands where a figure is not defined: recall of a class without photos, precision of one "
             f"that was never predicted, the area of one that all photos, or none, are of. Below recall and area "
-            f"stand their {study.level} intervals by case (Wilson’s at the effective sample size, and DeLong’s "
+            f"stand their {study.confidence_percent} intervals by case (Wilson’s at the effective sample size, and "
+            "DeLong’s "
             "clustered one in log odds)."
         )
     ]
@@ -123,7 +128,7 @@ def class_section(study: Study, areas: Mapping[str, MacroAucInterval]) -> Sectio
         blocks.append(_shown(f"classes{suffix(study, level)}", table))
         mean = with_range(f"Macro AUC {decimals(area.auc)}", area.low, area.high).replace("\n", ", ")
         blocks.append(Text(mean + _lone(study.answers[level], area) + ".", small=True))
-    return Section("classes", "Classes", tuple(blocks))
+    return Section("classes", "Classes", (*blocks, *isic_blocks(study)))
 
 
 def _shown(name: str, table: pd.DataFrame) -> Table:

@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 
 from skinjax.evaluate.proportions import proportion_by_case
-from skinjax.report import crossfit, figures_groups
+from skinjax.report import crossfit
 from skinjax.report.blocks import Block, Column, Figure, Section, Table, Text, unanswered
+from skinjax.report.figures import group_plots
+from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import decimals, percent, ranged
-from skinjax.report.pictures import Picture, panel
 from skinjax.report.study import Study
 
-WANTED = (0.8, 0.9, 0.95)
+COVERAGES = (0.8, 0.9, 0.95)
 """Coverages that are shown; the middle one is drawn."""
 
 LIMIT = 3
@@ -22,10 +23,10 @@ _TITLE = "Conformal sets"
 
 
 def conformal_section(study: Study) -> Section:
-    """Coverage with intervals, sizes of sets, and the share that backs off."""
+    """Builds coverage with intervals, sizes of sets, and the share that backs off."""
     if study.probs.shape[1] < 2:
         return unanswered("conformal", _TITLE, "With a single class every set is that class.")
-    if study.parts is None:
+    if study.calibration_parts is None:
         return unanswered(
             "conformal", _TITLE, "All photos are of one case, so no set could be fitted on other cases."
         )
@@ -34,24 +35,26 @@ def conformal_section(study: Study) -> Section:
         level = study.taxonomy.levels[-2]
     parents = None if level is None else study.taxonomy.parents(study.taxonomy.finest, level)
     rows, shares = [], np.empty(0)
-    for wanted in WANTED:
-        sets = crossfit.conformal(study.probs, study.labels, study.cases, study.parts, wanted, LIMIT, parents)
+    for coverage in COVERAGES:
+        sets = crossfit.conformal(
+            study.probs, study.labels, study.cases, study.calibration_parts, coverage, LIMIT, parents
+        )
         rows.append(_row(study, sets))
-        if wanted == WANTED[1]:
+        if coverage == COVERAGES[1]:
             shares = np.bincount(sets.size, minlength=2)[1:] / len(study.labels)
     data = pd.DataFrame(rows)
     sizes = pd.DataFrame({"size": np.arange(1, len(shares) + 1), "share": shares})
     drawing = panel(
         "set_sizes", (360, 220), (48, 38, 10, 10),
-        lambda axes: figures_groups.set_sizes(axes, shares),
-        f"Share of photos by the size of their set at a coverage of {100 * WANTED[1]:g}%.",
+        lambda axes: group_plots.set_sizes(axes, shares),
+        f"Share of photos by the size of their set at a coverage of {100 * COVERAGES[1]:g}%.",
     )  # fmt: skip
     blocks: list[Block] = [
         Figure(
             Picture(
                 "set_sizes",
                 (drawing,),
-                f"Sizes of the sets at a wanted coverage of {100 * WANTED[1]:g}%.",
+                f"Sizes of the sets at a nominal coverage of {100 * COVERAGES[1]:g}%.",
                 sizes,
             )
         ),
@@ -65,7 +68,7 @@ def _row(study: Study, sets: crossfit.Sets) -> dict[str, float]:
     share = proportion_by_case(sets.covered, study.cases, study.confidence)
     case_mean = pd.Series(sets.covered).groupby(study.cases).mean().mean()
     row = {
-        "wanted": sets.wanted,
+        "nominal_coverage": sets.coverage,
         "coverage": share.estimate,
         "coverage_low": share.low,
         "coverage_high": share.high,
@@ -98,9 +101,9 @@ def _shown(data: pd.DataFrame, level: str | None) -> Table:
             f"Photos whose “{level}” class is touched": [percent(v) for v in data["meta_coverage"]],
             f"“{level}” classes touched, mean": [decimals(v, 2) for v in data["meta_mean_size"]],
         }
-    columns = [Column("Wanted coverage", list(shown))]
-    for place, wanted in enumerate(data["wanted"]):
-        columns.append(Column(f"{100 * wanted:g}%", [values[place] for values in shown.values()]))
+    columns = [Column("Nominal coverage", list(shown))]
+    for place, coverage in enumerate(data["nominal_coverage"]):
+        columns.append(Column(f"{100 * coverage:g}%", [values[place] for values in shown.values()]))
     return Table("conformal", data, tuple(columns))
 
 
@@ -115,7 +118,7 @@ def _words(study: Study, data: pd.DataFrame, level: str | None) -> str:
     if data["unfitted_parts"].any():
         words += (
             "Where there are too few cases for the coverage, the set is that of all classes: "
-            + ", ".join(f"{100 * v:g}%" for v in data.loc[data["unfitted_parts"] > 0, "wanted"])
+            + ", ".join(f"{100 * v:g}%" for v in data.loc[data["unfitted_parts"] > 0, "nominal_coverage"])
             + "."
         )
     return words.strip()

@@ -1,4 +1,4 @@
-"""What a search for hyper-parameters found, and whether the gain is real (thesis, section 4.2.2)."""
+"""Results of a search for hyper-parameters, and the test of its gain (thesis, section 4.2.2)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from scipy.special import ndtri
 
 from skinjax.evolve import Gene, History
 from skinjax.evolve.gain import Gain
-from skinjax.report import figures_evolution
 from skinjax.report.blocks import Block, Column, Figure, Section, Table, Text
+from skinjax.report.figures import evolution_plots
+from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import cell, decimals, listed, p_value, signed, with_range
-from skinjax.report.pictures import Picture, panel
 
 _MEASURES = {
     "fitness": "Fitness",
@@ -33,17 +33,20 @@ class Evolution:
     """A search and what followed it.
 
     Attributes:
-        genes: that evolved.
-        history: of the search.
-        repeats: float64[r], the start set's fitness under other seeds, on the search's cases.
-        gains: the comparison on cases that the search never saw, fitness first; empty where all mutated sets diverged.
-        test_photos: how many photos that comparison rests on.
-        test_cases: of how many cases.
-        seeds: under how many seeds each set was trained again.
-        diverged: how many of these trainings diverged, of the start set and of the evolved one.
-        searched: name of the search's network.
-        retrained: name of the network that was trained again.
-        confidence: of the comparison's intervals.
+      genes: That evolved.
+      history: History of the search.
+      repeats: float64[r], the start set's fitness under other seeds, on the search's cases.
+      gains: The comparison of both sets trained again, fitness first; empty where all mutated sets diverged.
+      test_photos: How many photos that comparison rests on.
+      test_cases: Number of cases of the test photos.
+      seeds: Under how many seeds each set was trained again.
+      diverged: How many of these trainings diverged, of the start set and of the evolved one.
+      searched: Name of the search's network.
+      retrained: Name of the network that was trained again.
+      measured: On what the search measures fitness, in words that follow "measured".
+      drawn: Whether each generation, and each repeat of the start set, drew folds of its own.
+      unseen: Whether both sets were trained again on cases that the search never saw, or on its own.
+      confidence: Confidence of the comparison's intervals.
     """
 
     genes: Sequence[Gene]
@@ -56,11 +59,14 @@ class Evolution:
     diverged: tuple[int, int]
     searched: str
     retrained: str
+    measured: str = "on one fold"
+    drawn: bool = False
+    unseen: bool = True
     confidence: float = 0.95
 
     @property
     def noise(self) -> tuple[float, float]:
-        """Mean and standard deviation of the start set's fitness over seeds, on the search's cases; NaN if unknown."""
+        """Returns mean and standard deviation of the start set's fitness over seeds, on the search's cases, or NaN."""
         values = np.append(self.history.fitness[:1], self.repeats)
         values = values[np.isfinite(values)]
         if len(values) < 2:
@@ -69,10 +75,10 @@ class Evolution:
 
 
 def answer(found: Evolution) -> list[str]:
-    """The result in words: whether the gain is real, and what the search alone would have said.
+    """Returns the result in words: whether the gain is real, and what the search alone would have said.
 
     Args:
-        found: the search and what followed.
+      found: The search and what followed.
     """
     if not np.isfinite(found.history.fitness).any():
         return [
@@ -88,7 +94,8 @@ def answer(found: Evolution) -> list[str]:
 
 def _verdict(found: Evolution) -> str:
     gain = found.gains[0]
-    where = f"{found.test_photos:,} photos of {found.test_cases:,} cases that the search never saw"
+    saw = "never saw" if found.unseen else "saw too"
+    where = f"{found.test_photos:,} photos of {found.test_cases:,} cases that the search {saw}"
     if np.isnan(gain.low):
         if np.isnan(gain.difference):
             return f"Whether the gain is real cannot be told: on {where} fitness is not defined."
@@ -97,18 +104,36 @@ def _verdict(found: Evolution) -> str:
             f"Whether the gain is real cannot be told: on {where} the fitness of the evolved set differs by "
             f"{signed(gain.difference)} from the start set’s, but {why} says nothing of the noise."
         )
-    told = (
+    shown = (
         f"{signed(gain.difference)} ({100 * found.confidence:g}% interval over cases and {found.seeds} seeds "
         f"{signed(gain.low)} to {signed(gain.high)}, {p_value(gain.p_value)})"
     )
+    if not found.unseen:
+        return _verdict_on_seen(gain, where, shown)
     if gain.verdict == "better":
         return (
-            f"The gain is real: on {where} the evolved set’s fitness differs from the start set’s by {told}."
+            f"The gain is real: on {where} the evolved set’s fitness differs from the start set’s by {shown}."
         )
     if gain.verdict == "worse":
-        return f"The gain is not real, the evolved set is worse: on {where} its fitness differs by {told}."
+        return f"The gain is not real, the evolved set is worse: on {where} its fitness differs by {shown}."
+    return f"The gain does not stand out from the noise: on {where} the evolved set’s fitness differs by {shown}."
+
+
+def _verdict_on_seen(gain: Gain, where: str, shown: str) -> str:
+    """Claims no gain: the cases chose the set, so what stands out on them may not do so on others."""
+    if gain.verdict == "worse":
+        return (
+            f"The gain is not real, the evolved set is worse: even on {where} its fitness differs by {shown}."
+        )
+    if gain.verdict == "unclear":
+        return (
+            f"The gain does not stand out from the noise: even on {where} the evolved set’s fitness differs by "
+            f"{shown}."
+        )
     return (
-        f"The gain does not stand out from the noise: on {where} the evolved set’s fitness differs by {told}."
+        "Whether the gain is real on other cases cannot be told, as the search saw all of them. Under new seeds the "
+        f"evolved set’s fitness differs from the start set’s by {shown} on {where}: that flatters, for these cases "
+        "chose the set. A search_fraction below 1 leaves cases to test the gain on."
     )
 
 
@@ -117,7 +142,7 @@ def _in_search(found: Evolution) -> str:
     tried = int(np.isfinite(history.fitness).sum())
     words = (
         f"In the search itself the evolved set, of generation {history.generation[row]}, had a fitness of "
-        f"{history.fitness[row]:.3f}; the start set "
+        f"{history.fitness[row]:.3f}, measured {found.measured}; the start set "
     )
     start = history.fitness[0]
     words += f"had {start:.3f}." if np.isfinite(start) else "diverged."
@@ -126,26 +151,26 @@ def _in_search(found: Evolution) -> str:
     mean, spread = found.noise
     if np.isnan(spread):
         return words
+    seeds = f"{len(found.repeats) + 1} seeds{', each with folds of its own,' * found.drawn}"
     # Blom's approximation of the expected largest of n standard normal numbers.
     luck = float(ndtri((tried - 0.375) / (tried + 0.25)))
     return words + (
-        f" Under {len(found.repeats) + 1} seeds the start set had {mean:.3f}, standard deviation {spread:.3f}; "
-        f"the highest of {tried} such measurements of one and the same set would be expected at "
-        f"{mean + luck * spread:.3f}."
+        f" Under {seeds} the start set had {mean:.3f}, standard deviation {spread:.3f}; the highest of {tried} such "
+        f"measurements of one and the same set would be expected at {mean + luck * spread:.3f}."
     )
 
 
 def sections(found: Evolution) -> list[Section]:
-    """The page's sections, from the top.
+    """Builds the page's sections, from the top.
 
     Args:
-        found: the search and what followed.
+      found: The search and what followed.
     """
     return [_retrained(found), _search(found), _scatter(found), _genes(found)]
 
 
 def _retrained(found: Evolution) -> Section:
-    title = "Trained again, on other cases"
+    title = f"Trained again, on {'other' if found.unseen else 'the same'} cases"
     if not found.gains:
         return Section("retraining", title, (Text("There was nothing to compare."),))
     data = pd.DataFrame([dataclasses.asdict(gain) for gain in found.gains])
@@ -169,10 +194,17 @@ def _retrained(found: Evolution) -> Section:
         Column("over seeds", [decimals(gain.seed_error) for gain in found.gains], number=True),
     )
     seeds = f"{found.seeds} seed{'s' * (found.seeds > 1)}"
+    tested = f"{found.test_photos:,} photos of {found.test_cases:,}"
+    if found.unseen:
+        where = f"on cases that the search never saw, and predicted {tested} other such cases."
+    else:
+        where = (
+            f"on all folds but one, and predicted {tested} cases of that one. The search saw all these cases: the "
+            "evolved set is no longer helped by a lucky seed here, but still by cases that happen to suit it."
+        )
     words = (
-        f"Both sets were trained under the same {seeds} ({found.retrained}) on cases that the search never saw, and "
-        f"predicted {found.test_photos:,} photos of {found.test_cases:,} other such cases. Figures are means over "
-        "seeds; the interval counts both what other cases and what other seeds would change. The verdict rests on "
+        f"Both sets were trained under the same {seeds} ({found.retrained}) {where} Figures are means over seeds; "
+        "the interval counts both what other cases and what other seeds would change. The verdict rests on "
         "fitness alone; the other rows are not corrected for their number."
     )
     blocks: list[Block] = [Table("retraining", data, columns), Text(words, small=True)]
@@ -200,7 +232,7 @@ def _search(found: Evolution) -> Section:
     band = None if np.isnan(spread) else (mean - 2 * spread, mean + 2 * spread)
     drawing = panel(
         "fitness", (620, 310), (52, 40, 14, 28),
-        lambda axes: figures_evolution.fitness_over_generations(
+        lambda axes: evolution_plots.fitness_over_generations(
             axes, history.generation, history.fitness, history.running_best, band
         ),
         f"Fitness over {int(history.generation[-1])} generations.",
@@ -214,11 +246,15 @@ def _search(found: Evolution) -> Section:
         }
     )
     caption = (
-        "Fitness of every set on the search’s held-out cases. What lies within the grey band may be luck: the start "
-        "set alone, trained under other seeds, spreads so far. All sets of the search share one seed."
+        f"Fitness of every set, measured {found.measured}. What lies within the grey band may be luck: the start "
+        f"set alone, trained under other seeds{' and on folds drawn for each' * found.drawn}, spreads so far. "
+    ) + (
+        "Sets of one generation share folds and seeds; those of two generations differ by their folds too."
+        if found.drawn
+        else "All sets of the search share one seed."
     )
     if band is None:
-        caption = "Fitness of every set on the search’s held-out cases. The noise was not measured."
+        caption = f"Fitness of every set, measured {found.measured}. The noise was not measured."
     return Section("search", "Search", (Figure(Picture("fitness", (drawing,), caption, data)),))
 
 
@@ -227,7 +263,7 @@ def _scatter(found: Evolution) -> Section:
     for index, gene in enumerate(found.genes):
         values = history.values[:, index]
         draw = functools.partial(
-            figures_evolution.gene_scatter,
+            evolution_plots.gene_scatter,
             values=values,
             fitness=history.fitness,
             generation=history.generation,
@@ -240,7 +276,7 @@ def _scatter(found: Evolution) -> Section:
     data = pd.DataFrame(history.values, columns=[gene.name for gene in found.genes])
     data["generation"], data["fitness"] = history.generation, history.fitness
     caption = (
-        "Fitness (upwards) against each hyper-parameter: a point a set, the stronger the later; the diamond is the "
+        "Fitness (upwards) against each hyper-parameter: one point per set, the stronger the later; the diamond is the "
         "start set, the star the fittest mutated one; a cross at the bottom diverged. All genes change together, so "
         "a slope or a hump is a hint that a gene matters, and none says only that this search did not show it."
     )

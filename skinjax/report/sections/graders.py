@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skinjax.evaluate.grading import FIGURES, GradingFigure, compare_with_graders, grading_figures
+from skinjax.evaluate.grading import FIGURES, compare_with_graders, grading_figures
 from skinjax.evaluate.mrmc import Contrast
-from skinjax.report import figures, figures_groups
+from skinjax.evaluate.results import Interval
 from skinjax.report.blocks import Block, Column, Figure, Heading, Table, Text
+from skinjax.report.figures import canvas, group_plots
+from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import decimals, p_value, percent, points, signed, with_range
-from skinjax.report.pictures import Picture, panel
 from skinjax.report.sections.malignancy import RULES, Grades
 from skinjax.report.study import Study
 
@@ -24,17 +25,17 @@ def check_degree_readers(readers: pd.DataFrame, predictions: pd.DataFrame, num_d
     """Refuses readers' degrees that do not fit the predictions.
 
     Args:
-        readers: with the columns `reader`, `image` and `degree`.
-        predictions: with the column `image`.
-        num_degrees: D.
+      readers: With the columns `reader`, `image` and `degree`.
+      predictions: With the column `image`.
+      num_degrees: D.
 
     Raises:
-        ValueError: Missing columns, degrees outside [0, D), a photo that a reader graded twice, or photos that the
-            predictions lack.
+      ValueError: Missing columns, degrees outside [0, D), a photo that a reader graded twice, or photos that the
+        predictions lack.
 
     Example:
-        >>> readers = pd.DataFrame({"reader": ["r"], "image": ["a"], "degree": [2]})
-        >>> check_degree_readers(readers, pd.DataFrame({"image": ["a"]}), num_degrees=3)
+      >>> readers = pd.DataFrame({"reader": ["r"], "image": ["a"], "degree": [2]})
+      >>> check_degree_readers(readers, pd.DataFrame({"image": ["a"]}), num_degrees=3)
     """
     absent = [name for name in ("reader", "image", "degree") if name not in readers.columns]
     if absent:
@@ -57,9 +58,9 @@ def graders_blocks(study: Study, grades: Grades, readers: pd.DataFrame) -> list[
     """Figures of the rules and of each reader on the photos that all readers graded, and the rules less the readers.
 
     Args:
-        study: the model.
-        grades: what it gives.
-        readers: as `check_degree_readers` wants them.
+      study: The model's answers, and how intervals are made.
+      grades: What it gives.
+      readers: As `check_degree_readers` takes them.
     """
     answers = readers.pivot(index="reader", columns="image", values="degree")
     left_out = int(answers.isna().any().sum())
@@ -67,7 +68,7 @@ def graders_blocks(study: Study, grades: Grades, readers: pd.DataFrame) -> list[
     heading = Heading(f"Against {len(answers)} reader{'s' * (len(answers) > 1)}")
     if not answers.shape[1]:
         return [heading, Text("No photo was graded by all readers, so nothing can be compared.")]
-    photos = pd.Index(study.predictions["image"]).get_indexer(answers.columns)
+    photos = pd.Index(study.predictions.image).get_indexer(answers.columns)
     true, cases = grades.true[photos], study.cases[photos]
     draws = (study.replicates, study.confidence, study.seed)
     given = answers.to_numpy(np.int64)
@@ -87,11 +88,14 @@ def graders_blocks(study: Study, grades: Grades, readers: pd.DataFrame) -> list[
     )
     if len(people) > 1:
         words += (
-            f"Differences have {study.level} intervals and p-values for other readers and other cases (Obuchowski and "
+            f"Differences have {study.confidence_percent} intervals and p-values for other readers and other cases "
+            "(Obuchowski and "
             "Rockette’s analysis with Hillis’s degrees of freedom). "
         )
     else:
-        words += f"With one reader, intervals ({study.level}) and p-values are for other cases only. "
+        words += (
+            f"With one reader, intervals ({study.confidence_percent}) and p-values are for other cases only. "
+        )
     words += "P-values are not corrected for their number."
     if left_out:
         words += f" {left_out:,} photos that only some readers graded were left out."
@@ -104,20 +108,20 @@ def graders_blocks(study: Study, grades: Grades, readers: pd.DataFrame) -> list[
     ]
 
 
-def _figure(study: Study, found: Mapping[str, Mapping[str, GradingFigure]], num_rules: int) -> Figure:
+def _figure(study: Study, found: Mapping[str, Mapping[str, Interval]], num_rules: int) -> Figure:
     names = list(found)
-    left, height = figures.text_width(names, 10) + 4, 62 + 20 * len(names)
+    left, height = canvas.text_width(names, 10) + 4, 62 + 20 * len(names)
     hollow = np.arange(len(names)) >= num_rules
     panels = []
     for name in FIGURES:
         values = np.array([[row[name].estimate, row[name].low, row[name].high] for row in found.values()])
 
         def draw(
-            axes: figures_groups.Axes,
+            axes: group_plots.Axes,
             values: NDArray[np.float64] = values,
             share: bool = name == "under_graded",
         ) -> None:
-            figures_groups.forest(axes, names, values, hollow, in_percent=share)
+            group_plots.forest(axes, names, values, hollow, in_percent=share)
 
         label = f"{_HEADINGS[name]} of {num_rules} rules and {len(names) - num_rules} readers."
         panels.append(
@@ -125,12 +129,12 @@ def _figure(study: Study, found: Mapping[str, Mapping[str, GradingFigure]], num_
         )
     caption = (
         "The model’s rules (filled) and the readers (hollow) on the photos that all readers graded, with "
-        f"{study.level} intervals by case. More is better of kappa, less of the other two."
+        f"{study.confidence_percent} intervals by case. More is better of kappa, less of the other two."
     )
     return Figure(Picture("graders", tuple(panels), caption, _frame(found, num_rules)))
 
 
-def _frame(found: Mapping[str, Mapping[str, GradingFigure]], num_rules: int) -> pd.DataFrame:
+def _frame(found: Mapping[str, Mapping[str, Interval]], num_rules: int) -> pd.DataFrame:
     rows = []
     for place, (who, row) in enumerate(found.items()):
         entry: dict[str, object] = {"who": who, "kind": "rule" if place < num_rules else "reader"}
@@ -140,7 +144,7 @@ def _frame(found: Mapping[str, Mapping[str, GradingFigure]], num_rules: int) -> 
     return pd.DataFrame(rows)
 
 
-def _figures_table(found: Mapping[str, Mapping[str, GradingFigure]], num_rules: int) -> Table:
+def _figures_table(found: Mapping[str, Mapping[str, Interval]], num_rules: int) -> Table:
     data = _frame(found, num_rules)
     write: dict[str, Callable[[float], str]] = {"kappa": decimals, "cost": decimals, "under_graded": percent}
     columns = [Column("Who", list(data["who"]))]

@@ -10,13 +10,15 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from skinjax.evaluate import bootstrap
-from skinjax.evaluate.calibration import calibration_error, calibration_line, reliability_curve
+from skinjax.evaluate.calibration import calibration_error, reliability_curve
+from skinjax.evaluate.logistic_calibration import calibration_line
 from skinjax.evaluate.proportions import proportion_by_case
-from skinjax.labels.degrees import advice
-from skinjax.report import crossfit, figures_calibration
+from skinjax.report import crossfit
 from skinjax.report.blocks import Block, Column, Figure, Heading, Section, Table, Text
+from skinjax.report.figures import calibration_plots
+from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import cell, decimals, percent, ranged
-from skinjax.report.pictures import Picture, panel
+from skinjax.report.sections.advice import advice_blocks
 from skinjax.report.sections.calibration import BINS
 from skinjax.report.sections.graders import check_degree_readers, graders_blocks
 from skinjax.report.sections.malignancy import RULES, Grades, degree_blocks, graded
@@ -38,26 +40,28 @@ def grading_section(
     """Degrees of malignancy by calibrated probabilities, and what a patient should know of them.
 
     Args:
-        study: the model.
-        degree_of_class: int64[K], of `skinjax.report.sections.malignancy.check_degrees`.
-        names: of the D degrees for people, the most benign first.
-        cost: float[D, D], true degree by given degree; `skinjax.decide.malignancy.grading_cost` where it is None.
-        readers: people's degrees: `reader`, `image` and `degree`, one row a reader and photo; None for none.
+      study: The model's answers, and how intervals are made.
+      degree_of_class: int64[K], of `skinjax.report.sections.malignancy.check_degrees`.
+      names: Names of the D degrees for people, the most benign first.
+      cost: float[D, D], true degree by given degree; `skinjax.decide.malignancy.grading_cost` where it is None.
+      readers: People's degrees: `reader`, `image` and `degree`, one row per reader and photo; None for none.
 
     Returns:
-        The answer in words, and the section.
+      The answer in words, and the section.
 
     Raises:
-        ValueError: Names or readers that do not fit.
+      ValueError: Names or readers that do not fit.
     """
     count = int(degree_of_class.max()) + 1
     if len(names) != count:
         raise ValueError(f"names must be of the {count} degrees, got {len(names)}")
     if readers is not None:
-        check_degree_readers(readers, study.predictions, count)
+        check_degree_readers(readers, study.predictions.frame, count)
     tempered = None
-    if study.parts is not None:
-        tempered = crossfit.tempered(study.probs, study.labels, study.cases, study.parts, study.seed)
+    if study.calibration_parts is not None:
+        tempered = crossfit.tempered(
+            study.probs, study.labels, study.cases, study.calibration_parts, study.seed
+        )
     before = graded(study, degree_of_class, cost, names)
     after = before if tempered is None else graded(study, degree_of_class, cost, names, tempered)
     blocks: list[Block] = [*degree_blocks(study, after), _costs(after)]
@@ -65,7 +69,7 @@ def grading_section(
     blocks += _too_low(study, after)
     if readers is not None:
         blocks += graders_blocks(study, after, readers)
-    blocks += _advice(after)
+    blocks += advice_blocks(study, degree_of_class, tempered)
     return [_answer(study, after)], Section("malignancy", "Degrees of malignancy", tuple(blocks))
 
 
@@ -83,7 +87,7 @@ def _answer(study: Study, grades: Grades) -> str:
     return (
         f"Of {int(cancer.sum()):,} photos of cancers of {len(np.unique(study.cases[cancer])):,} cases, "
         f"{too_low('argmax')} are graded too low by the most probable degree and {too_low('least_cost')} by the least "
-        f"expected cost; the {study.level} intervals are by case."
+        f"expected cost; the {study.confidence_percent} intervals are by case."
     )
 
 
@@ -102,7 +106,7 @@ def _costs(grades: Grades) -> Table:
 def _calibration(
     study: Study, before: Grades, after: Grades, tempered: crossfit.Tempered | None
 ) -> list[Block]:
-    """Whether P(malignant) and P(highest degree) come true as often as they say, before and after scaling."""
+    """Shows the calibration of P(malignant) and of P(highest degree), before and after scaling."""
     stages = {"before": before} | ({} if tempered is None else {"after": after})
     highest = len(after.names) - 1
     events = {f"{after.names[1]} or more" if highest > 1 else after.names[1]: 1}
@@ -137,7 +141,7 @@ def _calibration(
         panels.append(
             panel(
                 f"degree_reliability_{least}", (330, 322), (44, 40, 10, 26),
-                functools.partial(figures_calibration.reliability, curves=curves, names=titles),
+                functools.partial(calibration_plots.reliability, curves=curves, names=titles),
                 f"Reliability of the probability of {event.lower()}.", event, legend="upper left",
             )
         )  # fmt: skip
@@ -150,7 +154,7 @@ def _calibration(
     )
     caption = (
         f"How often the degree came true against its probability, in {BINS} bins of equally many photos, with "
-        f"{study.level} intervals by case; on the diagonal the probabilities keep their word."
+        f"{study.confidence_percent} intervals by case; on the diagonal the probabilities keep their word."
     )
     if tempered is None:
         words = (
@@ -172,7 +176,7 @@ def _calibration(
 
 
 def _too_low(study: Study, grades: Grades) -> list[Block]:
-    """Which tumours are graded too low, and every such photo by name."""
+    """Shows which tumours are graded too low, and every such photo by name."""
     rows = []
     for k in np.unique(study.labels[grades.true > 0]):
         mine = study.labels == k
@@ -220,31 +224,20 @@ def _too_low(study: Study, grades: Grades) -> list[Block]:
 
 
 def under_graded_photos(study: Study, grades: Grades) -> pd.DataFrame:
-    """The photos of cancers that some rule gives too low a degree, the worst first.
+    """Returns the photos of cancers that some rule gives too low a degree, the worst first.
 
     Args:
-        study: the model.
-        grades: what it gives.
+      study: The model's answers, and how intervals are made.
+      grades: What it gives.
 
     Returns:
-        One row a photo: `image`, `case_id`, `label`, the true `degree`, a column a rule with the degree given, `score`.
-        First those that the least expected cost grades lowest below the truth, then those that the rules together do,
-        then those with the lowest score.
+      One row per photo: `image`, `case_id`, `label`, the true `degree`, one column per rule with the degree given,
+      `score`. First those that the least expected cost grades lowest below the truth, then those that the rules
+      together do, then those with the lowest score.
     """
-    table = study.predictions[["image", "case_id", "label"]].assign(degree=grades.true)
+    table = study.predictions.frame[["image", "case_id", "label"]].assign(degree=grades.true)
     short = {rule: np.maximum(grades.true - given, 0) for rule, given in grades.given.items()}
     table = table.assign(**dict(grades.given), score=grades.scores)
     order = np.lexsort([grades.scores, -sum(short.values()), -short["least_cost"]])
     kept = order[(sum(short.values()) > 0)[order]]
     return table.iloc[kept].reset_index(drop=True)
-
-
-def _advice(grades: Grades) -> list[Block]:
-    count = len(grades.names)
-    data = pd.DataFrame({"degree": range(count), "advice": [advice(d, count) for d in range(count)]})
-    columns = (Column("Degree given", list(grades.names)), Column("Advice", list(data["advice"])))
-    words = (
-        "This is not a diagnosis: only an examination, often with a biopsy, can tell. The wording and the times are "
-        "ours and were not tested on patients; a lesion that worries somebody should be seen whatever the degree."
-    )
-    return [Heading("What a patient would be told"), Table("advice", data, columns), Text(words, small=True)]

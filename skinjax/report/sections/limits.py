@@ -1,4 +1,4 @@
-"""What the numbers may not be used for, and what the reporting guidelines ask beyond them."""
+"""Limits of the figures' use, and items of the reporting guidelines beyond them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _SLUGS = {TRIPOD_AI: "tripod_ai", CLAIM: "claim_2024"}
 
 
 def limits_section(study: Study, synthetic: bool, warning: str, num_groups: int) -> Section:
-    """What the numbers may not be used for, as far as the predictions show it.
+    """Builds what the numbers may not be used for, as far as the predictions show it.
 
     Args:
-        study: the model.
-        synthetic: whether the photos were rendered.
-        warning: what makes the figures wrong; empty for nothing.
-        num_groups: how many columns of groups were looked at.
+      study: The model's answers, and how intervals are made.
+      synthetic: Whether the photos were rendered.
+      warning: What makes the figures wrong; empty for nothing.
+      num_groups: How many columns of groups were looked at.
     """
-    told = []
+    sentences = []
     if synthetic:
-        told.append("The photos were drawn by a program: no figure says anything about people.")
+        sentences.append("The photos were drawn by a program: no figure says anything about people.")
     if warning:
-        told.append(warning)
-    told += [
+        sentences.append(warning)
+    sentences += [
         "Not for deciding on a diagnosis or a treatment: no figure here comes of a trial in which doctors or "
         "patients used the model.",
         f"The figures are of {len(study.labels):,} photos of {study.num_cases:,} cases, and of others like them. "
@@ -48,33 +48,35 @@ def limits_section(study: Study, synthetic: bool, warning: str, num_groups: int)
     few = [study.fine.titles[k] for k in np.flatnonzero((by_class > 0) & (by_class < MIN_CASES))]
     none = [study.fine.titles[k] for k in np.flatnonzero(by_class == 0)]
     if few:
-        told.append(
+        sentences.append(
             f"{len(few)} class{'es rest' if len(few) > 1 else ' rests'} on fewer than {MIN_CASES} cases "
             f"({listed(few)}): their own figures are not to be compared."
         )
     if none:
-        told.append(f"No photo is of {listed(none)}: nothing is known about these.")
+        sentences.append(f"No photo is of {listed(none)}: nothing is known about these.")
     if num_groups == 0:
-        told.append("No subgroups were looked at: whether the model is as good for everyone is not known.")
+        sentences.append(
+            "No subgroups were looked at: whether the model is as good for everyone is not known."
+        )
     if study.by_fold:
-        told.append(
-            f"The {int(study.predictions['fold'].nunique())} folds were answered by as many networks: the figures "
+        sentences.append(
+            f"The {study.num_folds} folds were answered by as many networks: the figures "
             "describe the method, and no single network of it."
         )
-    elif study.parts is not None:
-        told.append(
+    elif study.calibration_parts is not None:
+        sentences.append(
             "Temperatures, thresholds and sets were fitted on other cases than those they are shown on, but of the "
             "same source: on photos from elsewhere they may hold less well."
         )
-    blocks: list[Block] = [Text(sentence) for sentence in told]
+    blocks: list[Block] = [Text(sentence) for sentence in sentences]
     return Section("limits", "What these numbers may not be used for", tuple(blocks))
 
 
 def checklist_tables(present: Collection[str]) -> list[Table]:
-    """Each guideline's items, with the section that answers them and what is left to the authors.
+    """Builds each guideline's items, with the section that answers them and what is left to the authors.
 
     Args:
-        present: the ids of the sections that hold what they are for.
+      present: The ids of the sections that hold what they are for.
     """
     tables = []
     for guideline in GUIDELINES:

@@ -6,73 +6,103 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from skinjax.data.predictions import validate
+from skinjax.data.predictions import Predictions
 from skinjax.evaluate import bootstrap
-from skinjax.evaluate.delong import AucComparison, auc_interval, compare
+from skinjax.evaluate.delong import AucInterval, auc_interval, compare
 from skinjax.evaluate.multiclass import compare_macro_auc, macro_auc_interval
+from skinjax.evaluate.pairs import all_pairs_by_case
+from skinjax.evaluate.results import ComparisonResult
+from skinjax.evaluate.roc_band import sensitivity_at_specificity
 from skinjax.evaluate.subgroups import holm
-from skinjax.report import figures, figures_groups
 from skinjax.report.blocks import Block, Column, Figure, Heading, Table, Text
+from skinjax.report.figures import canvas, group_plots
+from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import decimals, p_value, percent, points, ranged, signed, with_range
-from skinjax.report.pictures import Picture, panel
-from skinjax.report.study import Study, study
+from skinjax.report.sections.model_figures import confusion_figure, roc_figure
+from skinjax.report.study import Study
+from skinjax.report.tables.methods import interval_columns
 
-_TITLES = {"macro_f1": "Macro F1", "accuracy": "Accuracy", "auc": "Macro AUC"}
-_METRICS = {"macro_f1": bootstrap.macro_f1, "accuracy": bootstrap.accuracy}
+_TITLES = {
+    "macro_f1": "Macro F1", "accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "auc": "Macro AUC",
+}  # fmt: skip
+_AT_SPECIFICITY = 0.9
+"""Specificity at which models' sensitivities for the target are compared."""
+
+MOST_RANKED = 20_000
+"""Photos beyond which these are not, as it would take minutes."""
+_METRICS = {
+    "macro_f1": bootstrap.macro_f1,
+    "accuracy": bootstrap.accuracy,
+    "balanced_accuracy": bootstrap.balanced_accuracy,
+}
 
 
-def other_studies(main: Study, others: Mapping[str, pd.DataFrame]) -> dict[str, Study]:
-    """The other models' answers, their photos in the order of the first one's.
+def other_studies(main: Study, others: Mapping[str, Predictions]) -> dict[str, Study]:
+    """Returns the other models' answers, their photos in the order of the first one's.
 
     Args:
-        main: the first model.
-        others: predictions of the same photos by name of the model, in any order.
+      main: The first model.
+      others: Predictions of the same photos by name of the model, in any order.
 
     Returns:
-        A study a model.
+      A study per model.
 
     Raises:
-        PredictionsError: Predictions that are not valid (a ValueError).
-        ValueError: Other photos or other labels than the first model's, or a name that is given twice.
+      ValueError: Other photos, labels or classes than the first model's, or a name that is given twice.
     """
     found = {}
-    wanted = pd.Index(main.predictions["image"])
-    for name, frame in others.items():
+    images = pd.Index(main.predictions.image)
+    for name, predictions in others.items():
         if name == main.name:
             raise ValueError(f"others must have names of their own, got {name!r}, which is the model's")
-        validate(frame, main.taxonomy)
-        places = pd.Index(frame["image"]).get_indexer(wanted)
+        if (predictions.taxonomy.levels, predictions.taxonomy.paths) != (
+            main.taxonomy.levels,
+            main.taxonomy.paths,
+        ):
+            raise ValueError(
+                f"others must have the taxonomy of the predictions, {main.taxonomy.name!r}, got {name!r} with "
+                f"{predictions.taxonomy.name!r}"
+            )
+        places = pd.Index(predictions.image).get_indexer(images)
         lacking = int((places < 0).sum())
-        if lacking or len(frame) != len(wanted):
-            more = len(frame) - (len(wanted) - lacking)
+        if lacking or len(predictions) != len(images):
+            more = len(predictions) - (len(images) - lacking)
             raise ValueError(
                 f"others must hold the same photos as the predictions, got {name!r} with {lacking} missing and "
                 f"{more} more"
             )
-        frame = frame.iloc[places].reset_index(drop=True)
-        differ = (frame["label"].to_numpy(object) != main.predictions["label"].to_numpy(object)).sum()
+        predictions = predictions.take(places)
+        differ = int((predictions.label != main.predictions.label).sum())
         if differ:
             raise ValueError(
                 f"others must have the labels of the predictions, got {name!r} with {differ} others"
             )
-        own = study(
-            name, frame, main.taxonomy, main.coarse_level, main.target.classes if main.target else (),
-            main.confidence, main.wanted, main.seed,
-        )  # fmt: skip
-        found[name] = dataclasses.replace(own, cases=main.cases, parts=main.parts, by_fold=main.by_fold)
+        own = Study.from_predictions(
+            predictions,
+            name=name,
+            coarse_level=main.coarse_level,
+            target=main.target.classes if main.target else (),
+            confidence=main.confidence,
+            replicates=main.requested_replicates,
+            seed=main.seed,
+        )
+        found[name] = dataclasses.replace(
+            own, cases=main.cases, calibration_parts=main.calibration_parts, by_fold=main.by_fold
+        )
     return found
 
 
 def models_blocks(main: Study, others: Mapping[str, Study]) -> list[Block]:
-    """Each model's figures with intervals, and the differences of all pairs.
+    """Builds each model's figures with intervals, the differences of all pairs, and curves and confusion matrices.
 
     Args:
-        main: the first model.
-        others: at least one other, by name.
+      main: The first model.
+      others: At least one other, by name.
     """
     models = {main.name: main, **others}
     metrics = _metrics(main)
@@ -82,19 +112,25 @@ def models_blocks(main: Study, others: Mapping[str, Study]) -> list[Block]:
     methods = {model.method for model in models.values()}
     words = (
         "Differences are of the first named less the second, on the same photos, with intervals and p-values by "
-        f"case: paired bootstrap for macro F1 and accuracy, DeLong’s clustered test for the {by_area}. Holm’s p is "
-        f"corrected for the number of pairs, {len(pairs) // max(len(metrics), 1)}, for each figure by itself."
+        f"case: DeLong’s clustered test for the {by_area}, paired bootstrap for the others. The corrected p "
+        f"is for all {len(pairs) // max(len(metrics), 1)} pairs together, for each figure by itself: single-step maxT "
+        f"over the resampled cases for the bootstrap’s, Holm’s for the {by_area}."
     )
     if methods != {"flat"}:
         words += (
             " Where a coarse network’s answers stand in a model’s predictions, it answers by soft fusion."
         )
+    curves = (
+        roc_figure(models, dict(zip(table["model"], table["auc"], strict=True))) if "auc" in metrics else None
+    )
     return [
         Heading("Models compared"),
         _figure(main, table, metrics),
         _shown(table, metrics),
+        *([] if curves is None else [curves]),
         _shown_pairs(pairs, metrics),
         Text(words, small=True),
+        confusion_figure(others),
     ]
 
 
@@ -104,82 +140,114 @@ def _metrics(main: Study) -> dict[str, str]:
         titles.pop("auc")
         if not main.target.why_not():
             titles["auc"] = f"AUC of {main.target.title}"
+            if len(main.labels) <= MOST_RANKED:
+                titles["sensitivity"] = f"Sensitivity at {100 * _AT_SPECIFICITY:g}% specificity"
     return titles
 
 
-def _figures(model: Study, metrics: Mapping[str, str]) -> dict[str, float]:
-    row: dict[str, float] = {}
+def _figures(model: Study, metrics: Mapping[str, str]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
     draws = (model.cases, model.replicates, model.confidence, model.seed)
     for name, metric in _METRICS.items():
         found = bootstrap.by_case(metric, (model.labels, model.predicted), *draws)
-        row |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
+        row |= interval_columns(name, found)
+    if "sensitivity" in metrics and model.target is not None:
+        found = bootstrap.by_case(
+            sensitivity_at_specificity(_AT_SPECIFICITY), (model.target.labels, model.target.scores), *draws
+        )
+        row |= interval_columns("sensitivity", found)
     if "auc" in metrics:
         area = (
             macro_auc_interval(model.labels, model.probs, model.confidence, model.cases)
             if model.target is None
             else auc_interval(model.target.labels, model.target.scores, model.confidence, model.cases)
         )
-        row |= {"auc": area.auc, "auc_low": area.low, "auc_high": area.high}
+        row |= {"auc": area.auc, "auc_low": area.low, "auc_high": area.high, "auc_reason": _reason(area)}
     return row
+
+
+def _reason(found: AucInterval | ComparisonResult) -> str:
+    """Returns why an area, or a difference, has no interval; empty where it has one or is not defined itself."""
+    if isinstance(found, bootstrap.BootstrapComparison):
+        return found.reason
+    value = found.auc if isinstance(found, AucInterval) else found.difference
+    return bootstrap.ONE_CASE_OF_A_CLASS if np.isnan(found.low) and not np.isnan(value) else ""
 
 
 def _pairs(models: Mapping[str, Study], metrics: Mapping[str, str]) -> pd.DataFrame:
     rows = []
-    found: bootstrap.Comparison | AucComparison
-    for (one, a), (two, b) in itertools.combinations(models.items(), 2):
-        for name in metrics:
-            if name in _METRICS:
-                found = bootstrap.paired_by_case(
-                    _METRICS[name], a.labels, a.predicted, b.predicted, a.cases, a.replicates, a.confidence, a.seed
-                )  # fmt: skip
-            elif a.target is not None and b.target is not None:
-                found = compare(a.target.labels, a.target.scores, b.target.scores, a.cases, a.confidence)
-            else:
-                found = compare_macro_auc(a.labels, a.probs, b.probs, a.cases, a.confidence)
-            rows.append(
-                {
-                    "metric": name,
-                    "first": one,
-                    "second": two,
-                    "difference": found.difference,
-                    "low": found.low,
-                    "high": found.high,
-                    "p_value": found.p_value,
-                }
-            )
-    table = pd.DataFrame(rows)
-    table["holm_p_value"] = np.nan
     for name in metrics:
-        own = table["metric"] == name
-        table.loc[own, "holm_p_value"] = holm(table.loc[own, "p_value"])
-    return table
+        found = _areas(models) if name == "auc" else _bootstrapped(models, name)
+        rows += [
+            {
+                "metric": name,
+                "first": one,
+                "second": two,
+                "difference": compared.difference,
+                "low": compared.low,
+                "high": compared.high,
+                "reason": _reason(compared),
+                "p_value": compared.p_value,
+                "corrected_p_value": corrected,
+            }
+            for (one, two), (compared, corrected) in found.items()
+        ]
+    return pd.DataFrame(rows)
+
+
+_Pairs = Mapping[tuple[str, str], tuple[ComparisonResult, float]]
+
+
+def _bootstrapped(models: Mapping[str, Study], name: str) -> _Pairs:
+    first = next(iter(models.values()))
+    how = (first.cases, first.replicates, first.confidence, first.seed)
+    if name == "sensitivity" and first.target is not None:
+        scores = {key: one.target.scores for key, one in models.items() if one.target is not None}
+        metric = sensitivity_at_specificity(_AT_SPECIFICITY)
+        return all_pairs_by_case(metric, first.target.labels, scores, *how)
+    answers = {key: model.predicted for key, model in models.items()}
+    return all_pairs_by_case(_METRICS[name], first.labels, answers, *how)
+
+
+def _areas(models: Mapping[str, Study]) -> _Pairs:
+    found: dict[tuple[str, str], ComparisonResult] = {}
+    for (one, a), (two, b) in itertools.combinations(models.items(), 2):
+        if a.target is not None and b.target is not None:
+            found[one, two] = compare(
+                a.target.labels, a.target.scores, b.target.scores, a.cases, a.confidence
+            )
+        else:
+            found[one, two] = compare_macro_auc(a.labels, a.probs, b.probs, a.cases, a.confidence)
+    corrected = holm([one.p_value for one in found.values()])
+    return {pair: (one, float(p)) for (pair, one), p in zip(found.items(), corrected, strict=True)}
 
 
 def _figure(main: Study, table: pd.DataFrame, metrics: Mapping[str, str]) -> Figure:
     names = list(table["model"])
-    left, height = figures.text_width(names, 10) + 4, 62 + 24 * len(names)
+    left, height = canvas.text_width(names, 10) + 4, 62 + 24 * len(names)
     panels = []
     for metric, title in metrics.items():
         values = table[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy(np.float64)
-        told = ", ".join(f"{n} {decimals(v)}" for n, v in zip(names, values[:, 0], strict=True))
+        shown = ", ".join(f"{n} {decimals(v)}" for n, v in zip(names, values[:, 0], strict=True))
         panels.append(
             panel(
                 f"models_{metric}",
                 (left + 220, height),
                 (left, 28, 14, 26),
                 functools.partial(
-                    figures_groups.forest,
+                    group_plots.forest,
                     names=names,
                     values=values,
                     overall=float(values[0, 0]),
                     in_percent=metric != "auc",
                 ),
-                f"{title}: {told}.",
+                f"{title}: {shown}.",
                 title,
             )
         )
     caption = (
-        f"Each model with its {main.level} interval by case; the line marks the first. Overlapping intervals do "
+        f"Each model with its {main.confidence_percent} interval by case; the line marks the first. Overlapping "
+        "intervals do "
         "not mean that models are equal: read the paired differences."
     )
     return Figure(Picture("models", tuple(panels), caption, table))
@@ -201,12 +269,12 @@ def _shown_pairs(pairs: pd.DataFrame, metrics: Mapping[str, str]) -> Table:
         Column(
             "Difference",
             [
-                with_range(write(row["difference"]), row["low"], row["high"], write)
+                with_range(write(row["difference"]), row["low"], row["high"], write, row["reason"])
                 for row in rows
                 for write in [signed if row["metric"] == "auc" else points]
             ],
         ),
         Column("p", [p_value(row["p_value"]) for row in rows]),
-        Column("Holm’s p", [p_value(row["holm_p_value"]) for row in rows]),
+        Column("Corrected p", [p_value(row["corrected_p_value"]) for row in rows]),
     )
     return Table("model_pairs", pairs, columns)

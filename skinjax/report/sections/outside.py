@@ -12,7 +12,7 @@ from skinjax.evaluate import bootstrap
 from skinjax.evaluate.calls import UNKNOWN, call_accuracy, call_figures
 from skinjax.report.blocks import Block, Column, Table, Text
 from skinjax.report.formatting import cell, p_value, percent, points, ranged, with_range
-from skinjax.report.target_models import Intervals, Sample
+from skinjax.report.tables.target_models import Intervals, Sample
 
 
 def outside_blocks(
@@ -23,10 +23,10 @@ def outside_blocks(
     """Tables of misdiagnoses among photos from outside, and of the accuracy there.
 
     Args:
-        samples: photos by name.
-        called: by name of the sample, for each model float64[N] in [0, 1], the share of its networks that call a photo
-            the target, NaN throughout where no threshold is known; the model that others are held against first.
-        intervals: how they are made.
+      samples: Photos by name.
+      called: By name of the sample, for each model float64[N] in [0, 1], the share of its networks that call a photo
+        the target, NaN throughout where no threshold is known; the model that others are held against first.
+      intervals: How intervals are made.
     """
     blocks: list[Block] = []
     for number, (name, calls) in enumerate(called.items()):

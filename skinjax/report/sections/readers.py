@@ -12,10 +12,10 @@ from skinjax.evaluate.mrmc import Contrast
 from skinjax.evaluate.readers import MeanReader, ReaderComparison, compare_with_readers, reader_points
 from skinjax.evaluate.roc import operating_point, roc_curve
 from skinjax.evaluate.roc_band import roc_band
-from skinjax.report import figures_roc
 from skinjax.report.blocks import Block, Column, Figure, Section, Table, Text, unanswered
+from skinjax.report.figures import roc_plots
+from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import cell, decimals, p_value, percent, points, with_range
-from skinjax.report.pictures import Picture, panel
 from skinjax.report.study import Study, Target
 
 _TITLE = "Readers"
@@ -26,15 +26,15 @@ def check_readers(readers: pd.DataFrame, predictions: pd.DataFrame) -> None:
     """Refuses readers' calls that do not fit the predictions.
 
     Args:
-        readers: with the columns `reader`, `image` and `call` (0 or 1).
-        predictions: with the column `image`.
+      readers: With the columns `reader`, `image` and `call` (0 or 1).
+      predictions: With the column `image`.
 
     Raises:
-        ValueError: Missing columns, calls other than 0 and 1, a photo that a reader called twice, or photos
-            that the predictions lack.
+      ValueError: Missing columns, calls other than 0 and 1, a photo that a reader called twice, or photos
+        that the predictions lack.
 
     Example:
-        >>> check_readers(pd.DataFrame({"reader": ["r"], "image": ["a"], "call": [1]}), pd.DataFrame({"image": ["a"]}))
+      >>> check_readers(pd.DataFrame({"reader": ["r"], "image": ["a"], "call": [1]}), pd.DataFrame({"image": ["a"]}))
     """
     absent = [name for name in ("reader", "image", "call") if name not in readers.columns]
     if absent:
@@ -54,14 +54,14 @@ def check_readers(readers: pd.DataFrame, predictions: pd.DataFrame) -> None:
 
 
 def readers_section(study: Study, readers: pd.DataFrame) -> tuple[Section, str]:
-    """The readers' points over the model's curve on the photos that all of them read, and the comparison.
+    """Builds the readers' points over the model's curve on the photos that all of them read, and the comparison.
 
     Args:
-        study: the model.
-        readers: as `check_readers` wants them.
+      study: The model's answers, and how intervals are made.
+      readers: As `check_readers` takes them.
 
     Returns:
-        The section, and a clause for the summary, empty where nothing was compared.
+      The section, and a clause for the summary, empty where nothing was compared.
     """
     target = study.target
     if target is None:
@@ -70,7 +70,7 @@ def readers_section(study: Study, readers: pd.DataFrame) -> tuple[Section, str]:
     calls = readers.pivot(index="reader", columns="image", values="call")
     left_out = int(calls.isna().any().sum())
     calls = calls.loc[:, calls.notna().all()]
-    photos = pd.Index(study.predictions["image"]).get_indexer(calls.columns)
+    photos = pd.Index(study.predictions.image).get_indexer(calls.columns)
     answers = calls.to_numpy(np.float64)
     truth, scores, cases = target.labels[photos], target.scores[photos], study.cases[photos]
     if not len(photos) or truth.all() or not truth.any():
@@ -119,7 +119,7 @@ def readers_section(study: Study, readers: pd.DataFrame) -> tuple[Section, str]:
 
 
 def _threshold(target: Target, cases: NDArray[np.int64], read: NDArray[np.int64]) -> float | None:
-    """Youden's on the cases that no reader saw; None where they hold one class only."""
+    """Returns Youden's threshold on the cases that no reader saw; None where they hold one class only."""
     other = ~np.isin(cases, read)
     if not target.labels[other].any() or target.labels[other].all():
         return None
@@ -143,19 +143,19 @@ def _figure(
         point = operating_point(truth, scores, threshold)
         place = (point.sensitivity, point.specificity)
 
-    def draw(axes: figures_roc.Axes) -> None:
-        figures_roc.roc(axes, curve, study.name, band, place)
-        figures_roc.readers(axes, table["sensitivity"], table["specificity"], mean)
+    def draw(axes: roc_plots.Axes) -> None:
+        roc_plots.roc(axes, curve, study.name, band, place)
+        roc_plots.readers(axes, table["sensitivity"], table["specificity"], mean)
 
     label = f"ROC curve on the photos that were read, with {len(table)} readers as points."
     drawing = panel("readers", (360, 330), (44, 40, 10, 10), draw, label, legend="lower right")
-    told = with_range(decimals(area.auc), area.low, area.high).replace("\n", ", ")
+    shown = with_range(decimals(area.auc), area.low, area.high).replace("\n", ", ")
     caption = (
-        f"The model’s curve on the {len(truth):,} photos that all readers read (area {told}), and the readers. "
+        f"The model’s curve on the {len(truth):,} photos that all readers read (area {shown}), and the readers. "
         "A mean of points lies below the curve that the readers would follow, so a model’s curve above it is "
         "not yet better; the table below compares with each reader where that reader stands."
     )
-    kept = figures_roc.thin(1 - curve.specificity, curve.sensitivity)
+    kept = roc_plots.thin(1 - curve.specificity, curve.sensitivity)
     drawn = pd.DataFrame(
         {
             "part": "curve",
@@ -232,11 +232,14 @@ def _words(study: Study, found: ReaderComparison, threshold: float | None, left_
     )
     if found.num_readers > 1:
         words += (
-            f"Intervals ({study.level}) and p-values are for other readers and other cases (Obuchowski and "
+            f"Intervals ({study.confidence_percent}) and p-values are for other readers and other cases (Obuchowski "
+            "and "
             "Rockette’s analysis with Hillis’s degrees of freedom). "
         )
     else:
-        words += f"With one reader, intervals ({study.level}) and p-values are for other cases only. "
+        words += (
+            f"With one reader, intervals ({study.confidence_percent}) and p-values are for other cases only. "
+        )
     if threshold is None:
         words += "No threshold is compared, for all cases were read, or the others are of one class. "
     else:

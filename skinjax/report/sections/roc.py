@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from skinjax.evaluate import bootstrap
+from skinjax.evaluate.calls import predictive_value
 from skinjax.evaluate.delong import AucInterval, auc_interval
 from skinjax.evaluate.multiclass import MacroAucInterval
 from skinjax.evaluate.precision_recall import (
@@ -19,29 +21,33 @@ from skinjax.evaluate.precision_recall import (
 from skinjax.evaluate.proportions import Proportion, proportion_by_case
 from skinjax.evaluate.roc import roc_curve, youden
 from skinjax.evaluate.roc_band import roc_band
-from skinjax.report import crossfit, figures_roc
+from skinjax.report import crossfit
 from skinjax.report.blocks import Block, Column, Figure, Section, Table, Text, unanswered
+from skinjax.report.figures import roc_plots
+from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import cell, decimals, percent, ranged, with_range
-from skinjax.report.pictures import Picture, panel
 from skinjax.report.study import Study, Target
+from skinjax.report.tables import methods as tables
 
 MOST_AVERAGED = 200_000
 """Photos beyond which average precision is given without its interval, which would take minutes."""
 
 _SIZE, _MARGINS = (360, 330), (44, 40, 10, 10)
 _POINTS_OF_ALL = 15_000  # that the thin curves of many classes have together
+SPECIFICITIES = (0.8, 0.9, 0.95)
+"""Specificities at which the sensitivity for the target is told."""
 _CALLS = ("sensitivity", "specificity", "positive_predictive_value", "negative_predictive_value")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TargetFacts:
-    """How well the target is told from the rest.
+    """Performance of the target against the rest.
 
     Attributes:
-        auc: the area with its interval.
-        thresholds: Youden's, each part's fitted on the others; None where that cannot be done.
-        calls: sensitivity, specificity, positive and negative predictive value of those thresholds; None
-            where they, or the photos that one is a share of, are missing.
+      auc: The area with its interval.
+      thresholds: Youden's, each part's fitted on the others; None where that cannot be done.
+      calls: Sensitivity, specificity, positive and negative predictive value of those thresholds; None
+        where they, or the photos that one is a share of, are missing.
     """
 
     auc: AucInterval
@@ -50,26 +56,30 @@ class TargetFacts:
 
 
 def target_facts(study: Study) -> TargetFacts | None:
-    """How well the study's target is told from the rest; None without a target, or where it is all or nothing."""
+    """Returns figures of the target against the rest; None without a target, or where all or no photos show it."""
     target = study.target
     if target is None or target.why_not():
         return None
     area = auc_interval(target.labels, target.scores, study.confidence, study.cases)
-    found = None if study.parts is None else crossfit.thresholds(target.labels, target.scores, study.parts)
+    found = (
+        None
+        if study.calibration_parts is None
+        else crossfit.thresholds(target.labels, target.scores, study.calibration_parts)
+    )
     calls = shares_of_calls(study, target, found.called) if found is not None else {}
     return TargetFacts(area, found, calls)
 
 
 def shares_of_calls(study: Study, target: Target, called: NDArray[np.bool_]) -> dict[str, Proportion | None]:
-    """Sensitivity, specificity and predictive values of calls, with intervals by case.
+    """Returns sensitivity, specificity and predictive values of calls, with intervals by case.
 
     Args:
-        study: of N photos.
-        target: of the study.
-        called: bool[N], called positive.
+      study: The model's answers for N photos.
+      target: Target of the study.
+      called: bool[N], called positive.
 
     Returns:
-        By name; None where there is no photo that it would be a share of.
+      By name; None where there is no photo that it would be a share of.
     """
     truth = target.labels
     parts = {
@@ -84,8 +94,20 @@ def shares_of_calls(study: Study, target: Target, called: NDArray[np.bool_]) -> 
     }
 
 
-def roc_section(study: Study, facts: TargetFacts | None, areas: dict[str, MacroAucInterval]) -> Section:
-    """The curve of the target with its band and operating point, or those of all classes."""
+def roc_section(
+    study: Study,
+    facts: TargetFacts | None,
+    areas: dict[str, MacroAucInterval],
+    prevalence: float | None = None,
+) -> Section:
+    """Builds the curve of the target with its band and operating point, or those of all classes.
+
+    Args:
+      study: The model's answers, and how intervals are made.
+      facts: Figures of the target.
+      areas: Areas of the classes of each level.
+      prevalence: Share of the target where the model will be used, for predictive values; None for these photos' own.
+    """
     if study.target is None:
         return _of_classes(study, areas[study.taxonomy.finest])
     if facts is None:
@@ -99,7 +121,7 @@ def roc_section(study: Study, facts: TargetFacts | None, areas: dict[str, MacroA
     point = None
     if sensitivity is not None and specificity is not None:
         point = (sensitivity.estimate, specificity.estimate)
-    kept = figures_roc.thin(1 - curve.specificity, curve.sensitivity)
+    kept = roc_plots.thin(1 - curve.specificity, curve.sensitivity)
     data = pd.concat(
         [
             pd.DataFrame(
@@ -130,24 +152,55 @@ def roc_section(study: Study, facts: TargetFacts | None, areas: dict[str, MacroA
     area = with_range(decimals(facts.auc.auc), facts.auc.low, facts.auc.high).replace("\n", ", ")
     drawing = panel(
         "roc", _SIZE, _MARGINS,
-        lambda axes: figures_roc.roc(axes, curve, study.name, band, point),
+        lambda axes: roc_plots.roc(axes, curve, study.name, band, point),
         f"ROC curve of {target.title} against the rest, area {decimals(facts.auc.auc)}.",
         legend="lower right",
     )  # fmt: skip
     caption = (
-        f"{target.title} against the rest. Area under the curve {area} (DeLong’s {study.level} interval, "
+        f"{target.title} against the rest. Area under the curve {area} (DeLong’s {study.confidence_percent} interval, "
         f"clustered by case, in log odds). The band holds the sensitivity at each specificity over resampled "
         f"cases, point by point."
     )
-    blocks: list[Block] = [Figure(Picture("roc", (drawing,), caption, data)), *_operating(study, facts)]
+    blocks: list[Block] = [
+        Figure(Picture("roc", (drawing,), caption, data)),
+        *_operating(study, facts, prevalence),
+        _at_specificities(study, target),
+    ]
     return Section("roc", "ROC curve", tuple(blocks))
 
 
-def _operating(study: Study, facts: TargetFacts) -> list[Block]:
-    """The thresholds and what they do."""
+def _at_specificities(study: Study, target: Target) -> Table:
+    """Returns the sensitivity at fixed specificities, whose thresholds these photos themselves have set."""
+    band = roc_band(
+        target.labels,
+        target.scores,
+        study.cases,
+        SPECIFICITIES,
+        study.replicates,
+        study.confidence,
+        study.seed,
+    )
+    table = pd.DataFrame(
+        {
+            "specificity": band.specificity,
+            "sensitivity": band.sensitivity,
+            "sensitivity_low": band.low,
+            "sensitivity_high": band.high,
+        }
+    )
+    columns = (
+        Column("At a specificity of", [percent(value) for value in band.specificity]),
+        Column("Sensitivity", ranged(table, "sensitivity", percent)),
+    )
+    return Table("fixed_specificity", table, columns)
+
+
+def _operating(study: Study, facts: TargetFacts, prevalence: float | None) -> list[Block]:
+    """Returns the thresholds and what they do."""
     target = study.target
     assert target is not None
     best = youden(target.labels, target.scores)
+    share_of_ones = float(target.labels.mean()) if prevalence is None else prevalence
     rows = []
     if facts.thresholds is not None:
         lowest, highest = facts.thresholds.values.min(), facts.thresholds.values.max()
@@ -162,6 +215,14 @@ def _operating(study: Study, facts: TargetFacts) -> list[Block]:
             values = (np.nan,) * 3 if share is None else (share.estimate, share.low, share.high)
             record |= dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
         records.append(record)
+    if prevalence is not None:
+        called = [
+            None if facts.thresholds is None else facts.thresholds.called,
+            target.scores >= best.threshold,
+        ]
+        for record, calls_of_rule in zip(records, called[-len(records) :], strict=True):
+            assert calls_of_rule is not None
+            record |= _predictive_values(study, target, calls_of_rule, prevalence)
     data = pd.DataFrame(records)
     limits = zip(data["threshold_low"], data["threshold_high"], strict=True)
     columns = [
@@ -181,9 +242,23 @@ def _operating(study: Study, facts: TargetFacts) -> list[Block]:
         )
     words += (
         "Missed diagnoses are 100% less the sensitivity, misdiagnoses 100% less the specificity. Predictive "
-        f"values hold where {percent(float(target.labels.mean()))} of photos are positive, as here."
+        f"values hold where {percent(share_of_ones)} of photos are positive, "
+        f"{'as here' if prevalence is None else 'which was given as the prevalence'}."
     )
     return [Table("operating_points", data, tuple(columns)), Text(words, small=True)]
+
+
+def _predictive_values(
+    study: Study, target: Target, called: NDArray[np.bool_], prevalence: float
+) -> dict[str, Any]:
+    """Returns predictive values at a prevalence, from sensitivity and specificity, with limits by resampled cases."""
+    found: dict[str, Any] = {}
+    arrays = (target.labels.astype(np.int64), called.astype(np.int64))
+    for name in _CALLS[2:]:
+        metric = predictive_value(prevalence, positive=name.startswith("positive"))
+        one = bootstrap.by_case(metric, arrays, study.cases, study.replicates, study.confidence, study.seed)
+        found |= tables.interval_columns(name, one)
+    return found
 
 
 def _of_classes(study: Study, area: MacroAucInterval) -> Section:
@@ -198,13 +273,13 @@ def _of_classes(study: Study, area: MacroAucInterval) -> Section:
     means: list[NDArray] = []
     drawing = panel(
         "roc", _SIZE, _MARGINS,
-        lambda axes: means.append(figures_roc.roc_classes(axes, curves, points)[1]),
+        lambda axes: means.append(roc_plots.roc_classes(axes, curves, points)[1]),
         f"ROC curves of {len(present)} classes, each against the rest; mean area {decimals(area.auc)}.",
         legend="lower right",
     )  # fmt: skip
     parts = []
     for k, curve in zip(present, curves, strict=True):
-        kept = figures_roc.thin(1 - curve.specificity, curve.sensitivity, points)
+        kept = roc_plots.thin(1 - curve.specificity, curve.sensitivity, points)
         parts.append(
             pd.DataFrame(
                 {
@@ -216,12 +291,13 @@ def _of_classes(study: Study, area: MacroAucInterval) -> Section:
         )
     mean = pd.DataFrame(means[0], columns=["one_minus_specificity", "sensitivity"])
     parts.append(mean.assign(**{"class": "(mean)"})[list(parts[0].columns)])
-    told = with_range(decimals(area.auc), area.low, area.high).replace("\n", ", ")
+    shown = with_range(decimals(area.auc), area.low, area.high).replace("\n", ", ")
     values = {answers.titles[k]: area.per_class[k].auc for k in present}
     best, worst = max(values, key=lambda name: values[name]), min(values, key=lambda name: values[name])
     caption = (
         f"Each of {len(present)} classes against the rest (thin), and the mean of these curves (thick). Mean area "
-        f"{told} ({study.level} interval by case); the largest is that of {best}, {decimals(values[best])}, the "
+        f"{shown} ({study.confidence_percent} interval by case); the largest is that of {best}, "
+        f"{decimals(values[best])}, the "
         f"smallest that of {worst}, {decimals(values[worst])}. Each class’s own is in the table of classes."
     )
     data = pd.concat(parts, ignore_index=True)
@@ -229,7 +305,7 @@ def _of_classes(study: Study, area: MacroAucInterval) -> Section:
 
 
 def precision_recall_section(study: Study) -> Section:
-    """Precision against recall of the target, or of all classes."""
+    """Builds precision against recall of the target, or of all classes."""
     title = "Precision and recall"
     if study.target is not None:
         events = {study.target.title: (study.target.labels, study.target.scores)}
@@ -247,19 +323,21 @@ def precision_recall_section(study: Study) -> Section:
     prevalence = float(study.target.labels.mean()) if study.target is not None else None
     drawing = panel(
         "precision_recall", _SIZE, _MARGINS,
-        lambda axes: figures_roc.precision_recall(axes, list(curves.values()), prevalence, points),
+        lambda axes: roc_plots.precision_recall(axes, list(curves.values()), prevalence, points),
         f"Precision against recall, {len(curves)} curve{'s' * (len(curves) > 1)}.",
         legend="lower left" if prevalence is not None else "",
     )  # fmt: skip
     mean = float(table["average_precision"].mean())
     if study.target is not None:
         low, high = table[["average_precision_low", "average_precision_high"]].to_numpy(np.float64)[0]
-        told = with_range(decimals(mean), low, high).replace("\n", ", ")
-        caption = f"{study.target.title}: average precision {told}."
+        shown = with_range(decimals(mean), low, high).replace("\n", ", ")
+        caption = f"{study.target.title}: average precision {shown}."
     else:
         caption = f"Each class against the rest; the mean of their average precisions is {decimals(mean)}."
-    if table["average_precision_low"].isna().all() and study.num_cases > 1:
+    if not _resampled(study, len(events)):
         caption += " Its interval was left out for the number of photos."
+    elif study.target is not None and (reason := table["average_precision_reason"].iloc[0]):
+        caption += f" It has no interval: {reason}."
     caption += " Precision depends on how common a class is among these photos."
     figure = Figure(Picture("precision_recall", (drawing,), caption, _curve_data(curves, points)))
     columns: tuple[Column, ...] = ()
@@ -273,26 +351,30 @@ def precision_recall_section(study: Study) -> Section:
     return Section("precision_recall", title, (figure, block))
 
 
+def _resampled(study: Study, curves: int) -> bool:
+    """Returns whether average precision gets an interval, which takes minutes for very many photos."""
+    return len(study.labels) <= MOST_AVERAGED and study.replicates * len(study.labels) * curves <= 4e8
+
+
 def _average_precision(
     study: Study, events: dict[str, tuple[NDArray, NDArray]], curves: dict[str, PrecisionRecallCurve]
 ) -> pd.DataFrame:
     rows = []
-    draws = study.replicates * len(study.labels) * len(events)
-    with_interval = len(study.labels) <= MOST_AVERAGED and draws <= 4e8
     for name, event in events.items():
         area = float(np.diff(curves[name].recall, prepend=0) @ curves[name].precision)
         row = {"class": name, "average_precision": area}
-        low, high = np.nan, np.nan
-        if with_interval:
+        low, high, reason = np.nan, np.nan, ""
+        if _resampled(study, len(events)):
             found = bootstrap.by_case(
                 weighted_average_precision, event, study.cases, study.replicates, study.confidence, study.seed
             )
-            low, high = found.low, found.high
+            low, high, reason = found.low, found.high, found.reason
         rows.append(
             row
             | {
                 "average_precision_low": low,
                 "average_precision_high": high,
+                "average_precision_reason": reason,
                 "prevalence": float(event[0].mean()),
             }
         )
@@ -302,7 +384,7 @@ def _average_precision(
 def _curve_data(curves: dict[str, PrecisionRecallCurve], points: int) -> pd.DataFrame:
     parts = []
     for name, curve in curves.items():
-        kept = figures_roc.thin(curve.recall, curve.precision, points)
+        kept = roc_plots.thin(curve.recall, curve.precision, points)
         parts.append(
             pd.DataFrame({"class": name, "recall": curve.recall[kept], "precision": curve.precision[kept]})
         )
@@ -311,4 +393,4 @@ def _curve_data(curves: dict[str, PrecisionRecallCurve], points: int) -> pd.Data
 
 def _points(curves: int) -> int:
     """Points that each of several curves is drawn with."""
-    return max(20, min(figures_roc.MOST_POINTS, 2 * (_POINTS_OF_ALL // curves // 2)))
+    return max(20, min(roc_plots.MOST_POINTS, 2 * (_POINTS_OF_ALL // curves // 2)))

@@ -11,18 +11,18 @@ import pandas as pd
 
 from skinjax.evaluate.confusion import confusion_matrix
 from skinjax.evaluate.subgroups import MIN_CASES
-from skinjax.report import figures, figures_groups
 from skinjax.report.blocks import Block, Column, Figure, Heading, Section, Table, Text, unanswered
+from skinjax.report.figures import canvas, group_plots, performance_plots
+from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import cell, decimals, p_value, percent, points, ranged, signed, with_range
-from skinjax.report.pictures import Picture, panel
-from skinjax.report.shift_tables import METRICS, Shift, class_table, loss_table, matrix_table, tone_table
+from skinjax.report.tables.shift import METRICS, Shift, class_table, loss_table, matrix_table, tone_table
 
 
 def shift_sections(shift: Shift) -> tuple[list[str], list[Section]]:
-    """The answer in words, and the sections of the page.
+    """Builds the answer in words, and the sections of the page.
 
     Args:
-        shift: the four pairs.
+      shift: The four pairs.
     """
     matrix = matrix_table(shift)
     losses = loss_table(shift, matrix)
@@ -38,7 +38,7 @@ def shift_sections(shift: Shift) -> tuple[list[str], list[Section]]:
 
 
 def _answer(shift: Shift, losses: pd.DataFrame) -> list[str]:
-    """Balanced accuracy at home and away, and on the same photos macro AUC, which moves with how common classes are."""
+    """Compares balanced accuracy at home and away, and on the same photos macro AUC, which class shares move."""
     away = losses[(losses["metric"] == "balanced_accuracy") & (losses["kind"] == "other photos")]
     same = losses[(losses["metric"] == "macro_auc") & (losses["kind"] == "same photos")]
     return [
@@ -53,34 +53,36 @@ def _lost_away(row: Mapping[Any, Any]) -> str:
         return f"Trained on {row['trained']}, balanced accuracy at home and on {row['tested']} cannot be compared."
     if np.isnan(row["loss_low"]):
         return f"Trained on {row['trained']}, balanced accuracy goes from {where}; these cases say nothing of others."
-    told = f"balanced accuracy {'falls' if row['loss'] > 0 else 'rises'}"
+    shown = f"balanced accuracy {'falls' if row['loss'] > 0 else 'rises'}"
     if row["loss_low"] <= 0 <= row["loss_high"]:
-        told = "balanced accuracy does not clearly change,"
+        shown = "balanced accuracy does not clearly change,"
     limits = f"{points(-row['loss_high'])} to {points(-row['loss_low'])}"
-    return f"Trained on {row['trained']}, {told} from {where}, {points(0.0 - row['loss'])} points ({limits})."
+    return (
+        f"Trained on {row['trained']}, {shown} from {where}, {points(0.0 - row['loss'])} points ({limits})."
+    )
 
 
 def _lost_by_the_foreign(row: Mapping[Any, Any]) -> str:
     photos = f"On the photos of {row['tested']}"
     if np.isnan(row["loss"]):
         return f"{photos} macro AUC is not defined."
-    told = (
+    shown = (
         f"a network trained there has a macro AUC of {decimals(row['own'])}, one trained on {row['trained']} "
     )
     limits = (
         "" if np.isnan(row["loss_low"]) else f", {signed(-row['loss_high'])} to {signed(-row['loss_low'])}"
     )
-    return f"{photos} {told}{decimals(row['other'])} ({signed(0.0 - row['loss'])}{limits})."
+    return f"{photos} {shown}{decimals(row['other'])} ({signed(0.0 - row['loss'])}{limits})."
 
 
 def _matrix_section(shift: Shift, matrix: pd.DataFrame) -> Section:
     names = [f"{a} → {b}" for a, b in zip(matrix["trained"], matrix["tested"], strict=True)]
-    left, height = figures.text_width(names, 10) + 4, 62 + 24 * len(names)
+    left, height = canvas.text_width(names, 10) + 4, 62 + 24 * len(names)
     panels = []
     for metric, title in (("balanced_accuracy", "Balanced accuracy"), ("macro_auc", "Macro AUC")):
         values = matrix[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy(np.float64)
         draw = functools.partial(
-            figures_groups.forest,
+            group_plots.forest,
             names=names,
             values=values,
             in_percent=metric == "balanced_accuracy",
@@ -89,7 +91,7 @@ def _matrix_section(shift: Shift, matrix: pd.DataFrame) -> Section:
             f"{n} {decimals(v)}" for n, v in zip(names, values[:, 0], strict=True)
         )
         panels.append(panel(f"shift_{metric}", (left + 205, height), (left, 28, 14, 26), draw, label, title))
-    caption = f"Trained on → tested on, each with its {shift.level} interval by case."
+    caption = f"Trained on → tested on, each with its {shift.confidence_percent} interval by case."
     columns = [
         Column("Trained on", list(matrix["trained"])),
         Column("Tested on", list(matrix["tested"])),
@@ -168,12 +170,12 @@ def _loss_columns(name: str, rows: pd.DataFrame, by: str, group: str, first: str
 
 def _classes_section(shift: Shift, classes: pd.DataFrame) -> Section:
     titles = [shift.taxonomy.title(name) for name in shift.taxonomy.classes()]
-    left, height = figures.text_width(titles, 10) + 4, 62 + 20 * len(titles)
+    left, height = canvas.text_width(titles, 10) + 4, 62 + 20 * len(titles)
     panels = []
     for place, name in enumerate(shift.names):
         mine = classes[classes["trained"] == name]
         draw = functools.partial(
-            figures_groups.forest,
+            group_plots.forest,
             names=titles,
             values=mine[["loss", "loss_low", "loss_high"]].to_numpy(np.float64),
             small=(mine[["cases_own", "cases_other"]].min(axis=1) < MIN_CASES).to_numpy(),
@@ -187,7 +189,8 @@ def _classes_section(shift: Shift, classes: pd.DataFrame) -> Section:
             )
         )  # fmt: skip
     caption = (
-        f"Recall at home less recall on the other set, by class, with {shift.level} intervals by case; right of the "
+        f"Recall at home less recall on the other set, by class, with {shift.confidence_percent} intervals by case; "
+        "right of the "
         f"line recall is lost. Classes of fewer than {MIN_CASES} cases in either set are hollow."
     )
     columns = (
@@ -216,9 +219,9 @@ def _tones_section(shift: Shift, tones: pd.DataFrame) -> Section:
     for place, name in enumerate(known):
         mine = tones[tones["tested"] == name]
         names = [f"type {tone}" for tone in mine["skin_tone"]]
-        left, height = figures.text_width(names, 10) + 4, 62 + 20 * len(names)
+        left, height = canvas.text_width(names, 10) + 4, 62 + 20 * len(names)
         draw = functools.partial(
-            figures_groups.forest,
+            group_plots.forest,
             names=names,
             values=mine[["loss", "loss_low", "loss_high"]].to_numpy(np.float64),
             small=mine["small"].to_numpy(),
@@ -233,7 +236,7 @@ def _tones_section(shift: Shift, tones: pd.DataFrame) -> Section:
         )  # fmt: skip
     caption = (
         "Accuracy of the network trained there less that of the one trained elsewhere, on the same photos, with "
-        f"{shift.level} intervals by case. Groups of fewer than {MIN_CASES} cases are hollow."
+        f"{shift.confidence_percent} intervals by case. Groups of fewer than {MIN_CASES} cases are hollow."
     )
     columns = (
         Column("Fitzpatrick type", list(tones["skin_tone"])),
@@ -267,7 +270,7 @@ def _confusion_section(shift: Shift) -> Section:
     classes = shift.taxonomy.classes()
     titles = [shift.taxonomy.title(name) for name in classes]
     side = (34.0 if len(classes) <= 8 else 18.0) * len(classes)
-    margin = figures.text_width(titles, 10) + 24
+    margin = canvas.text_width(titles, 10) + 24
     panels, rows = [], []
     for (trained, on), one in sorted(shift.tested.items()):
         matrix = confusion_matrix(one.labels, one.predicted, len(classes))
@@ -276,7 +279,7 @@ def _confusion_section(shift: Shift) -> Section:
             panel(
                 f"shift_confusion_{trained}_{on}", (margin + max(side, 190), side + margin + 22),
                 (margin, margin, 8 + max(190 - side, 0), 22),
-                functools.partial(figures.confusion, matrix=matrix, names=titles, numbers=len(classes) <= 8),
+                functools.partial(performance_plots.confusion, matrix=matrix, names=titles, numbers=len(classes) <= 8),
                 f"Confusion matrix, trained on {shift.names[trained]}, tested on {shift.names[on]}.", title,
             )
         )  # fmt: skip
@@ -291,12 +294,12 @@ def _confusion_section(shift: Shift) -> Section:
 def sets_section(
     shift: Shift, left_out: Sequence[Mapping[str, int]], training: pd.DataFrame | None
 ) -> Section:
-    """How common each class is in both sets, which classes have no counterpart, and what was trained.
+    """Builds how common each class is in both sets, which classes have no counterpart, and what was trained.
 
     Args:
-        shift: the four pairs.
-        left_out: for each set, photos by title of the class that the other one lacks.
-        training: one row a network; None where that is not known.
+      shift: The four pairs.
+      left_out: For each set, photos by title of the class that the other one lacks.
+      training: One row per network; None where that is not known.
     """
     rows: list[dict[str, object]] = []
     for k, name in enumerate(shift.taxonomy.classes()):

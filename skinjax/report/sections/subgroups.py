@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from skinjax.evaluate import bootstrap
 from skinjax.evaluate.roc import weighted_auc
-from skinjax.evaluate.subgroups import MIN_CASES, Subgroups, age_bands, compare
-from skinjax.report import figures, figures_groups
+from skinjax.evaluate.subgroups import MIN_CASES, MIN_CLASS_CASES, Subgroups, age_bands, compare
 from skinjax.report.blocks import Block, Column, Figure, Section, Table, Text, unanswered
+from skinjax.report.figures import canvas, group_plots
+from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import (
     cell,
     decimals,
@@ -25,11 +27,27 @@ from skinjax.report.formatting import (
     signed,
     with_range,
 )
-from skinjax.report.pictures import Picture, panel
 from skinjax.report.study import Study
+from skinjax.report.tables.methods import interval_columns
 
 MOST_RANKED = 100_000
 """Photos beyond which the area of the target is not looked at by group, which would take minutes."""
+
+UNKNOWN = (
+    "",
+    "na",
+    "n/a",
+    "nan",
+    "none",
+    "null",
+    "unknown",
+    "not known",
+    "unspecified",
+    "not specified",
+    "-",
+    "?",
+)
+"""How tables write that a group is not known, whatever the case of the letters."""
 
 MOST_GROUPS = 40
 """Groups of a column beyond which it is not looked at."""
@@ -39,14 +57,14 @@ def check_subgroups(columns: Sequence[str], predictions: pd.DataFrame) -> None:
     """Refuses columns that the predictions lack.
 
     Args:
-        columns: names of columns.
-        predictions: the frame.
+      columns: Names of columns.
+      predictions: The frame.
 
     Raises:
-        ValueError: A text instead of names, or a column that is missing.
+      ValueError: A text instead of names, or a column that is missing.
 
     Example:
-        >>> check_subgroups(("sex",), pd.DataFrame({"sex": ["f"]}))
+      >>> check_subgroups(("sex",), pd.DataFrame({"sex": ["f"]}))
     """
     if isinstance(columns, str):
         raise ValueError(f"subgroups must be a sequence of names of columns, got the text {columns!r}")
@@ -56,21 +74,23 @@ def check_subgroups(columns: Sequence[str], predictions: pd.DataFrame) -> None:
 
 
 def group_names(values: pd.Series) -> NDArray[np.object_]:
-    """The group of each photo: ages as bands, whole numbers without decimals, anything else as text.
+    """Returns the group of each photo: ages as bands, whole numbers without decimals, anything else as text.
 
     Args:
-        values: a column of the predictions.
+      values: A column of the predictions.
 
     Returns:
-        object[N] of texts; None where the group is not known.
+      object[N] of texts; None where the group is not known.
 
     Example:
-        >>> group_names(pd.Series([2.0, None], name="skin_tone")).tolist()
-        ['2', None]
-        >>> group_names(pd.Series([17, 45], name="age")).tolist()
-        ['under 18', '40 to 60']
+      >>> group_names(pd.Series([2.0, None], name="skin_tone")).tolist()
+      ['2', None]
+      >>> group_names(pd.Series(["NA", "female", "Unknown"], name="sex")).tolist()
+      [None, 'female', None]
+      >>> group_names(pd.Series([17, 45], name="age")).tolist()
+      ['under 18', '40 to 60']
     """
-    missing = values.isna() | (values.astype(str).str.strip() == "")
+    missing = values.isna() | values.astype(str).str.strip().str.casefold().isin(UNKNOWN)
     if values.name == "age" and pd.api.types.is_numeric_dtype(values) and not (values < 0).any():
         return age_bands(values.to_numpy(np.float64, na_value=np.nan))
     shown = [f"{v:g}" if isinstance(v, float | np.floating) else str(v) for v in values]
@@ -78,18 +98,18 @@ def group_names(values: pd.Series) -> NDArray[np.object_]:
 
 
 def subgroups_section(study: Study, columns: Sequence[str]) -> tuple[Section, pd.DataFrame | None]:
-    """Accuracy, and the area of the target, by group.
+    """Builds accuracy, and the area of the target, by group.
 
     Args:
-        study: the model.
-        columns: names of columns of its predictions.
+      study: The model's answers, and how intervals are made.
+      columns: Names of columns of its predictions.
 
     Returns:
-        The section, and its table; None where there is none.
+      The section, and its table; None where there is none.
     """
     groups, left_out = {}, []
     for name in columns:
-        values = group_names(study.predictions[name])
+        values = group_names(study.predictions.frame[name])
         count = len({value for value in values if value is not None})
         if 1 <= count <= MOST_GROUPS:
             groups[name] = values
@@ -103,7 +123,7 @@ def subgroups_section(study: Study, columns: Sequence[str]) -> tuple[Section, pd
     with_area = study.target is not None and not study.target.why_not()
     if study.target is not None and with_area and len(study.labels) <= MOST_RANKED:
         binary = (study.target.labels.astype(np.int64), study.target.scores)
-        found["auc"] = compare(weighted_auc, binary, groups, *draws)
+        found["auc"] = compare(weighted_auc, binary, groups, *draws, two_classes=True)
     table = _table(found)
     gaps = _gaps(found)
     blocks: list[Block] = []
@@ -115,7 +135,8 @@ def subgroups_section(study: Study, columns: Sequence[str]) -> tuple[Section, pd
     blocks.append(_shown(table))
     blocks.append(_shown_gaps(gaps))
     words = (
-        f"Intervals are by case. Groups of fewer than {MIN_CASES} cases are hollow, and take no part in the gap. "
+        f"Intervals are by case. Groups of fewer than {MIN_CASES} cases, and for the AUC of fewer than "
+        f"{MIN_CLASS_CASES} with or without the target, are hollow and take no part in the gap. "
         "The gap between the best and the worst group is tested as the pair that was picked after looking "
         "(maxT over all pairs), and its interval holds for all pairs at once; Holm’s p is corrected for the columns "
         "that were looked at. Groups may differ in which diseases they have: a gap is not yet a fault of the model."
@@ -134,20 +155,16 @@ def _table(found: dict[str, dict[str, Subgroups]]) -> pd.DataFrame:
     for column, part in found["accuracy"].items():
         ordered = sorted(enumerate(part.groups), key=lambda item: _rank(item[1].name))
         for place, group in ordered:
-            row = {
+            row: dict[str, Any] = {
                 "column": column,
                 "group": group.name,
                 "photos": group.interval.num_photos,
                 "cases": group.interval.num_cases,
-                "small": group.small,
             }
             for metric, by_column in found.items():
                 interval = by_column[column].groups[place].interval
-                row |= {
-                    metric: interval.estimate,
-                    f"{metric}_low": interval.low,
-                    f"{metric}_high": interval.high,
-                }
+                row |= interval_columns(metric, interval)
+                row[f"{metric}_small"] = by_column[column].groups[place].small
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -185,7 +202,7 @@ def _gaps(found: dict[str, dict[str, Subgroups]]) -> pd.DataFrame:
 
 def _figure(study: Study, table: pd.DataFrame, overall: dict[str, float]) -> Figure:
     names = [f"{a}: {b}" for a, b in zip(table["column"], table["group"], strict=True)]
-    left, height = figures.text_width(names, 10) + 4, 62 + 20 * len(names)
+    left, height = canvas.text_width(names, 10) + 4, 62 + 20 * len(names)
     panels = []
     for metric, title in (("accuracy", "Accuracy"), ("auc", "AUC")):
         if metric not in table:
@@ -193,10 +210,10 @@ def _figure(study: Study, table: pd.DataFrame, overall: dict[str, float]) -> Fig
         values = table[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy(np.float64)
 
         draw = functools.partial(
-            figures_groups.forest,
+            group_plots.forest,
             names=names,
             values=values,
-            small=table["small"],
+            small=table[f"{metric}_small"],
             overall=overall[metric],
             in_percent=metric == "accuracy",
         )
@@ -204,15 +221,14 @@ def _figure(study: Study, table: pd.DataFrame, overall: dict[str, float]) -> Fig
         panels.append(
             panel(f"subgroups_{metric}", (left + 230, height), (left, 28, 14, 26), draw, label, title)
         )
-    caption = f"Each group with its {study.level} interval by case; the line marks all photos."
+    caption = f"Each group with its {study.confidence_percent} interval by case; the line marks all photos."
     return Figure(Picture("subgroups", tuple(panels), caption, table))
 
 
 def _shown(table: pd.DataFrame) -> Table:
+    small = table["accuracy_small"]
     columns = [
-        Column(
-            "Group", [f"{n} (small)" if s else n for n, s in zip(table["group"], table["small"], strict=True)]
-        ),
+        Column("Group", [f"{n} (small)" if s else n for n, s in zip(table["group"], small, strict=True)]),
         Column("Photos", [cell(v) for v in table["photos"]], number=True),
         Column("Cases", [cell(v) for v in table["cases"]], number=True),
         Column("Accuracy", ranged(table, "accuracy", percent)),

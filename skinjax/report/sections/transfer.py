@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from skinjax.evaluate import bootstrap
 from skinjax.evaluate.multiclass import compare_macro_auc, macro_auc_interval
 from skinjax.evaluate.subgroups import holm
-from skinjax.report import figures
 from skinjax.report.blocks import Block, Column, Figure, Section, Table, Text
-from skinjax.report.figures_transfer import curves_compared, fold_means
+from skinjax.report.figures import canvas
+from skinjax.report.figures.pictures import Picture, panel
+from skinjax.report.figures.transfer_plots import curves_compared, fold_means
 from skinjax.report.formatting import (
     decimals,
     listed,
@@ -26,7 +27,6 @@ from skinjax.report.formatting import (
     signed,
     with_range,
 )
-from skinjax.report.pictures import Picture, panel
 
 METRICS = {"accuracy": "Accuracy", "auc": "Macro AUC"}
 _SHORT = {"accuracy": "ACC", "auc": "AUC"}
@@ -37,11 +37,11 @@ class Variant:
     """One way to start the coarser network.
 
     Attributes:
-        name: its own, such as "23".
-        label: for the figure, such as "23 blocks".
-        title: for people, such as "the first 23 of 45 blocks".
-        stage: of its networks in the curves.
-        probs: float[N, M], what the finished networks say of the photos that they have not seen.
+      name: Its own, such as "23".
+      label: For the figure, such as "23 blocks".
+      title: For people, such as "the first 23 of 45 blocks".
+      stage: Stage of its networks in the curves.
+      probs: float[N, M], what the finished networks say of the photos that they have not seen.
     """
 
     name: str
@@ -65,31 +65,31 @@ def transfer_section(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Section:
-    """Figure 4-6, a table of all ways, their paired differences, and whether transfer starts and ends higher.
+    """Builds Figure 4-6, a table of all ways, their paired differences, and whether transfer starts and ends higher.
 
     Intervals and tests are by case and of the finished networks. After single epochs only each fold's figures
     are known, so those are means over folds, without intervals.
 
     Args:
-        variants: the ways, the one that takes over least first; at least one.
-        labels: int[N], true coarser classes in [0, M).
-        cases: [N], the case of each photo.
-        curves: rows of `stage`, `fold`, `epoch`, `split`, `accuracy` and `auc`; those of split "test" are used.
-        level: name of the coarser level.
-        references: names of the ways that take nothing over; all others, and the later of these, are compared with
-            each. May be empty.
-        chosen: name of the way whose network is fused.
-        notes: sentences on how the ways were taken.
-        replicates: of the bootstrap.
-        confidence: of the intervals, in (0, 1).
-        seed: of the bootstrap.
+      variants: The ways, the one that takes over least first; at least one.
+      labels: int[N], true coarser classes in [0, M).
+      cases: [N], the case of each photo.
+      curves: Rows of `stage`, `fold`, `epoch`, `split`, `accuracy` and `auc`; those of split "test" are used.
+      level: Name of the coarser level.
+      references: Names of the ways that take nothing over; all others, and the later of these, are compared with
+        each. May be empty.
+      chosen: Name of the way whose network is fused.
+      notes: Sentences on how the ways were taken.
+      replicates: Number of bootstrap replicates.
+      confidence: Confidence level of every interval, in (0, 1).
+      seed: Seed of the bootstrap.
 
     Returns:
-        The section, called "transfer".
+      The section, called "transfer".
 
     Raises:
-        ValueError: No variant, names or stages that are there twice, an unknown reference or chosen way, or a stage
-            without curves.
+      ValueError: No variant, names or stages that are there twice, an unknown reference or chosen way, or a stage
+        without curves.
     """
     _check(variants, curves, references, chosen)
     test = curves[(curves["split"] == "test") & curves["stage"].isin([one.stage for one in variants])]
@@ -128,7 +128,7 @@ def _check(variants: Sequence[Variant], curves: pd.DataFrame, references: Sequen
 def _figures(
     variants: Sequence[Variant], truth: NDArray, draws: tuple, test: pd.DataFrame, references: Sequence[str]
 ) -> pd.DataFrame:
-    """A row a way: after the first epoch, at the best one, in the end; and when it reaches the reference's end."""
+    """Returns one row per way: first epoch, best one and last; and when it reaches the reference's end."""
     cases, _, confidence, _ = draws
     base = {one.name: one.stage for one in variants}[references[-1]] if references else None
     rows = []
@@ -153,7 +153,7 @@ def _figures(
 
 
 def _reaches(means: pd.Series, reference: pd.Series) -> float:
-    """The first epoch at which a curve is as high as another one's end; NaN where it never is."""
+    """Returns the first epoch at which a curve is as high as another one's end; NaN where it never is."""
     reached = means.index[means >= reference.iloc[-1]] if len(reference) else []
     return float(reached[0]) if len(reached) else np.nan
 
@@ -161,7 +161,7 @@ def _reaches(means: pd.Series, reference: pd.Series) -> float:
 def _pairs(
     variants: Sequence[Variant], truth: NDArray, draws: tuple, references: Sequence[str]
 ) -> pd.DataFrame:
-    """The finished networks' paired differences from each reference, with Holm's correction a metric."""
+    """Returns the finished networks' paired differences from each reference, with Holm's correction per metric."""
     cases, replicates, confidence, seed = draws
     by_name = {one.name: one for one in variants}
     rows = []
@@ -201,10 +201,10 @@ def _answer(
     chosen: str,
     confidence: float,
 ) -> str:
-    """Whether transfer starts higher and ends higher than the strongest start without it."""
+    """Says whether transfer starts higher and ends higher than the strongest start without it."""
     takes = [one for one in variants if one.name not in references]
     if not takes or not references:
-        return "Whether transfer helps cannot be said: it wants a way that takes layers over and one that takes none."
+        return "Whether transfer helps cannot be said: it needs a way that takes layers over and one that takes none."
     one = next((each for each in takes if each.name == chosen), takes[-1])
     base = {each.name: each for each in variants}[references[-1]]
     found = {str(record["variant"]): record for record in table.to_dict("records")}
@@ -237,29 +237,29 @@ def _answer(
 
 
 def _highest(variants: Sequence[Variant], table: pd.DataFrame) -> str:
-    """Which way is highest after the first epoch, and in the end."""
-    told = []
+    """Names the way that is highest after the first epoch, and the one that is in the end."""
+    shown = []
     for column in ("accuracy_first", "accuracy"):
         values = table[column].to_numpy(np.float64)
         top = np.flatnonzero(np.isclose(values, np.nanmax(values), rtol=0, atol=1e-12))
-        told.append(listed([f"“{variants[int(place)].label}”" for place in top]))
-    return f"The highest accuracy after the first epoch is that of {told[0]}, in the end that of {told[1]}."
+        shown.append(listed([f"“{variants[int(place)].label}”" for place in top]))
+    return f"The highest accuracy after the first epoch is that of {shown[0]}, in the end that of {shown[1]}."
 
 
 def _figure(variants: Sequence[Variant], test: pd.DataFrame, level: str) -> Figure:
     labels = {one.stage: one.label for one in variants}
-    right = figures.text_width(list(labels.values()), 9) + 10
+    right = canvas.text_width(list(labels.values()), 9) + 10
     panels = []
     for column, title in METRICS.items():
         ends = {one.label: fold_means(test[test["stage"] == one.stage], column) for one in variants}
-        told = ", ".join(f"{name} {decimals(means.iloc[-1])}" for name, means in ends.items() if len(means))
+        shown = ", ".join(f"{name} {decimals(means.iloc[-1])}" for name, means in ends.items() if len(means))
         panels.append(
             panel(
                 f"transfer_{column}",
                 (330 + right, 290),
                 (38, 36, right, 26),
                 functools.partial(curves_compared, curves=test, column=column, labels=labels),
-                f"{title} against epochs; after the last: {told}.",
+                f"{title} against epochs; after the last: {shown}.",
                 f"{title}, level “{level}”",
             )
         )
@@ -267,7 +267,8 @@ def _figure(variants: Sequence[Variant], test: pd.DataFrame, level: str) -> Figu
     thin = f": thin lines are the {folds} folds, thick ones their mean" if folds > 1 else ""
     caption = (
         f"Held-out photos against epochs, by how the network was started{thin}. All start with the same head and see "
-        "the same photos in the same order. As in figure 4-6 of the thesis, on photos of one’s own."
+        "the same photos in the same order. As in figure 4-6 of the thesis, on photos of one’s own"
+        + ("; that figure has no random start." if any(one.name == "random" for one in variants) else ".")
     )
     columns = ["stage", "fold", "epoch", *METRICS]
     return Figure(Picture("transfer", tuple(panels), caption, test[columns].reset_index(drop=True)))

@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skinjax.decide.two_stage import FIXED_THRESHOLDS
 from skinjax.evaluate import bootstrap
 from skinjax.evaluate.calls import UNKNOWN, youden_index
 from skinjax.evaluate.mean_roc import compare_with_mean, mean_roc
 from skinjax.evaluate.readers import reader_points
 from skinjax.evaluate.roc import roc_curve
 from skinjax.evaluate.subgroups import holm
-from skinjax.report import figures_models, figures_roc
 from skinjax.report.blocks import Block, Column, Figure, Heading, Section, Table, Text
+from skinjax.report.figures import model_plots, roc_plots
+from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import (
     cell,
     decimals,
@@ -27,12 +29,19 @@ from skinjax.report.formatting import (
     signed,
     with_range,
 )
-from skinjax.report.pictures import Picture, panel
 from skinjax.report.sections.outside import outside_blocks
-from skinjax.report.target_models import Intervals, Judged, Sample, calls_at, judge, rough
+from skinjax.report.tables.target_models import (
+    Intervals,
+    Sample,
+    TargetModel,
+    calls_at,
+    evaluate_target_model,
+    warn_of_few_cases,
+)
 
 STRATEGIES = {
     "probability": "probability",
+    "merged": "target against all others together",
     "rival": "against the strongest rival",
     "log_odds": "log-odds",
     "argmax": "most probable class",
@@ -41,7 +50,7 @@ STRATEGIES = {
 """Names of the output strategies for people; see `skinjax.decide.two_stage`."""
 
 Scores = Mapping[str, NDArray[np.float64]]
-"""Name of a sample -> float64[N], a score a photo."""
+"""Name of a sample -> float64[N], a score per photo."""
 
 _ID, _TITLE = "two_stage", "Two-stage against single-stage"
 _FIGURES = {
@@ -55,17 +64,17 @@ _FIGURES = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stages:
-    """What is compared.
+    """Models that are compared, with one and with two stages.
 
     Attributes:
-        target: its name for people.
-        samples: photos by name: "validation" and "test", then any from outside.
-        strategies: of the two-stage network, by name of `STRATEGIES`.
-        strategy: the one that is compared with the single-stage networks.
-        drawn: of each network on a balanced draw.
-        weighted: of the one network on all training photos with weighted loss.
-        readers: columns `reader`, `image` and `call`, of test photos that all readers called; None for none.
-        intervals: how they are made.
+      target: Its name for people.
+      samples: Photos by name: "validation" and "test", then any from outside.
+      strategies: Scores of the two-stage network, by name of `STRATEGIES`.
+      strategy: The one that is compared with the single-stage networks.
+      drawn: Scores of each network on a balanced draw.
+      weighted: Scores of the one network on all training photos with weighted loss.
+      readers: Columns `reader`, `image` and `call`, of test photos that all readers called; None for none.
+      intervals: How intervals are made.
     """
 
     target: str
@@ -83,7 +92,7 @@ class Stages:
         return [name for name in self.samples if name not in ("validation", "test")]
 
     def models(self) -> dict[str, list[Scores]]:
-        """What is compared, by name for people, the two-stage network first: scores of one model, or of several."""
+        """Returns the scores of what is compared, of one model or several, by title; the two-stage network first."""
         count = len(self.drawn)
         mixed = {name: np.mean([scores[name] for scores in self.drawn], axis=0) for name in self.samples}
         return {
@@ -93,39 +102,45 @@ class Stages:
             "Single-stage, one network, weighted loss": [self.weighted],
         }
 
-    def calls_outside(self, name: str, judged: Mapping[str, Judged]) -> dict[str, NDArray[np.float64]]:
-        """What each model calls of a sample from outside, at the thresholds of the validation photos."""
+    def calls_outside(self, name: str, models: Mapping[str, TargetModel]) -> dict[str, NDArray[np.float64]]:
+        """Returns what each model calls of a sample from outside, at the thresholds of the validation photos."""
         return {
-            model: calls_at(judged[model].thresholds, np.stack([each[name] for each in scores]))
+            model: calls_at(models[model].thresholds, np.stack([each[name] for each in scores]))
             for model, scores in self.models().items()
         }
 
-    def judge(self, name: str, scores: Sequence[Scores]) -> Judged:
-        """A model's figures on the test photos."""
+    def evaluate(self, name: str, scores: Sequence[Scores], strategy: str = "") -> TargetModel:
+        """Returns a model's figures on the test photos, with the strategy's own threshold where that is fixed."""
         validation, test = (np.stack([each[part] for each in scores]) for part in ("validation", "test"))
-        return judge(name, self.samples["validation"], validation, self.samples["test"], test, self.intervals)
+        return evaluate_target_model(
+            name, self.samples["validation"], validation, self.samples["test"], test, self.intervals,
+            FIXED_THRESHOLDS.get(strategy),
+        )  # fmt: skip
 
 
 def two_stage_section(stages: Stages) -> tuple[Section, str]:
-    """The comparison, and its verdict in a sentence.
+    """Builds the comparison, and its verdict in a sentence.
 
     Args:
-        stages: what is compared.
+      stages: What is compared.
 
     Returns:
-        The section and the sentence.
+      The section and the sentence.
     """
     test = stages.samples["test"]
-    judged = {name: stages.judge(name, scores) for name, scores in stages.models().items()}
-    pairs = _pairs(stages, list(judged.values()))
-    verdict = _verdict(stages, list(judged.values()), pairs)
+    models = {
+        name: stages.evaluate(name, scores, "" if number else stages.strategy)
+        for number, (name, scores) in enumerate(stages.models().items())
+    }
+    pairs = _pairs(stages, list(models.values()))
+    verdict = _verdict(stages, list(models.values()), pairs)
     blocks: list[Block] = [Text(verdict)]
-    blocks += [Text(words) for words in rough(stages.samples["validation"], test, stages.target)]
+    blocks += [Text(words) for words in warn_of_few_cases(stages.samples["validation"], test, stages.target)]
     if test.both():
-        blocks.append(_figure(stages, judged))
-    blocks += [_models(list(judged.values())), _pairs_table(pairs), Text(_words(stages), small=True)]
+        blocks.append(_figure(stages, models))
+    blocks += [_models(list(models.values())), _pairs_table(pairs), Text(_words(stages), small=True)]
     strategies = {
-        name: stages.judge(STRATEGIES[name].capitalize(), [scores])
+        name: stages.evaluate(STRATEGIES[name].capitalize(), [scores], name)
         for name, scores in stages.strategies.items()
     }
     blocks += [
@@ -135,12 +150,12 @@ def two_stage_section(stages: Stages) -> tuple[Section, str]:
         _drawn(stages),
     ]
     if stages.outside:
-        called = {name: stages.calls_outside(name, judged) for name in stages.outside}
+        called = {name: stages.calls_outside(name, models) for name in stages.outside}
         blocks += [Heading("Photos from outside"), *outside_blocks(stages.samples, called, stages.intervals)]
     return Section(_ID, _TITLE, tuple(blocks), answered=test.both()), verdict
 
 
-def _row(found: Judged) -> dict[str, object]:
+def _row(found: TargetModel) -> dict[str, object]:
     row: dict[str, object] = {
         "model": found.name,
         "networks": len(found.scores),
@@ -178,27 +193,27 @@ def _columns(data: pd.DataFrame, figures: Sequence[str]) -> list[Column]:
     return [Column("AUC", ranged(data, "auc")), *shown]
 
 
-def _models(judged: Sequence[Judged]) -> Table:
-    data = pd.DataFrame([_row(found) for found in judged])
+def _models(models: Sequence[TargetModel]) -> Table:
+    data = pd.DataFrame([_row(found) for found in models])
     names = zip(data["model"], _thresholds(data), strict=True)
     first = Column("Model", [f"{name}\nthreshold {threshold}" for name, threshold in names])
     return Table("two_stage", data, (first, *_columns(data, list(_FIGURES))))
 
 
-def _strategies(judged: Mapping[str, Judged], chosen: str) -> Table:
-    data = pd.DataFrame([_row(found) for found in judged.values()])
-    data.insert(0, "strategy", list(judged))
+def _strategies(models: Mapping[str, TargetModel], chosen: str) -> Table:
+    data = pd.DataFrame([_row(found) for found in models.values()])
+    data.insert(0, "strategy", list(models))
     names = [
         f"{found.name}\nthe one compared above" if name == chosen else found.name
-        for name, found in judged.items()
+        for name, found in models.items()
     ]
     return Table("two_stage_strategies", data, _with_threshold("Strategy", names, data))
 
 
 def _drawn(stages: Stages) -> Table:
-    judged = [stages.judge(f"Draw {number + 1}", [scores]) for number, scores in enumerate(stages.drawn)]
-    data = pd.DataFrame([_row(found) for found in judged])
-    caption = f"Each of the {len(judged)} single-stage networks on balanced draws"
+    models = [stages.evaluate(f"Draw {number + 1}", [scores]) for number, scores in enumerate(stages.drawn)]
+    data = pd.DataFrame([_row(found) for found in models])
+    caption = f"Each of the {len(models)} single-stage networks on balanced draws"
     columns = _with_threshold("Network", list(data["model"]), data)
     return Table("single_stage_draws", data, columns, caption, folded=True)
 
@@ -208,11 +223,11 @@ def _with_threshold(heading: str, names: Sequence[str], data: pd.DataFrame) -> t
     return (Column(heading, names), Column("Threshold", _thresholds(data)), *columns)
 
 
-def _pairs(stages: Stages, judged: Sequence[Judged]) -> pd.DataFrame:
+def _pairs(stages: Stages, models: Sequence[TargetModel]) -> pd.DataFrame:
     """Differences of the first model less each other one, by AUC and Youden's index."""
-    test, intervals, first = stages.samples["test"], stages.intervals, judged[0]
+    test, intervals, first = stages.samples["test"], stages.intervals, models[0]
     rows = []
-    for other in judged[1:]:
+    for other in models[1:]:
         area = compare_with_mean(test.labels, first.scores[0], other.scores, test.cases, intervals.confidence)
         row: dict[str, object] = {"second": other.name}
         row |= {f"auc_{key}": getattr(area, key) for key in ("difference", "low", "high", "p_value")}
@@ -251,7 +266,7 @@ def _pairs_table(pairs: pd.DataFrame) -> Table:
     return Table("two_stage_differences", pairs, columns)
 
 
-def _verdict(stages: Stages, judged: Sequence[Judged], pairs: pd.DataFrame) -> str:
+def _verdict(stages: Stages, models: Sequence[TargetModel], pairs: pd.DataFrame) -> str:
     test = stages.samples["test"]
     who = f"Two-stage diagnosis of {stages.target}"
     if not test.both():
@@ -264,7 +279,7 @@ def _verdict(stages: Stages, judged: Sequence[Judged], pairs: pd.DataFrame) -> s
         "their mean probability",
         "one weighted network",
     )
-    for title, found, row in zip(titles, judged[1:], pairs.to_dict("records"), strict=True):
+    for title, found, row in zip(titles, models[1:], pairs.to_dict("records"), strict=True):
         known = row["auc_holm_p_value"] <= 1 - stages.intervals.confidence
         verdict = "equal" if not known else "better" if row["auc_difference"] > 0 else "worse"
         groups[verdict].append(f"{title} ({decimals(found.auc.auc)})")
@@ -278,17 +293,17 @@ def _verdict(stages: Stages, judged: Sequence[Judged], pairs: pd.DataFrame) -> s
         if groups[key]
     ]
     return (
-        f"{who} ({decimals(judged[0].auc.auc)}) {' and '.join(parts)}, by area under the ROC curve on "
+        f"{who} ({decimals(models[0].auc.auc)}) {' and '.join(parts)}, by area under the ROC curve on "
         f"{len(test.labels):,} test photos of {len(np.unique(test.cases)):,} cases (paired tests by case, "
         "corrected by Holm)."
     )
 
 
-def _figure(stages: Stages, judged: Mapping[str, Judged]) -> Figure:
+def _figure(stages: Stages, models: Mapping[str, TargetModel]) -> Figure:
     test = stages.samples["test"]
-    curves: dict[str, figures_models.Curve] = {}
-    behind: dict[str, list[figures_models.Curve]] = {}
-    for name, found in judged.items():
+    curves: dict[str, model_plots.Curve] = {}
+    behind: dict[str, list[model_plots.Curve]] = {}
+    for name, found in models.items():
         own = [roc_curve(test.labels, scores) for scores in found.scores]
         mean = mean_roc(own)
         label = f"{name} ({decimals(mean.auc)})"
@@ -297,28 +312,28 @@ def _figure(stages: Stages, judged: Mapping[str, Judged]) -> Figure:
             behind[label] = [(1 - curve.specificity, curve.sensitivity) for curve in own]
     places = {
         label: (found.figures.sensitivity.estimate, found.figures.specificity.estimate)
-        for label, found in zip(curves, judged.values(), strict=True)
+        for label, found in zip(curves, models.values(), strict=True)
         if found.figures is not None
     }
     readers = _reader_table(stages)
 
-    def draw(axes: figures_models.Axes) -> None:
-        figures_models.roc_models(axes, curves, behind)
-        figures_models.operating_points(axes, places, list(curves))
+    def draw(axes: model_plots.Axes) -> None:
+        model_plots.roc_models(axes, curves, behind)
+        model_plots.operating_points(axes, places, list(curves))
         if readers is not None:
-            figures_roc.readers(axes, readers["sensitivity"], readers["specificity"])
+            roc_plots.readers(axes, readers["sensitivity"], readers["specificity"])
 
     drawing = panel(
         "two_stage_roc", (480, 450), (44, 40, 10, 10), draw,
         "ROC curves: " + "; ".join(curves) + ".", legend="lower right",
     )  # fmt: skip
-    data = figures_models.curve_table(
+    data = model_plots.curve_table(
         curves | {f"draw {number + 1}": curve for number, curve in enumerate(next(iter(behind.values()), []))}
     )
     caption = (
         f"{stages.target} against the rest on the test photos; areas in brackets. The thick mean curve averages the "
-        f"{len(stages.drawn)} thin ones vertically, as the thesis shows its single-stage networks. Dots: thresholds "
-        "from the validation photos."
+        f"{len(stages.drawn)} thin ones, as chapter 3 of the thesis shows its single-stage networks; that this is done "
+        "vertically is ours. Dots: thresholds from the validation photos."
     )
     if readers is not None:
         caption += f" Diamonds: the {len(readers)} readers, on the photos that all of them read."
@@ -344,10 +359,11 @@ def _reader_table(stages: Stages) -> pd.DataFrame | None:
 
 def _words(stages: Stages) -> str:
     count = len(stages.drawn)
+    fixed = ", the two-stage network’s is fixed" if stages.strategy in FIXED_THRESHOLDS else ""
     return (
-        f"Thresholds are Youden’s on the validation photos. Intervals ({stages.intervals.level}) and tests are by "
-        "case: areas by DeLong’s clustered covariance, Youden’s index by paired bootstrap. Missed diagnoses are 100% "
-        "less the sensitivity, misdiagnoses 100% less the specificity. "
+        f"Thresholds are Youden’s on the validation photos{fixed}. Intervals ({stages.intervals.confidence_percent}) "
+        "and tests are by case: areas by DeLong’s clustered covariance, Youden’s index by paired bootstrap. "
+        "Missed diagnoses are 100% less the sensitivity, misdiagnoses 100% less the specificity. "
         f"“Mean of {count} networks” is the thesis’s single-stage figure: {count} binary networks, each on all of the "
         "smaller side’s training photos and as many of the larger one’s, its mean ROC curve and the means of their "
         "figures at their own thresholds; no single diagnosis attains it. Averaging their probabilities gives one "
@@ -360,7 +376,8 @@ def _words(stages: Stages) -> str:
 def _strategy_words(stages: Stages) -> str:
     words = (
         "How the network’s probabilities of all classes become one score for the target. The thesis takes the "
-        "target’s probability; the other strategies are ours."
+        "target’s probability, or merges the other classes and asks whether the target has at least what they have "
+        "together; the other strategies are ours. The thresholds of that rule and of the most probable class are fixed."
     )
     if "head" in stages.strategies:
         words += (

@@ -1,0 +1,73 @@
+"""The commands of `skinjax`, one per study; nothing is imported before it is known which is run."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+Computes = Literal["nothing", "predictions", "training"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+      name: As it is typed.
+      study: Module of `skinjax.studies`.
+      summary: One line for `skinjax --help`.
+      computes: What its networks do, which decides on flags of processes and on the cache of compiled programs.
+      chapter: Of the thesis.
+    """
+
+    name: str
+    study: str
+    summary: str
+    computes: Computes = "training"
+    chapter: str = ""
+
+    @property
+    def module(self) -> str:
+        """Returns the dotted name of the study's module."""
+        return f"skinjax.studies.{self.study}"
+
+
+COMMANDS = (
+    Command("audit_data", "audit", "Check a manifest and its photos before training.", "nothing", "2"),
+    Command("prepare_data", "preparation", "Decode photos once, for several runs.", "nothing", "2"),
+    Command("train", "training", "Train one network on one split or fold.", chapter="3, 4"),
+    Command("benchmark_backbones", "backbones", "Compare networks on one split of cases.", chapter="2, 3.2"),
+    Command("psoriasis", "two_stage", "Tell one disease from the rest, in two stages or one.", chapter="3"),
+    Command(
+        "hierarchy", "hierarchy", "Fuse a coarse and a fine network over case-grouped folds.", chapter="4"
+    ),
+    Command("evolve", "evolution", "Search hyper-parameters by evolution.", chapter="4.2.2"),
+    Command("malignancy", "malignancy", "Score and grade the malignancy of tumours.", chapter="5"),
+    Command(
+        "cross_dataset", "cross_dataset", "Train on one data set, test on another, both ways.", chapter="2"
+    ),
+    Command("evaluate", "evaluation", "Report on predictions of any model, or of a run.", "predictions"),
+    Command("reader_kit", "reader_kit", "Draw blinded photos for readers to call.", "nothing", "3"),
+    Command("predict", "prediction", "Answer photos with the networks of a run.", "predictions"),
+)
+
+
+def command(name: str) -> Command:
+    """Returns a command by its name or by that of its study.
+
+    Args:
+      name: With "-" or "_" between words.
+
+    Raises:
+      ValueError: There is none; the nearest name is given.
+    """
+    import difflib
+
+    requested = name.replace("-", "_")
+    for one in COMMANDS:
+        if requested in (one.name, one.study):
+            return one
+    names = [one.name for one in COMMANDS]
+    near = difflib.get_close_matches(requested, names, n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; commands are {', '.join(names)}"
+    raise ValueError(f"there is no command {name!r}{hint}")

@@ -1,0 +1,1 @@
+"""Photos as files: decoding, quality and near-duplicates."""

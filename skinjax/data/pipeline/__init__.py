@@ -1,0 +1,1 @@
+"""From photos to batches: decoded once into ArrayRecord, then shuffled and batched."""

@@ -1,0 +1,106 @@
+"""Photos of lesions over time, as a CSV or Parquet file.
+
+| column | | holds |
+|---|---|---|
+| `image` | required | path of the photo, relative to the file's folder; each photo once |
+| `lesion_id` | required | which lesion it is of |
+| `date` | required | the day it was taken, as in 2026-01-31; no time and no time zone |
+| `case_id` | optional | whose lesion; lesions of two cases are two, even under one id |
+
+Other columns are left out. Several photos of one day are averaged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+import re
+from pathlib import Path
+
+from skinjax.data.tables import TableError, faulty_rows, missing_columns, read_table
+
+ENDINGS = (".csv", ".tsv", ".parquet", ".pq")
+"""Endings of a file's name that mark a table rather than a photo."""
+
+
+class VisitsError(TableError):
+    """Everything that is wrong with a table of photos over time; `.problems` has one sentence per fault."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Visit:
+    """A photo of a lesion on a day.
+
+    Attributes:
+      path: The photo.
+      case: Whose lesion; empty where that is not known.
+      lesion: The lesion.
+      date: The day.
+    """
+
+    path: Path
+    case: str
+    lesion: str
+    date: datetime.date
+
+
+def read_visits(path: str | Path) -> tuple[Visit, ...]:
+    r"""Reads and checks a table of photos over time.
+
+    Args:
+      path: A CSV or Parquet file.
+
+    Returns:
+      The visits, in the file's order.
+
+    Raises:
+      VisitsError: Naming every fault at once, by column and row.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "visits.csv")
+    ...     _ = file.write_text("image,lesion_id,date\na.jpg,left arm,2026-01-31\n")
+    ...     (visit,) = read_visits(file)
+    >>> visit.path.name, visit.lesion, visit.date.isoformat()
+    ('a.jpg', 'left arm', '2026-01-31')
+    """
+    path = Path(path)
+    table = read_table(path, VisitsError)
+    frame, rows = table.frame, table.rows
+    if problems := missing_columns(("image", "lesion_id", "date"), frame):
+        raise VisitsError(str(path), problems)
+    if not len(frame):
+        raise VisitsError(str(path), ["no rows; it must list at least one photo"])
+    image, lesion = frame["image"].str.strip(), frame["lesion_id"].str.strip()
+    for name, cells in (("image", image), ("lesion_id", lesion)):
+        problems += faulty_rows(name, "empty", cells == "", rows)
+    dates = [_date(cell) for cell in frame["date"]]
+    fault = "that is no day written as in 2026-01-31"
+    problems += faulty_rows("date", fault, [date is None for date in dates], rows, frame["date"].array)
+    # Not resolved: two names of one file are two photos, and reading them costs nothing but time.
+    paths = [Path(os.path.normpath(path.parent / name)) for name in image]
+    earlier = {one: place for place, one in reversed(list(enumerate(paths)))}
+    repeated = [
+        earlier[one] < place and name != ""
+        for place, (one, name) in enumerate(zip(paths, image, strict=True))
+    ]
+    problems += faulty_rows("image", "with a photo that an earlier row lists", repeated, rows, image.array)
+    if problems:
+        raise VisitsError(str(path), problems)
+    cases = frame["case_id"].str.strip() if "case_id" in frame else [""] * len(frame)
+    return tuple(
+        Visit(one, case, name, date)
+        for one, case, name, date in zip(paths, cases, lesion, dates, strict=True)
+        if date is not None
+    )
+
+
+def _date(cell: str) -> datetime.date | None:
+    text = cell.strip()
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        return None
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        return None

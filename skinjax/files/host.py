@@ -1,0 +1,39 @@
+"""The host's allocator, tuned for XLA on Linux.
+
+XLA allocates its scratch memory anew every step, and most of the system time of a training step on CPU is the kernel
+handing it out in pages of 4 KiB: with huge pages a step is 1.3 times as fast (benchmarks/results/ground.md), and with
+one arena 1.2 times again. glibc reads these settings when a process starts. The command `skinjax` sets them by itself;
+a program of one's own calls `restart_tuned()` first of all, and a notebook is started with the variable set:
+
+    GLIBC_TUNABLES=$(python -m skinjax.files.host) jupyter lab
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+VARIABLE = "GLIBC_TUNABLES"
+TUNABLES = ":".join(
+    (
+        "glibc.malloc.hugetlb=1",
+        "glibc.malloc.arena_max=1",  # the scratch memory of one step serves the next, whichever thread asks for it
+        "glibc.malloc.mmap_threshold=1000000000000",  # never by mmap, and never given back: both fault pages in anew
+        "glibc.malloc.trim_threshold=1000000000000",
+    )
+)
+
+
+def restart_tuned() -> None:
+    """Replaces this process by the same command with a tuned allocator.
+
+    Does nothing where `GLIBC_TUNABLES` is set already, on systems other than Linux, and in interactive sessions.
+    """
+    command = sys.orig_argv
+    interactive = hasattr(sys, "ps1") or len(command) < 2 or command[1] in ("-", "-i", "-c")
+    if sys.platform == "linux" and VARIABLE not in os.environ and not interactive:
+        os.execve(sys.executable, [sys.executable, *command[1:]], os.environ | {VARIABLE: TUNABLES})
+
+
+if __name__ == "__main__":
+    print(TUNABLES)

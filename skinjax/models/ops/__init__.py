@@ -1,0 +1,1 @@
+"""Operations of networks: convolutions, normalisation, pooling and sums over maps."""

@@ -1,0 +1,85 @@
+"""Photos in, a table of answers out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from skinjax.labels.taxonomy import Taxonomy
+from skinjax.predict.answers import Answer, csv_header
+from skinjax.predict.decisions import DecisionOptions
+from skinjax.predict.degrees import degrees_of
+from skinjax.predict.networks import load_predictor
+from skinjax.predict.photos import predict_photos, prepare_answers
+from skinjax.predict.reading import find_photos
+from skinjax.runs.folder import RunFolder
+
+_LOG = logging.getLogger(__name__)
+NOT_CALIBRATED = (
+    "the run has no stored predictions of these networks: probabilities are not calibrated, and sets hold every "
+    "class"
+)
+ONE_BY_ONE = 8  # photos up to which each is computed by itself, without padding a batch
+
+
+def read_answers(source: str | os.PathLike[str] | io.StringIO) -> pd.DataFrame:
+    """Reads a table of answers; empty cells are missing, and a class called NA is not.
+
+    Args:
+      source: `predictions.csv` of an answer.
+    """
+    return pd.read_csv(source, keep_default_na=False, na_values=[""])
+
+
+def answers_table(
+    workdir: str | os.PathLike[str],
+    fold: int,
+    photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    stages: Sequence[str] = (),
+    **options: Any,
+) -> pd.DataFrame:
+    """Answers photos with the networks of a run.
+
+    Args:
+      workdir: Folder of the run.
+      fold: Whose networks answer; -1 for the mean over all folds.
+      photos: Photos and folders of photos, or a single one.
+      stages: Which networks answer, one per level; by default as `skinjax.predict.networks.load_predictor` chooses.
+      options: Of `skinjax.predict.decisions.DecisionOptions`.
+
+    Returns:
+      A row per photo, with the columns of `skinjax.predict.answers.csv_header`.
+
+    Raises:
+      ValueError: An option out of range, or networks that cannot answer together.
+    """
+    folder = RunFolder.read(workdir)
+    predictor = load_predictor(folder.path, fold, stages)
+    degrees = degrees_of(predictor.taxonomy, folder.options.get("degrees", ""))
+    decision_options = DecisionOptions(**{"degree_of_class": degrees} | options)
+    context = prepare_answers(predictor, decision_options, folder.photo_root, say=_LOG.warning)
+    if not context.decisions.photos:
+        _LOG.warning(NOT_CALIBRATED)
+    if context.target is not None:
+        _LOG.info("%s", context.target.note())
+    given = [photos] if isinstance(photos, str | os.PathLike) else photos
+    paths, _ = find_photos([Path(path) for path in given])
+    batch_size = 1 if len(paths) <= ONE_BY_ONE else 16
+    answers = predict_photos(predictor, paths, context, batch_size=batch_size)
+    return _table(answers, predictor.taxonomy)
+
+
+def _table(answers: Iterable[Answer], taxonomy: Taxonomy) -> pd.DataFrame:
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(csv_header(taxonomy))
+    rows.writerows(one.to_row(taxonomy) for one in answers)
+    text.seek(0)
+    return read_answers(text)

@@ -1,0 +1,1 @@
+"""Tables: frames computed from stored predictions, each also written as CSV."""

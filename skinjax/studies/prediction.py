@@ -1,0 +1,197 @@
+"""Photos in, answers out: what the networks of a run say of photos that nobody has labelled (all chapters).
+
+    skinjax predict --workdir=runs/demo --photos=a.jpg,b.png            # a table, and pictures of why
+    skinjax predict --workdir=runs/demo --photos=clinic --out=answers   # a folder, at the device's speed
+    skinjax predict --workdir=runs/pad --photos=a.jpg --degrees=pad_ufes_20 --explain_class=MEL
+    skinjax predict --workdir=runs/demo --photos=a.jpg --explain --check_explanations
+    skinjax predict --workdir=runs/pad --photos=visits.csv --by=lesion  # lesions over time: image, lesion_id, date
+    skinjax predict --workdir=runs/demo                                 # makes ready, answers nothing
+    skinjax predict --smoke                                             # all of it, on a run made for it
+
+Each photo gets the most probable classes of every level with calibrated probabilities, a set that holds the true class
+as often as --coverage says, and a diagnosis, or why there is none: too blurred, too grainy, too dark, too bright,
+unlike the run's photos, or not certain enough. What that rests on comes from the run's photos that the networks have
+not seen; it is worked out the first time and kept in the run's folder. A run of `psoriasis` also says whether the photo
+shows its target: score, threshold, call, and what that threshold was worth on the run's test photos.
+
+Where the classes have degrees of malignancy, each photo gets the probability of a tumour, its score and degree, and
+advice (skinjax/predict/advice.py), in JSON and CSV alike:
+
+    urgency          routine, soon or urgent; none where the network cannot tell and sees nothing alarming
+    advice           what to do, in a sentence; always there
+    advice_withheld  why the network cannot tell; empty where it can
+    too_late         how often the run's held-out patients were told too late: of cancers, and of this very advice
+
+A photo whose most probable class is of the highest degree, such as melanoma, is urgent however uncertain that is.
+
+Writes predictions.jsonl (everything, an object a photo), predictions.csv and explanations/ (Grad-CAM) to --out, and
+with --by=lesion history.csv and history.jsonl: the change of each lesion's score since its first visit, with its
+interval. A photo that cannot be read is named and the others are answered.
+
+Two EfficientNet-B0 at 224 pixels on two cores: the first photo of a new process is answered and explained in 4 s, in 8
+s where nothing was compiled before; then 46 a second. More: benchmarks/results/predict.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from skinjax.runs.options import Options, option
+from skinjax.studies.result import StudyResult
+from skinjax.studies.steps import answering, lesions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAME = "prediction"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(Options):
+    """Options of the prediction."""
+
+    group: ClassVar[str] = "this study"
+
+    photos: tuple[str, ...] = option((), "Photos and folders of photos, parted by commas.")
+    by: Literal["photo", "lesion"] = option(
+        "photo",
+        "What is told beside each photo. lesion: changes over time, of one CSV (image, lesion_id, date).",
+    )
+    out: str = option("", "Folder to write. Default: answers, in --workdir.", path=True)
+    fold: int = option(0, "The fold whose networks answer.", low=0)
+    ensemble: bool = option(False, "Answer by the mean over the networks of all folds.")
+    stages: tuple[str, ...] = option((), "Networks that answer, one per level. Default: sub and meta.")
+    coverage: float = option(
+        0.9, "Probability that a conformal set holds the true class.", low=0.01, high=0.999
+    )
+    answered: float = option(
+        0.9,
+        "Share of the run's own held-out photos whose certainty suffices for a diagnosis.",
+        low=0.01,
+        high=1,
+    )
+    unusual: float = option(
+        0.02,
+        "Share of the run's own photos that lie beyond each limit of quality and novelty.",
+        low=0.0001,
+        high=0.4,
+    )
+    degrees: str = option(
+        "", "Degrees of malignancy: a file or catalogue name. Default: the run's.", path=True
+    )
+    grade_rule: Literal["argmax", "cutpoints", "least_cost"] = option(
+        "least_cost", "Rule that chooses the degree of malignancy."
+    )
+    explain: bool | None = option(
+        None, "Draw where the network looked (Grad-CAM). Default: for up to 16 photos."
+    )
+    explain_class: str = option("", "Class to explain. Default: the most probable one.")
+    explain_level: str = option("", "Level of that class. Default: the finest.")
+    explain_layer: str = option("", "Feature map to explain. Default: the last, which the head reads.")
+    check_explanations: bool = option(
+        False, "Compare explanations with those of networks whose weights are made random.", smoke=True
+    )
+    batch_size: int = option(16, "Photos at a time, where there are more than 8.", low=1)
+    threads: int = option(2, "Threads that read photos.", low=1)
+    seed: int = option(0, "Seed of the random weights of the check.", low=0)
+    smoke: bool = option(False, "Answer a few photos by a tiny run that is made for it, for a trial.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.explain_level and not self.explain_class:
+            raise ValueError(
+                f"explain_level={self.explain_level} needs explain_class=CLASS, a class of that level"
+            )
+        if self.explain is False and (self.explain_class or self.check_explanations):
+            raise ValueError("explain=False excludes explain_class and check_explanations")
+        if self.out and Path(self.out).exists() and not Path(self.out).is_dir():
+            raise ValueError(f"out={self.out} must be a folder, but is a file")
+
+    def shrunk(self, given: Collection[str] = ()) -> Self:
+        """Returns the same options for a trial; see `skinjax.runs.options.Options.shrunk`.
+
+        Args:
+          given: Names of options that keep their values.
+        """
+        kept = {*given, "check_explanations"} if self.explain is False else given
+        return super().shrunk(kept)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Result(StudyResult):
+    """The answers, as files in `out` and as a frame.
+
+    Attributes:
+      out: Folder of predictions.csv, predictions.jsonl, explanations/ and, by lesion, history.csv and history.jsonl;
+        None where no photo was answered.
+      lines: The table for a terminal.
+    """
+
+    out: Path | None = None
+    lines: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def answers(self) -> pd.DataFrame | None:
+        """Returns one row per photo: probabilities, sets, degrees, diagnosis or reasons; None without photos."""
+        from skinjax.predict.table import read_answers
+
+        return None if self.out is None else read_answers(self.out / "predictions.csv")
+
+    @functools.cached_property
+    def history(self) -> pd.DataFrame | None:
+        """Returns one row per lesion and visit: score, change, their limits; None where photos were not by lesion."""
+        from skinjax.predict.table import read_answers
+
+        path = None if self.out is None else self.out / "history.csv"
+        return read_answers(path) if path is not None and path.is_file() else None
+
+    @property
+    def table(self) -> pd.DataFrame | None:
+        """Returns the answers."""
+        return self.answers
+
+    def __str__(self) -> str:
+        """Returns what the answers rest on, the table and the path of the files."""
+        written = [] if self.out is None else [f"written: {self.out}"]
+        return "\n".join([*self.headline[:-1], *self.lines, "", self.headline[-1], *written])
+
+
+def run(
+    photos: Sequence[str | os.PathLike[str]] | None,
+    config: Config,
+    workdir: str | os.PathLike[str] | None,
+) -> Result:
+    """Answers photos with the networks of a run.
+
+    Args:
+      photos: Photos and folders of photos; None takes those that the options name.
+      config: The options.
+      workdir: Folder of the run whose networks answer; None only with `smoke`, which makes one.
+
+    Returns:
+      The answers. Without photos the run is made ready to answer, as a note says.
+
+    Raises:
+      ValueError: There is no such run or photo, or options that do not fit.
+    """
+    names = [Path(name).expanduser() for name in (config.photos if photos is None else photos)]
+    out = Path(config.out) if config.out else None
+    if workdir is None and config.smoke:
+        folder = Path("runs/predict_smoke")
+        workdir, made = answering.make_smoke_run(config, folder)
+        names, out = names or made, out or folder / "answers"
+    if workdir is None:
+        raise ValueError("workdir must be the folder of a run whose networks answer; give workdir=FOLDER")
+    visits = lesions.visits_of(names, config.by)
+    paths = [visit.path for visit in visits] if visits else answering.check_photos(names)
+    session = answering.open_session(config, Path(workdir), len(paths))
+    if not paths:
+        return Result(NAME, Path(workdir), (*session.notes, "ready; no photos to answer"))
+    out = out or Path(workdir) / "answers"
+    found = answering.answer(session, paths, out, visits)
+    return Result(NAME, Path(workdir), (*session.notes, found.counted), out=out, lines=found.lines)

@@ -1,0 +1,1 @@
+"""Steps that studies share: options, photos, networks, divisions, reports."""

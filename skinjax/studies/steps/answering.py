@@ -1,0 +1,380 @@
+"""The steps between options and answers: a run opened, photos answered, files written.
+
+Imports nothing that is slow to import before what is wrong with options and photos' names has been told.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skinjax.data.visits import Visit
+from skinjax.files.folders import filling
+from skinjax.files.progress import Progress
+from skinjax.predict.reading import find_photos
+from skinjax.runs.folder import RunFolder
+from skinjax.studies.steps.answer_table import AnswerTable
+from skinjax.studies.steps.lesions import history_lines, write_histories
+
+if TYPE_CHECKING:
+    from skinjax.predict.answers import Answer
+    from skinjax.predict.networks import Predictor
+    from skinjax.predict.photos import AnswerContext, Explanation, ExplanationTarget
+    from skinjax.studies.prediction import Config
+
+FEW, EXPLAINED, CHECKED = 8, 16, 8
+"""Photos up to which they are computed one by one; are explained by themselves; and are looked at by the check."""
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Session:
+    """A run that is ready to answer.
+
+    Attributes:
+      config: The options.
+      predictor: Its networks.
+      context: Settings that turn network outputs into answers.
+      batch_size: Photos at a time.
+      explained: What explanations are of; None for none.
+      notes: Sentences about what the answers rest on.
+    """
+
+    config: Config
+    predictor: Predictor
+    context: AnswerContext
+    batch_size: int
+    explained: ExplanationTarget | None
+    notes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answered:
+    """Answered photos.
+
+    Attributes:
+      lines: The table for a terminal, of the first photos.
+      outcomes: How many photos were diagnosed, not diagnosed and not readable.
+      photos: How many there were.
+    """
+
+    lines: tuple[str, ...]
+    outcomes: Counter[str]
+    photos: int
+
+    @property
+    def counted(self) -> str:
+        """Returns the outcomes as a sentence."""
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in self.outcomes.most_common())
+        named = "1 photo" if self.photos == 1 else f"{self.photos:,} photos"
+        return f"{named}: {counts}. Not a medical diagnosis."
+
+
+def check_photos(names: list[Path]) -> list[Path]:
+    """Returns the photos that are named, those of folders among them; none where none is.
+
+    Args:
+      names: Photos and folders of photos.
+
+    Raises:
+      ValueError: A folder without photos.
+    """
+    return find_photos(names)[0]
+
+
+def open_session(config: Config, workdir: Path, count: int) -> Session:
+    """Opens a run for photos: reads its networks, and works out what is missing in its folder.
+
+    Args:
+      config: The options.
+      workdir: Folder of the run.
+      count: How many photos will be answered.
+    """
+    from skinjax.predict.decisions import DecisionOptions
+    from skinjax.predict.degrees import degrees_of
+    from skinjax.predict.networks import load_predictor
+    from skinjax.predict.photos import ExplanationTarget, check_explanation_target, prepare_answers
+
+    folder = RunFolder.read(workdir)
+    predictor = load_predictor(workdir, -1 if config.ensemble else config.fold, config.stages)
+    degrees = degrees_of(
+        predictor.taxonomy, config.degrees or folder.options.get("degrees", ""), bool(config.degrees)
+    )
+    if degrees is None and config.by == "lesion":
+        raise ValueError(
+            "by=lesion needs degrees of malignancy, and none are known of the run's classes; give degrees=FILE"
+        )
+    options = DecisionOptions(config.coverage, config.answered, 3, degrees, config.grade_rule)
+    asks = config.explain_class or config.explain_layer or config.check_explanations
+    explains = config.explain if config.explain is not None else bool(asks) or count <= EXPLAINED
+    explained = None
+    if explains:
+        explained = ExplanationTarget(
+            config.explain_class or None, config.explain_level or None, config.explain_layer or None
+        )
+        check_explanation_target(explained, predictor)
+    said: list[str] = []
+    batch_size = 1 if count <= FEW else config.batch_size
+    with _Steps() as steps:
+        context = prepare_answers(
+            predictor,
+            options,
+            folder.photo_root,
+            config.unusual,
+            batch_size=config.batch_size,
+            threads=config.threads,
+            progress=steps,
+            say=said.append,
+        )
+    notes = (*_notes(predictor, context, folder), *said)
+    return Session(config, predictor, context, batch_size, explained, notes)
+
+
+def answer(session: Session, paths: list[Path], out: Path, visits: Sequence[Visit] = ()) -> Answered:
+    """Answers photos, and writes the files in `out`, whole or not at all.
+
+    Args:
+      session: The run.
+      paths: The photos.
+      out: Folder to write.
+      visits: Whose and of which day each photo is, in the same order; none for no history.
+
+    Raises:
+      ValueError: No photo can be read.
+    """
+    from skinjax.predict.history import PhotoScore, lesion_histories
+    from skinjax.predict.photos import predict_photos
+
+    config, taxonomy = session.config, session.predictor.taxonomy
+    table, scores = AnswerTable(taxonomy), list[PhotoScore]()
+    outcomes: Counter[str] = Counter()
+    checked: list[Answer] = []
+    if (out / "explanations").exists() and not (out / "predictions.csv").is_file():
+        raise ValueError(f"{out / 'explanations'} is not of an earlier answer; name another out=FOLDER")
+    with filling(out, last="predictions.jsonl") as hidden:
+        (hidden / "explanations").mkdir()  # takes the place of an earlier answer's, even if it stays empty
+        draw = _drawer(session, hidden / "explanations") if session.explained else None
+        answers = predict_photos(
+            session.predictor,
+            paths,
+            session.context,
+            batch_size=session.batch_size,
+            threads=config.threads,
+            explain=session.explained,
+            draw=draw,
+        )
+        with _writing(hidden, session) as write, _progress(len(paths)) as progress:
+            for number, one in enumerate(answers, 1):
+                write(one)
+                progress(number)
+                table.add(one)
+                outcomes[_outcome(one)] += 1
+                if visits:
+                    scores.append(PhotoScore.of(one))
+                if one.error is None and len(checked) < CHECKED:
+                    checked.append(one)
+        if not checked:
+            raise ValueError(f"no photo of {len(paths)} can be read; the first: {_first_error(hidden)}")
+        lines = [*table.lines]
+        if visits:
+            histories = lesion_histories(visits, scores, session.context.record.repeats)
+            write_histories(histories, hidden)
+            lines += history_lines(histories, session.context.record.repeats)
+        if config.check_explanations:
+            lines += _check(session, checked, hidden / "explanations")
+    if not visits:
+        for name in ("history.csv", "history.jsonl"):  # an earlier answer's
+            (out / name).unlink(missing_ok=True)
+    if not any((out / "explanations").iterdir()):
+        (out / "explanations").rmdir()
+    return Answered(tuple(lines), outcomes, len(paths))
+
+
+def make_smoke_run(config: Config, folder: Path) -> tuple[Path, list[Path]]:
+    """Trains the smoke run of `hierarchy` where it is not there, and makes photos to answer.
+
+    Args:
+      config: The options.
+      folder: Where both are kept.
+
+    Returns:
+      The folder of the run, and photos: some of the run's, noise, a blank one and a damaged one.
+    """
+    from PIL import Image
+
+    from skinjax.studies import hierarchy
+
+    run = folder / "run"
+    if not (run / "report" / "index.html").exists():
+        _LOG.info("--smoke without --workdir: first a smoke run of hierarchy in %s", run)
+        hierarchy.run(None, hierarchy.Config(smoke=True, seed=config.seed).shrunk({"seed"}), run)
+    made = folder / "made_up"
+    made.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(config.seed)
+    Image.fromarray(rng.integers(0, 256, (96, 96, 3), np.uint8)).save(made / "noise.png")
+    Image.new("RGB", (96, 96), (190, 140, 120)).save(made / "blank.png")
+    (made / "damaged.jpg").write_bytes(b"\xff\xd8\xff no photo")
+    return run, [*sorted((run / "photos").rglob("*.jpg"))[:6], made]
+
+
+def _notes(predictor: Predictor, context: AnswerContext, folder: RunFolder) -> Iterator[str]:
+    from skinjax.predict.advice import record_notes
+
+    made_of = ", ".join(f"{level} ({stage})" for level, stage in predictor.stages.items())
+    which = f"fold {predictor.fold}" if predictor.fold >= 0 else f"the mean of {len(predictor.members)} folds"
+    yield f"networks of {folder.path}, {which}: {made_of}"
+    if folder.synthetic:
+        yield "they learned from made-up photos: nothing they say is medical evidence"
+    decisions, options = context.decisions, context.options
+    if decisions.photos:
+        share = f"{100 * options.coverage:g}%"
+        calibrated = f"calibrated on {decisions.photos:,} of the run's photos of {decisions.cases:,} cases"
+        if predictor.fold >= 0:
+            yield f"{calibrated} that they have not seen; sets hold the true class of {share} of new photos like those"
+        else:
+            yield (
+                f"{calibrated}, each answered by the one fold that has not seen it; the mean of folds is less certain "
+                f"than one, so expect sets that hold the true class oftener than {share}, and fewer answers than asked"
+            )
+        if np.isinf(decisions.set_threshold):
+            yield f"{decisions.cases} cases are too few for that: sets hold every class"
+    else:
+        from skinjax.predict.table import NOT_CALIBRATED
+
+        yield NOT_CALIBRATED
+    if context.target is not None:
+        yield context.target.note()
+    if not options.degree_of_class:
+        yield "no advice: no degrees of malignancy are known of these classes; give degrees=FILE, or a catalogue name"
+    else:
+        yield from record_notes(context.record)
+    if context.limits.photos:
+        yield f"what is usual was measured on {context.limits.photos:,} of the run's photos"
+
+
+def _drawer(session: Session, folder: Path) -> Callable[[str, Answer, Explanation], str]:
+    from skinjax.data.images.photos import decode
+    from skinjax.predict.overlay import SIDE, draw_overlay
+
+    taxonomy = session.predictor.taxonomy
+    layer = session.explained.layer if session.explained else None
+    taken: Counter[str] = Counter()
+    folder.mkdir(exist_ok=True)
+
+    def draw(path: str, one: Answer, explanation: Explanation) -> str:
+        stem = Path(path).stem
+        taken[stem.casefold()] += 1  # some file systems take both cases for one
+        name = f"{stem}.png" if taken[stem.casefold()] == 1 else f"{stem}~{taken[stem.casefold()]}.png"
+        index = taxonomy.classes(explanation.level).index(explanation.class_name)
+        probability = one.probabilities[explanation.level][index]
+        lines = (
+            Path(path).name,
+            f"What speaks for {taxonomy.title(explanation.class_name)} ({100 * probability:.0f}%) in the network of "
+            f"level {explanation.network_level}{f', at {layer}' if layer else ''}; relative to its own largest value.",
+            "No diagnosis: " + "; ".join(one.reasons) if one.reasons else "",
+        )
+        draw_overlay(decode(path, target=SIDE), explanation.values, session.predictor.fit, lines).save(
+            folder / name
+        )
+        return f"explanations/{name}"
+
+    return draw
+
+
+class _writing(AbstractContextManager):  # noqa: N801  (used as a function)
+    """Writes answers as JSON lines and as CSV, as they come."""
+
+    def __init__(self, folder: Path, session: Session) -> None:
+        from skinjax.predict.answers import csv_header
+
+        self._taxonomy = session.predictor.taxonomy
+        self._lines = (folder / "predictions.jsonl").open("w", encoding="utf-8")
+        self._table = (folder / "predictions.csv").open("w", encoding="utf-8", newline="")
+        self._rows = csv.writer(self._table, lineterminator="\n")
+        self._rows.writerow(csv_header(self._taxonomy))
+
+    def __enter__(self) -> Callable[[Answer], None]:
+        return self._write
+
+    def __exit__(self, *exception: object) -> None:
+        self._lines.close()
+        self._table.close()
+
+    def _write(self, one: Answer) -> None:
+        json.dump(one.to_dict(self._taxonomy), self._lines, ensure_ascii=False, allow_nan=False)
+        self._lines.write("\n")
+        self._rows.writerow(one.to_row(self._taxonomy))
+        if one.error:
+            _LOG.warning("left out %s: %s", one.photo, one.error)
+
+
+class _Steps(AbstractContextManager):
+    """Progress over several titles, each begun with its first photo; see `run_references`."""
+
+    def __init__(self) -> None:
+        self._title = ""
+        self._progress: Progress | None = None
+
+    def __call__(self, title: str, done: int, total: int) -> None:
+        if title != self._title:
+            self.__exit__()
+            self._title, self._progress = title, Progress(title, total)
+        assert self._progress is not None
+        self._progress.update(done)
+
+    def __exit__(self, *exception: object) -> None:
+        if self._progress is not None:
+            self._progress.__exit__(None, None, None)
+
+
+def _progress(count: int) -> AbstractContextManager[Callable[[int], None]]:
+    return nullcontext(lambda done: None) if count <= EXPLAINED else _Bar(count)
+
+
+class _Bar(AbstractContextManager):
+    def __init__(self, count: int) -> None:
+        self._progress = Progress("answering", count)
+
+    def __enter__(self) -> Callable[[int], None]:
+        return self._progress.update
+
+    def __exit__(self, *exception: Any) -> None:
+        self._progress.__exit__(*exception)
+
+
+def _outcome(one: Answer) -> str:
+    return "not readable" if one.error else "without a diagnosis" if one.reasons else "diagnosed"
+
+
+def _first_error(folder: Path) -> str:
+    with (folder / "predictions.jsonl").open(encoding="utf-8") as file:
+        first = json.loads(file.readline())
+    return f"{first['photo']} {first['error']}"
+
+
+def _check(session: Session, answers: list[Answer], folder: Path) -> Iterator[str]:
+    """Writes how explanations change as weights are made random, and returns it as lines."""
+    import jax
+
+    from skinjax.predict.photos import check_explanations
+
+    layer = session.explained.layer if session.explained else None
+    found = check_explanations(jax.random.key(session.config.seed), session.predictor, answers, layer)
+    with (folder / "check.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["random_down_to", "rank_correlation", "ssim"])
+        rows.writerows([row.down_to, f"{row.rank_correlation:.6f}", f"{row.ssim:.6f}"] for row in found)
+    yield f"\nexplanations of {len(answers)} photos against those of ever more random weights"
+    yield f"  {'random down to':<20}{'rank correlation':>18}{'SSIM':>8}"
+    for row in found:
+        yield f"  {row.down_to:<20}{row.rank_correlation:>18.2f}{row.ssim:>8.2f}"

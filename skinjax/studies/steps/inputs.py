@@ -1,0 +1,230 @@
+"""From a study's options to its photos: read or rendered, audited, with cases, decoded."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from skinjax.data.photo_set import PhotoSet, PreparedPhotos, case_identity, read_photos
+from skinjax.files.atomic import replacing
+from skinjax.files.locks import Lock
+from skinjax.files.progress import Progress
+from skinjax.labels.taxonomy import load_taxonomy
+from skinjax.runs import processes
+from skinjax.runs.folder import RunFolder
+from skinjax.runs.options import Options
+from skinjax.runs.provenance import provenance
+from skinjax.studies.steps.data_options import PreparationOptions, SourceOptions
+
+SMOKE_CASES = 4  # per class, with `smoke` and photos of one's own
+RANDOM_START = (
+    "Networks start from random weights, as no pretrained ones were given; the thesis's started from ImageNet weights, "
+    "so these figures are not of its protocol."
+)
+_LOG = logging.getLogger(__name__)
+
+
+def synthetic_photos(folder: str | os.PathLike[str], **spec: Any) -> PhotoSet:
+    """Renders the built-in photos, or opens those that lie there; nothing drawn from them is medical evidence.
+
+    Args:
+      folder: Where the photos are written.
+      spec: See `skinjax.synthetic.SyntheticSpec`: `cases_per_class`, `size`, `seed` and more.
+
+    Returns:
+      The photos, of the taxonomy `synthetic19`.
+    """
+    from skinjax.data.manifest import read_manifest
+    from skinjax.synthetic import SyntheticSpec, write_dataset
+
+    path = write_dataset(Path(folder), SyntheticSpec(**spec))
+    taxonomy = load_taxonomy("synthetic19")
+    return PhotoSet(read_manifest(path, taxonomy), path.parent, taxonomy, synthetic=True)
+
+
+def photos_of(
+    given: PhotoSet | None,
+    config: SourceOptions,
+    folder: RunFolder,
+    named: Mapping[str, str] | None = None,
+    **spec: Any,
+) -> PhotoSet:
+    """Returns the photos of a study: those given, those its options name, or the built-in ones.
+
+    Args:
+      given: Photos of the caller's; None leaves it to the options.
+      config: The study's options.
+      folder: Of the run; built-in photos are rendered into its folder `photos`.
+      named: What the photos are read from, where it is not the options' own `manifest`, `dataset`, `source` and
+        `taxonomy`.
+      spec: Of the built-in photos, beside what the options say.
+
+    Raises:
+      ValueError: Options that do not fit together, or everything that is wrong with the manifest.
+    """
+    names = ("manifest", "dataset", "source", "taxonomy")
+    sources = dict(named) if named is not None else {name: getattr(config, name) for name in names}
+    smoke = getattr(config, "smoke", False)
+    if given is not None:
+        photos = given
+    elif any(sources.values()):
+        try:
+            photos = read_photos(
+                sources["manifest"] or None,
+                dataset=sources["dataset"] or None,
+                source=sources["source"] or None,
+                taxonomy=sources["taxonomy"] or None,
+            )
+        except ValueError as error:
+            if named is None:
+                raise
+            raise ValueError(re.sub(rf"\b({'|'.join(names)})=", r"other_\1=", str(error))) from error
+    else:
+        photos = processes.first_alone("photos", lambda: _rendered(config, folder, spec))
+    if photos.synthetic or smoke:
+        return photos.few_cases(SMOKE_CASES) if smoke and not photos.synthetic else photos
+    return _noted(photos, config) if named is None else photos
+
+
+def _noted(photos: PhotoSet, config: SourceOptions) -> PhotoSet:
+    """Notes, and says once, that networks start from random weights where weights of ImageNet are published."""
+    if getattr(config, "pretrained", None) != "":
+        return photos
+    from skinjax.models import registry
+
+    backbones = getattr(config, "backbones", None) or (getattr(config, "backbone", ""),)
+    if not any("ImageNet" in registry.spec(name).weights for name in backbones):
+        return photos
+    _LOG.warning("WARNING: %s Give --pretrained=FILE.", RANDOM_START)
+    return dataclasses.replace(photos, notes=(*photos.notes, RANDOM_START))
+
+
+def named_by(config: Any, photos: PhotoSet) -> Any:
+    """Returns the options with what the photos were read from, so that `config.json` names them.
+
+    Args:
+      config: A study's options.
+      photos: The photos that it was given, or that its options name.
+    """
+    return dataclasses.replace(config, **photos.origin) if photos.origin else config
+
+
+def audited(photos: PhotoSet, config: SourceOptions, folder: RunFolder, *, again: bool = False) -> PhotoSet:
+    """Audits photos where the options ask for it, and lets near-duplicates stand in for cases where there are none.
+
+    Findings that the run told once about the same manifest are not told again when it resumes.
+
+    Args:
+      photos: The photos.
+      config: The study's options.
+      folder: Of the run; findings are written into its folder `audit`.
+      again: Whether to audit even so.
+    """
+    return processes.first_alone("audit", lambda: _audited(photos, config, folder, again))
+
+
+def prepared(
+    photos: PhotoSet, config: PreparationOptions, folder: RunFolder, image_size: int, suffix: str = ""
+) -> PreparedPhotos:
+    """Decodes photos once, or opens them where that was done; unreadable photos are left out, and told.
+
+    Args:
+      photos: The photos.
+      config: The study's options.
+      folder: Of the run.
+      image_size: Side of the square photos in pixels.
+      suffix: Of the folder's name, which tells several preparations of a run apart.
+    """
+
+    def work() -> PreparedPhotos:
+        with Progress("preparing", len(photos), stream=processes.progress_stream()) as progress:
+            found = photos.prepare(
+                folder.prepared(config, suffix),
+                image_size,
+                fit=config.fit,
+                max_bad_fraction=config.max_bad_fraction,
+                threads=config.threads,
+                replace_other_settings=not config.prepared,
+                progress=lambda done, total: progress.update(done),
+            )
+            progress.update(len(photos))
+        return found
+
+    return processes.first_alone("preparation", work)
+
+
+def begin(folder: RunFolder, config: Options, *sets: PreparedPhotos) -> dict[str, Any]:
+    """Writes the configuration of a run, or checks that the run which began there is the same.
+
+    Args:
+      folder: Of the run.
+      config: The study's options.
+      sets: The photos, of one taxonomy.
+
+    Returns:
+      What `config.json` holds.
+
+    Raises:
+      ValueError: Options, photos, labels, cases or classes have changed.
+    """
+
+    def work() -> dict[str, Any]:
+        return folder.begin(
+            config,
+            "+".join(one.fingerprint for one in sets),
+            sets[0].taxonomy,
+            frozenset[str]().union(*(one.identities() for one in sets)),
+            frozenset(case_identity(case) for one in sets for case in set(one.cases)),
+            synthetic=any(one.photos.synthetic for one in sets),
+            photo_root=folder.place_of(sets[0].photos.root),
+            photos=sum(len(one) for one in sets),
+            cases=sum(int(one.frame["case_id"].nunique()) for one in sets),
+            notes=list(dict.fromkeys(note for one in sets for note in one.photos.notes)),
+            **provenance(),
+        )
+
+    return processes.first_alone("configuration", work)
+
+
+def _rendered(config: SourceOptions, folder: RunFolder, spec: Mapping[str, Any]) -> PhotoSet:
+    size = max(getattr(config, "image_size", 0), 64)
+    own = {"cases_per_class": config.synthetic_cases, "size": size, "seed": getattr(config, "seed", 0)}
+    _LOG.info("No --manifest: rendering the built-in synthetic photos into %s", folder.photos)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with (
+        Lock(folder.path / ".lock_photos", wait=True),  # runs of other folds may begin at the same moment
+        Progress("rendering", 1, unit="set", stream=processes.progress_stream()) as progress,
+    ):
+        photos = synthetic_photos(folder.photos, **(own | dict(spec)))
+        progress.update(1)
+    return photos
+
+
+def _audited(photos: PhotoSet, config: SourceOptions, folder: RunFolder, again: bool) -> PhotoSet:
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with Lock(folder.path / ".lock_audit", wait=True):
+        return _audited_alone(photos, config, folder, again)
+
+
+def _audited_alone(photos: PhotoSet, config: SourceOptions, folder: RunFolder, again: bool) -> PhotoSet:
+    told, now = folder.audit / "manifest.txt", photos.fingerprint
+    known = told.exists() and told.read_text(encoding="utf-8") == now
+    if not again and photos.has_cases and (known or not config.audit):
+        return photos
+    with Progress("auditing", len(photos), stream=processes.progress_stream()) as progress:
+        report = photos.audit(threads=config.threads, progress=lambda done, total: progress.update(done))
+    report.write(folder.audit)
+    with replacing(told) as temporary:
+        temporary.write_text(now, encoding="utf-8")
+    found = ", ".join(f"{count} {kind}" for kind, count in report.counts.items())
+    _LOG.info("audit: %s", found or "nothing found")
+    if photos.has_cases:
+        return photos
+    photos = photos.with_stand_in_cases(report)
+    _LOG.warning("%s", photos.notes[-1])
+    return photos

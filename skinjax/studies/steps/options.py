@@ -1,0 +1,344 @@
+"""The options that studies share, in groups; each study's `Config` inherits those it has.
+
+Defaults of the recipe are Table 4-1 of the thesis, which has neither flips nor Cutout. Other defaults are ours where
+the thesis does not say or where its choice takes a large GPU (EfficientNet-B6); its settings are marked in
+`experiments/flagfiles`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar, Literal
+
+from skinjax.augment import Strengths
+from skinjax.runs.options import Options, option
+from skinjax.studies.steps.data_options import PreparationOptions, RunOptions, SourceOptions
+from skinjax.train.loop import ClassBalance, Settings
+from skinjax.train.losses import Loss
+from skinjax.train.method import Method
+from skinjax.train.optimizers import Optimizer, WeightDecay
+from skinjax.train.parallel import Backend, BatchNormOver, Parallel
+from skinjax.train.schedules import Decay
+from skinjax.train.state import Recipe
+
+RECIPE, METHOD, SETTINGS = Recipe(), Method(), Settings()
+STRENGTHS = RECIPE.strengths
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetworkOptions(Options):
+    """The network and how long it is trained."""
+
+    group: ClassVar[str] = "network and training"
+
+    backbone: str = option(
+        "efficientnet_b0", "Name of the network in the registry.", smoke="efficientnet_nano"
+    )
+    pretrained: str = option(
+        "",
+        "Weights to start from: a file, a checkpoint folder or a hub name, with {backbone} standing for the network's "
+        "name. Empty: random weights.",
+        path=True,
+    )
+    precision: Literal["float32", "bfloat16"] = option("float32", "Dtype of the computation.")
+    batch_norm_momentum: float | None = option(
+        None,
+        "Momentum of BatchNorm's running statistics. Default: the backbone's own.",
+        low=0,
+        high=1,
+        smoke=0.9,
+    )
+    drop_path_rate: float | None = option(
+        None, "Rate of stochastic depth. Default: the backbone's own.", low=0, high=1
+    )
+    batch_size: int = option(32, "Photos per training step, over all devices.", low=1, smoke=16)
+    epochs: int = option(SETTINGS.epochs, "Passes over the training photos.", low=1, smoke=2)
+    class_balance: ClassBalance = option(
+        SETTINGS.class_balance,
+        "How classes of unequal size are evened out: weights in the loss, by frequency or by the effective number of "
+        "photos, or sampling of classes.",
+    )
+    evaluate_every: int = option(1, "Epochs between evaluations on the held-out photos.", low=1)
+    validation_fraction: float = option(
+        0.0, "Share of the training cases set apart to choose the best epoch by.", low=0, high=0.5
+    )
+    choose_by: Literal["", "loss", "accuracy", "macro_f1", "auc"] = option(
+        "", "Metric of the validation photos that chooses the epoch. Empty: the last epoch is taken."
+    )
+    patience: int = option(
+        0, "Epochs without a better --choose_by after which training ends; 0: train to the last epoch.", low=0
+    )
+    test_time_augmentation: Literal["none", "flips", "dihedral"] = option(
+        "none",
+        "Predict held-out photos as the mean over mirror images (flips), or quarter turns too (dihedral).",
+    )
+    checkpoint_seconds: float = option(
+        60.0, "Shortest time between checkpoints, in seconds.", low=0, free=True
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MethodOptions(Options):
+    """Optimiser, loss and what goes with them; static under jit."""
+
+    group: ClassVar[str] = "optimiser and loss"
+
+    optimizer: Optimizer = option(
+        METHOD.optimizer, "Optimiser; the thesis's is sgd in chapter 4, rmsprop in 3."
+    )
+    learning_rate_decay: Decay = option("cosine", "How the learning rate falls from lr to lrf.")
+    decay: WeightDecay = option("l2", "Weight decay by equation 4-3 (l2) or 4-4 (decoupled).")
+    decay_all: bool = option(METHOD.decay_all, "Whether BatchNorm's parameters and biases decay too.")
+    loss: Loss = option(METHOD.loss, "Loss that is minimised.")
+    label_smoothing: float = option(0.0, "Share of each label spread over all classes.", low=0, high=0.9)
+    focal_gamma: float = option(METHOD.focal_gamma, "Exponent of --loss=focal.", low=0)
+    clip_norm: float = option(0.0, "Norm that gradients are scaled down to; 0: no clipping.", low=0)
+    accumulate: int = option(
+        1,
+        "Parts in which a batch is computed one after the other, to save memory; BatchNorm sees a part at a time.",
+        low=1,
+        smoke=1,
+    )
+    average_decay: float = option(
+        0.0,
+        "Decay of the moving averages of the weights, which are then used; 0: no averages.",
+        low=0,
+        high=0.99999,
+    )
+    frozen_blocks: int = option(0, "Blocks, from the stem on, that are not trained.", low=0)
+    layer_decay: float = option(
+        1.0, "Factor of the learning rate with each block away from the head.", low=0.01, high=1
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecipeOptions(Options):
+    """The hyper-parameters of Table 4-1, traced values of the compiled step."""
+
+    group: ClassVar[str] = "hyper-parameters (Table 4-1 of the thesis)"
+
+    learning_rate: float = option(
+        RECIPE.learning_rate, "Learning rate lr, reached at the end of burn-in.", low=0, smoke=0.02
+    )
+    final_learning_rate: float = option(
+        RECIPE.final_learning_rate, "Learning rate lrf of the last update.", low=0
+    )
+    momentum: float = option(RECIPE.momentum, "Momentum mu of equation 4-1.", low=0, high=0.9999)
+    weight_decay: float = option(RECIPE.weight_decay, "Lambda of equations 4-2 to 4-4.", low=0)
+    burn_in: float = option(RECIPE.burn_in, "Batches of warm-up (equation 4-5).", low=0, smoke=4.0)
+    hsv_h: float = option(
+        STRENGTHS.hsv_h, "Largest hue shift, in turns of the colour circle.", low=0, high=0.5
+    )
+    hsv_s: float = option(STRENGTHS.hsv_s, "Largest relative change of saturation.", low=0, high=1)
+    hsv_v: float = option(STRENGTHS.hsv_v, "Largest relative change of brightness.", low=0, high=1)
+    rotation: float = option(STRENGTHS.rotation, "Largest rotation, in degrees.", low=0, high=180)
+    translation: float = option(
+        STRENGTHS.translation, "Largest shift, as a share of the photo's side.", low=0, high=1
+    )
+    scale: float = option(STRENGTHS.scale, "Largest relative zoom.", low=0, high=0.9)
+    shear: float = option(STRENGTHS.shear, "Largest shear, in degrees.", low=0, high=40)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MirrorAndCutoutOptions(Options):
+    """Augmentation that the thesis names without a value (flips in chapter 3, Cutout in 4.1); traced values too."""
+
+    group: ClassVar[str] = "flips and Cutout (not in Table 4-1; values are ours)"
+
+    flip_horizontal: float = option(
+        STRENGTHS.flip_horizontal, "Probability of a left-right flip.", low=0, high=1
+    )
+    flip_vertical: float = option(STRENGTHS.flip_vertical, "Probability of an up-down flip.", low=0, high=1)
+    cutout: float = option(
+        STRENGTHS.cutout, "Probability, for each of two rectangles, of being erased (Cutout).", low=0, high=1
+    )
+    cutout_size: float = option(
+        STRENGTHS.cutout_size,
+        "Longest side of an erased rectangle, as a share of the photo's.",
+        low=0,
+        high=1,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DeviceOptions(Options):
+    """Options of spreading the step over devices, and photos over reading processes."""
+
+    group: ClassVar[str] = "devices and processes"
+
+    parallel: Backend = option("jit", "How the step is spread over devices.")
+    batch_norm: BatchNormOver = option(
+        "global", "Photos that BatchNorm takes its statistics from: the whole batch, or each device's part."
+    )
+    workers: int = option(0, "Processes that read prepared photos; 0: threads read.", low=0, free=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingConfig(
+    PreparationOptions,
+    NetworkOptions,
+    MethodOptions,
+    RecipeOptions,
+    MirrorAndCutoutOptions,
+    DeviceOptions,
+    RunOptions,
+):
+    """All options of a study that trains networks."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.final_learning_rate <= 0 and "exponential" in self.learning_rate_decay:
+            raise ValueError(
+                f"final_learning_rate must be above 0 with learning_rate_decay={self.learning_rate_decay}, "
+                f"got final_learning_rate={self.final_learning_rate:g}"
+            )
+        if self.patience and not self.choose_by:
+            raise ValueError(
+                f"patience={self.patience} needs choose_by=METRIC, the metric whose improvement is waited for"
+            )
+
+    def method(self) -> Method:
+        """Returns the optimiser, loss and the like, which are static under jit."""
+        return Method(
+            optimizer=self.optimizer,
+            weight_decay=self.decay,
+            decay_all=self.decay_all,
+            learning_rate_decay=self.learning_rate_decay,
+            loss=self.loss,
+            label_smoothing=self.label_smoothing,
+            focal_gamma=self.focal_gamma,
+            clip_norm=self.clip_norm,
+            accumulate=self.accumulate,
+            average_decay=self.average_decay,
+            frozen_blocks=self.frozen_blocks,
+            layer_decay=self.layer_decay,
+        )
+
+    def strengths(self) -> Strengths:
+        """Returns the strengths of the augmentation."""
+        return Strengths(*(getattr(self, name) for name in Strengths._fields))
+
+    def batch_size_of(self, photo_count: int) -> int:
+        """Returns the photos per step: `batch_size`, or with `smoke` as many as there are to train on, if fewer."""
+        return min(self.batch_size, photo_count) if self.smoke else self.batch_size
+
+    def recipe(self, steps: int) -> Recipe:
+        """Returns the recipe of a run of so many updates.
+
+        Args:
+          steps: Updates in all.
+
+        Raises:
+          ValueError: Burn-in lasts as long as the run, which then never reaches its learning rate.
+        """
+        burn_in = min(self.burn_in, steps / 4) if self.smoke else self.burn_in
+        if burn_in >= steps:
+            raise ValueError(
+                f"burn_in={self.burn_in:g} batches must be below the {steps} updates of the run, which would "
+                "never reach the learning rate; give a smaller --burn_in or more --epochs"
+            )
+        return Recipe(
+            learning_rate=self.learning_rate,
+            final_learning_rate=self.final_learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            burn_in=burn_in,
+            total_steps=steps,
+            strengths=self.strengths(),
+        )
+
+    def settings(self, seed: int, epochs: int, photo_count: int) -> Settings:
+        """Returns the settings of one network.
+
+        Args:
+          seed: Of the network's own.
+          epochs: Passes over its training photos.
+          photo_count: How many these are.
+        """
+        return Settings(
+            epochs=epochs,
+            batch_size=self.batch_size_of(photo_count),
+            seed=seed,
+            class_balance=self.class_balance,
+            method=self.method(),
+            parallel=Parallel(self.parallel, self.batch_norm),
+            evaluate_every=self.evaluate_every,
+            choose_by=self.choose_by or None,
+            patience=self.patience,
+            checkpoint_seconds=self.checkpoint_seconds,
+            threads=self.threads,
+            workers=self.workers,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FoldsConfig(TrainingConfig):
+    """Options of a study that holds out one fold of whole cases after another."""
+
+    group: ClassVar[str] = NetworkOptions.group
+
+    folds: int = option(5, "Case-grouped, stratified folds.", low=2, smoke=2)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        fold = getattr(self, "fold", -1)
+        if fold >= self.folds:
+            raise ValueError(
+                f"fold={fold} is out of range: there are {self.folds} folds, 0 to {self.folds - 1}"
+            )
+        if bool(self.choose_by) != bool(self.validation_fraction):
+            raise ValueError(
+                f"choose_by={self.choose_by} and validation_fraction={self.validation_fraction:g} must be given "
+                "together"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CrossValidatedConfig(FoldsConfig):
+    """Options of a study over all folds, whose folds may be trained by different processes."""
+
+    group: ClassVar[str] = NetworkOptions.group
+
+    fold: int = option(
+        -1, "The only fold to train in this process, from 0; -1: all folds.", low=-1, free=True
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OneFoldConfig(FoldsConfig):
+    """Options of a study of one fold."""
+
+    group: ClassVar[str] = NetworkOptions.group
+
+    fold: int = option(-1, "The fold that is held out, from 0; -1: the first.", low=-1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DividedConfig(TrainingConfig):
+    """Options of a study on one division into training, validation and test photos."""
+
+    group: ClassVar[str] = SourceOptions.group
+
+    synthetic_cases: int = option(
+        12,
+        "Cases per class in the built-in synthetic photos, which serve where no photos are given.",
+        low=2,
+        smoke=8,  # some of each class in all three parts
+    )
+    parts: tuple[float, ...] = option(
+        (6.0, 2.0, 1.0),
+        "Shares of training, validation and test cases. A column split of the manifest takes precedence.",
+        smoke=(2.0, 1.0, 1.0),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.parts) != 3 or not all(0 < share < float("inf") for share in self.parts):
+            given = ",".join(f"{share:g}" for share in self.parts)
+            raise ValueError(
+                f"parts={given} must be three shares above 0, of training, validation and test cases"
+            )
+        if self.validation_fraction:
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction:g} is not used here: parts sets validation cases apart"
+            )

@@ -1,0 +1,44 @@
+"""The disease that a study is about, and what readers called it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from skinjax.data.readers import read_by_all, read_readers
+from skinjax.labels.taxonomy import Taxonomy
+from skinjax.predict.target_call import finest_classes
+
+READERS_HELP = "CSV (reader, image, call) of what readers called the photos: 1 for --target, else 0."
+TARGET_HELP = "Class, or classes of one level, to be told from the rest, e.g. melanoma."
+
+
+def members(name: str, classes: Sequence[str], taxonomy: Taxonomy) -> tuple[str, ...]:
+    """Returns the classes of the finest level that named classes, all of one level, consist of.
+
+    Args:
+      name: Of the option that names them.
+      classes: The named classes.
+      taxonomy: That they are of.
+
+    Raises:
+      ValueError: No class is named, an unknown one, or classes of several levels.
+    """
+    try:
+        return finest_classes(classes, taxonomy)
+    except ValueError as error:
+        raise ValueError(f"{name}={error}") from None
+
+
+def readers(path: str, images: Iterable[str]) -> pd.DataFrame | None:
+    """Returns what readers called photos that all of them called; None where no file is named.
+
+    Args:
+      path: The file, or an empty text.
+      images: The photos that they may have called.
+
+    Raises:
+      ValueError: Everything that is wrong with the file, or no photo that all called.
+    """
+    return read_by_all(read_readers(path, list(images)))[0] if path else None

@@ -1,0 +1,203 @@
+"""The command as a user types it: help, one sentence for what is wrong, and what reaches a study."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from skinjax.cli.commands import COMMANDS
+from skinjax.cli.launch import CommandOptions, ProcessOptions, guarded
+from skinjax.studies import backbones, hierarchy, prediction, preparation, training
+from tests.support.commands import run_command, run_python
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[tuple]:
+    """What studies are called with, which then do nothing."""
+    found: list[tuple] = []
+    for study in (backbones, hierarchy, prediction, preparation, training):
+        monkeypatch.setattr(study, "run", lambda *arguments: found.append(arguments) or "the result")
+    return found
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",), ("help",)])
+def test_help_has_a_line_per_study(words, capsys):
+    from skinjax.cli import main
+
+    main(words)
+    shown = capsys.readouterr().out
+    assert "Not a medical device" in shown
+    listed = shown.split("commands:\n")[1].splitlines()
+    assert [line.split()[0] for line in listed] == [one.name for one in COMMANDS]
+    assert all(one.summary in line for one, line in zip(COMMANDS, listed, strict=True))
+
+
+def test_help_of_a_study_has_its_docstring_and_its_flags_in_groups():
+    shown = run_command("hierarchy", "--epochs=3", "--help").stdout
+    assert shown.startswith(hierarchy.__doc__)
+    headings = re.findall(r"^([a-z][^\n]*):$", shown[len(hierarchy.__doc__) :], re.MULTILINE)
+    assert headings == [
+        "this study", "running", "photos", "network and training", "optimiser and loss",
+        "hyper-parameters (Table 4-1 of the thesis)",
+        "flips and Cutout (not in Table 4-1; values are ours)", "devices and processes",
+    ]  # fmt: skip
+    assert "\n  --parallel <jit|pmap>\n      How the step is spread over devices. (default jit)\n" in shown
+    assert "\n  --[no]audit\n" in shown
+    assert max(map(len, shown[len(hierarchy.__doc__) :].splitlines())) <= 120
+
+
+def test_version(capsys):
+    from skinjax import __version__
+    from skinjax.cli import main
+
+    main(["--version"])
+    assert capsys.readouterr().out == f"skinjax {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["hierarky"], "skinjax: there is no command 'hierarky'; did you mean hierarchy?"),
+        (["Train"], "skinjax: there is no command 'Train'; did you mean train?"),
+        (["xyz"], "skinjax: there is no command 'xyz'; commands are audit_data, prepare_data, train, "),
+        (["--smoke"], "skinjax: there is no command '--smoke'; commands are audit_data, "),
+        (["train", "photos"], "train: unknown argument 'photos'; settings are given as --flag=value"),
+        (["train", "--epochs=3", "photos"], "train: unknown argument 'photos'; settings are"),
+        (["train", "--epohcs=3"], "train: there is no flag --epohcs; did you mean --epochs?; --help lists the flags"),
+        (["train", "--epochs=x"], "train: --epochs must be a whole number, got 'x'; --help lists the flags"),
+        (["train", "--epochs=0"], "train: --epochs must be at least 1, got 0"),
+        (["train", "--momentum=2"], "train: --momentum must be between 0 and 0.9999, got 2"),
+        (["train", "--loss=mse"], "train: --loss must be one of "),
+        (["train", "--smoke=maybe"], "train: --smoke must be True or False, got 'maybe'"),
+        (["train", "--fold=5"], "train: --fold=5 is out of range: there are 5 folds, 0 to 4"),
+        (["train", "--patience=3"], "train: --patience=3 needs --choose_by=METRIC"),
+        (["train", "--processes=0"], "train: --processes must be at least 1, got 0"),
+        (["train", "--flagfile=nowhere.flags"], "train: Unable to open flagfile: [Errno 2] No such file"),
+        (["train", "--source=here"], "train: --source=here is given without --manifest=FILE or --dataset=NAME"),
+        (["benchmark-backbones", "--backbone=a"], "--backbone=a is not used here; name the networks in --backbones=a"),
+        (["evaluate", "--workdir=a", "--predictions=b"], "evaluate: --workdir=a and "),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_one_sentence_and_code_2(words, message, tmp_path):
+    ended = run_command(*words, code=2, folder=tmp_path)
+    assert ended.stdout == ""
+    (sentence,) = ended.stderr.splitlines()
+    assert message in sentence
+    assert (
+        sorted(path.name for path in tmp_path.rglob("*") if not path.is_dir() and path.stat().st_size) == []
+    )
+
+
+def test_a_study_gets_its_options_and_its_folder_and_its_result_is_shown(calls, tmp_path):
+    shown = run_command(
+        "hierarchy", "--epochs=3", "--noaudit", f"--workdir={tmp_path / 'run'}", folder=tmp_path
+    )
+    assert shown.stdout == "the result\n"
+    assert calls == [(None, hierarchy.Config(epochs=3, audit=False), tmp_path / "run")]
+
+
+@pytest.mark.parametrize(
+    ("words", "folder"),
+    [
+        (["train"], Path("runs/train_run")),
+        (["training", "--smoke"], Path("runs/train_smoke")),
+        (["benchmark-backbones"], Path("runs/benchmark_backbones_run")),
+        (["prepare_data"], Path("runs/prepare_data_run")),
+        (["predict", "--smoke"], None),
+        (["predict", "--workdir=a"], Path("a")),
+    ],
+)
+def test_the_folder_where_none_is_named(words, folder, calls, tmp_path):
+    run_command(*words, folder=tmp_path)
+    ((_, _, place),) = calls
+    assert place == folder
+
+
+def test_smoke_shrinks_what_was_not_typed(calls, tmp_path):
+    """A flagfile's settings are those of the real run: they shrink, and its folder is left alone."""
+    (tmp_path / "mine.flags").write_text(
+        "--epochs=30\n--momentum=0.5\n--workdir=real\n--image_size=80\n--accumulate=2\n"
+    )
+    for flagfile in (["--flagfile=mine.flags"], ["--flagfile", "mine.flags"], ["-flagfile=mine.flags"]):
+        run_command("hierarchy", "--smoke", *flagfile, "--folds=3", "--batch_size", "8", folder=tmp_path)
+    given = {"momentum": 0.5, "folds": 3, "batch_size": 8, "smoke": True}
+    tiny = {
+        "backbone": "efficientnet_nano", "synthetic_cases": 4, "learning_rate": 0.02, "burn_in": 4.0,
+        "batch_norm_momentum": 0.9, "epochs": 2, "image_size": 64,
+    }  # fmt: skip
+    expected = hierarchy.Config(**given, **tiny)  # type: ignore[arg-type]
+    assert [call[1:] for call in calls] == [(expected, Path("runs/hierarchy_smoke"))] * 3
+    run_command("hierarchy", "--smoke", "--flagfile=mine.flags", "--workdir=mine", folder=tmp_path)
+    assert calls[-1][2] == Path("mine")
+    run_command("hierarchy", "--flagfile=mine.flags", folder=tmp_path)
+    assert (calls[-1][1].epochs, calls[-1][2]) == (30, Path("real"))
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "message"),
+    [
+        (ValueError("epochs=3 is odd"), 2, "train: --epochs=3 is odd"),
+        (FileNotFoundError(2, "No such file", "a.csv"), 2, "train: [Errno 2] No such file: 'a.csv'"),
+        (KeyboardInterrupt(), 130, "interrupted; the same command again resumes"),
+        (RuntimeError("RESOURCE_EXHAUSTED: 3 GB"), 2, "train: the device has not enough memory; try a smaller "),
+    ],
+)  # fmt: skip
+def test_errors_of_a_study_are_told(raised, code, message, capsys, monkeypatch):
+    logger = logging.getLogger("skinjax")
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    before = logger.handlers[:], logger.level, logger.propagate
+
+    def work() -> None:
+        raise raised
+
+    try:
+        with pytest.raises(SystemExit) as ended:
+            guarded(work, "train", CommandOptions(), {"epochs"})
+        assert ended.value.code == code
+        assert capsys.readouterr().err.startswith(message)
+        if code == 2:
+            with pytest.raises(type(raised)):
+                guarded(work, "train", CommandOptions(traceback=True), {"epochs"})
+    finally:
+        logger.handlers[:], logger.level, logger.propagate = before
+
+
+def test_a_stopped_run_asks_to_be_started_again(capsys):
+    from skinjax.train.loop import StoppedError
+
+    logger = logging.getLogger("skinjax")
+    before, hook = (logger.handlers[:], logger.level, logger.propagate), sys.unraisablehook
+
+    def work() -> None:
+        raise StoppedError("stopped at epoch 3")
+
+    try:
+        with pytest.raises(SystemExit) as ended:
+            guarded(work, "train", ProcessOptions(), set())
+    finally:
+        logger.handlers[:], logger.level, logger.propagate = before
+        sys.unraisablehook = hook
+    assert ended.value.code == 75
+    assert "stopped at epoch 3; the same command again resumes" in capsys.readouterr().err
+
+
+def test_help_comes_at_once_and_loads_no_study():
+    code = (
+        "import sys; from skinjax.cli import main; main(['--help']); "
+        "print([name for name in ('jax', 'pandas', 'numpy', 'grain') if name in sys.modules])"
+    )
+    began = time.perf_counter()
+    shown = run_python("-c", code).stdout
+    assert shown.splitlines()[-1] == "[]"
+    assert time.perf_counter() - began < 20  # a second, but on a busy machine
+
+
+def test_the_script_of_the_checkout_and_the_module_are_the_command():
+    for words in (["-m", "experiments.evaluate"], ["-m", "skinjax.cli", "evaluate"]):
+        ended = run_python(*words, "--replicates=0", code=2)
+        assert ended.stderr == "evaluate: --replicates must be at least 100, got 0\n"

@@ -1,0 +1,122 @@
+"""A loaded run: shown in a line, applied as a pure function, and answering photos as a table."""
+
+from __future__ import annotations
+
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from skinjax.data.predictions import from_arrays, write_predictions
+from skinjax.labels.taxonomy import Taxonomy
+from skinjax.models import registry
+from skinjax.predict.load import load_run
+from skinjax.runs.folder import RunFolder
+from skinjax.runs.networks import Network
+from skinjax.runs.options import Options
+from skinjax.train.checkpoints import Checkpoints
+from tests.support import small_backbones
+
+TREE = Taxonomy("tree", ("kind", "disease"), (("rash", "a"), ("rash", "b"), ("growth", "c")))
+COUNT = 60
+
+
+def make_run(folder, study, networks, photos):
+    """A run of random networks (stage and level each), with made-up predictions of photos."""
+    with RunFolder.open(folder, study, Options()) as run:
+        run.begin(Options(), "made up", TREE, [], photo_root=run.place_of(photos))
+        for number, (stage, level) in enumerate(networks):
+            network = Network(stage, 0, "small", level, TREE.classes(level), 32)
+            run.write_network(network)
+            variables = registry.init_variables(network.model(), jax.random.key(number))
+            with Checkpoints(run.checkpoints(network)) as checkpoints:
+                checkpoints.save_final(variables)
+        return run
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    with small_backbones.registered():
+        folder = tmp_path_factory.mktemp("load")
+        (folder / "photos").mkdir()
+        rng = np.random.default_rng(0)
+        for number in range(6):
+            pixels = rng.integers(60, 200, (40, 40, 3), np.uint8)
+            Image.fromarray(pixels).resize((96, 96)).save(folder / "photos" / f"{number}.png")
+        run = make_run(
+            folder / "pair", "hierarchy", [("sub", "disease"), ("meta", "kind")], folder / "photos"
+        )
+        fine = rng.dirichlet([1, 1, 1], COUNT)
+        coarse = np.column_stack([fine[:, :2].sum(axis=1), fine[:, 2]])
+        labels = [rng.choice(TREE.classes(), p=row) for row in fine]
+        names = [f"{number}.png" for number in range(COUNT)]
+        frame = from_arrays(names, names, labels, 0, fine, TREE, {"kind": coarse})
+        write_predictions(frame, run.predictions_file("out_of_fold"), TREE)
+        make_run(folder / "several", "backbones", [("one", "disease"), ("two", "disease")], folder / "photos")
+        yield folder
+
+
+def images(place, count=3):
+    files = [place / "photos" / f"{number}.png" for number in range(count)]
+    return np.stack([np.asarray(Image.open(file).resize((32, 32))) for file in files])
+
+
+def test_it_shows_itself_in_one_line(place):
+    text = repr(load_run(place / "pair"))
+    assert text.count("\n") == 0
+    assert "sub of fold 0, small at 32 pixels, 3 classes of level disease" in text
+    assert len(text) < 200 + len(str(place))
+
+
+@pytest.mark.slow
+def test_apply_is_pure_and_traces_under_jit_grad_and_vmap(place):
+    run, pixels = load_run(place / "pair", stage="meta"), jnp.asarray(images(place))
+    expected = np.asarray(run.predict_fn(pixels))
+    logits = run.apply(pixels)
+    assert logits.shape == (3, 2)
+    np.testing.assert_allclose(jax.nn.softmax(logits), expected, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(run.apply)(pixels), logits, atol=1e-5)
+    np.testing.assert_allclose(jax.vmap(run.apply)(pixels), logits, atol=1e-5)
+    scaled = pixels / 255.0
+    slope = jax.grad(lambda x: run.apply(x)[0, 1])(scaled)
+    assert slope.shape == scaled.shape
+    assert float(jnp.abs(slope[0]).max()) > 0
+    assert float(jnp.abs(slope[1:]).max()) == 0  # a photo's logits depend on that photo alone
+    with pytest.raises(ValueError, match=r"images must be of shape \[\.\.\., H, W, 3\], got \[3\]"):
+        run.apply(jnp.zeros(3))
+
+
+@pytest.mark.slow
+def test_photos_become_a_table_with_a_row_each(place):
+    run = load_run(place / "pair")
+    files = [place / "photos" / "0.png", place / "photos" / "gone.png"]
+    table = run.predict(files)
+    assert list(table["photo"]) == [str(file) for file in files]
+    assert table["error"].tolist()[1] == "does not exist"
+    first = table.iloc[0]
+    probs = first[[f"p_{name}" for name in TREE.classes()]].astype(float)
+    assert probs.sum() == pytest.approx(1, abs=1e-5)
+    assert first["disease"] == TREE.classes()[int(np.argmax(probs))]
+    assert first["disease_probability"] == pytest.approx(probs.max())
+    assert set(str(first["conformal_set"]).split("|")) <= set(TREE.classes())
+    pd.testing.assert_frame_equal(run.predict(files[0]), table[:1], check_dtype=False)
+    assert len(run.predict(place / "photos")) == 6
+    with pytest.raises(ValueError, match=r"coverage must lie in \(0, 1\), got 2"):
+        run.predict(files, coverage=2)
+
+
+@pytest.mark.slow
+def test_of_several_networks_of_a_level_the_loaded_one_answers_and_says_what_it_lacks(place, caplog):
+    file, tables = place / "photos" / "1.png", {}
+    for stage in ("one", "two"):
+        run = load_run(place / "several", stage=stage)
+        with caplog.at_level(logging.WARNING, logger="skinjax"):
+            tables[stage] = run.predict(file)
+        found = tables[stage].iloc[0][[f"p_{name}" for name in TREE.classes()]].astype(float)
+        np.testing.assert_allclose(found, run.predict_fn(images(place, 2)[1:])[0], atol=0.05)
+    assert (tables["one"]["p_a"] != tables["two"]["p_a"]).all()
+    assert "probabilities are not calibrated" in caplog.text

@@ -1,0 +1,54 @@
+"""`skinjax evaluate` on a file as a spreadsheet in Germany saves it: UTF-16, semicolons, decimal commas, rounded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.support.commands import run_command
+
+CLASSES = ("Melanoma, NOS", "nevus", "wart")
+
+
+def save(folder, name="theirs, new.csv"):
+    rng = np.random.default_rng(0)
+    lines = [";".join(["sep=;"])]
+    lines.append(";".join(["image", "case_id", "label", "sex", *[f"p_{name}" for name in CLASSES]]))
+    for n in range(90):
+        label = n // 2 % 3
+        values = rng.dirichlet(np.ones(3) + 4 * np.eye(3)[label]).round(2)
+        cells = [f"{n}.png", f"patient_{n // 2:03d}{' ' * (n % 2)}", CLASSES[label], ("NA", "m", "f")[n % 3]]
+        lines.append(";".join([*cells, *[f"{value:.2f}".replace(".", ",") for value in values]]))
+    path = folder / name
+    path.write_bytes("\r\n".join([*lines, ""]).encode("utf-16"))
+    return path
+
+
+def test_names_with_commas_are_hinted(tmp_path):
+    path = save(tmp_path)
+    told = run_command("evaluate", f"--predictions={path}", code=2).stderr
+    assert f"--predictions={path} holds a comma" in told
+    assert f"in double quotes: '\"{path}\"'" in told
+    quoted = f'--predictions="{path}"'
+    told = run_command(
+        "evaluate", quoted, "--target=Melanoma, NOS", f"--out={tmp_path / 'out'}", code=2
+    ).stderr
+    assert "in double quotes: '\"Melanoma, NOS\"'" in told
+    shown = run_command("evaluate", "--help").stdout
+    assert "One with a comma stands in double quotes" in " ".join(shown.split())
+
+
+@pytest.mark.slow
+def test_a_spreadsheets_file_from_flags_to_the_page(tmp_path):
+    out = tmp_path / "out"
+    flags = (
+        f'--predictions="{save(tmp_path)}"',
+        '--target="Melanoma, NOS"',
+        "--replicates=100",
+        f"--out={out}",
+    )
+    told = run_command("evaluate", *flags)
+    page = next(out.rglob("index.html")).read_text(encoding="utf-8")
+    assert "only to rounding" in told.stderr + told.stdout
+    assert "only to rounding" in page
+    assert "45 cases" in page
