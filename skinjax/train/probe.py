@@ -1,0 +1,167 @@
+"""Probes: linear heads on stored features, their penalty chosen on inner cases (linear probing of section 4.3's networks)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import logsumexp
+
+from skinjax.data.split import kfold_by_case
+from skinjax.train.logistic import fit_all
+
+PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""Penalties lambda that are tried, for features of unit variance."""
+
+INNER_FOLDS = 3
+_LEAST_DEVIATION = 1e-6
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Probe:
+    """A linear head on features: logits = features @ kernel + bias.
+
+    Attributes:
+      kernel: float32[F, K], of features as they are stored; their standardisation is part of it.
+      bias: float32[K].
+      penalty: The chosen lambda.
+      inner_losses: Penalty -> mean log loss of the inner cases that were held out, weighted as in the fit.
+    """
+
+    kernel: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    penalty: float
+    inner_losses: dict[float, float]
+
+    def logits(self, features: ArrayLike) -> NDArray[np.float32]:
+        """Returns logits.
+
+        Args:
+          features: float[..., F].
+
+        Returns:
+          float32[..., K].
+        """
+        return np.asarray(features, np.float32) @ self.kernel + self.bias
+
+
+def fit_probe(
+    features: ArrayLike,
+    labels: ArrayLike,
+    cases: ArrayLike,
+    *,
+    num_classes: int | None = None,
+    balanced: bool = True,
+    penalties: Sequence[float] = PENALTIES,
+    inner_folds: int = INNER_FOLDS,
+    seed: int = 0,
+) -> Probe:
+    """Fits a multinomial logistic regression to features, which are standardised first.
+
+    The penalty is the one with the least log loss on inner folds of whole cases; the head is then fitted to all photos.
+
+    Args:
+      features: float[N, F], finite.
+      labels: int[N] in [0, K).
+      cases: [N], the case of each photo; no case is in both parts of an inner split.
+      num_classes: K; None takes one more than the largest label.
+      balanced: Whether every class weighs the same, in the fit and in the choice of the penalty; else every photo.
+      penalties: What lambda may be, each above 0; see `skinjax.train.logistic`.
+      inner_folds: Folds of the choice; where there are fewer cases than that, as many as there are.
+      seed: Of the inner folds.
+
+    Returns:
+      The head.
+
+    Raises:
+      ValueError: Shapes do not fit, features are not finite, labels are out of range, or no penalty is above 0.
+
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat([0, 1], 40)
+    >>> features = rng.normal(size=(80, 3)) + 2 * labels[:, None]
+    >>> probe = fit_probe(features, labels, np.arange(80) // 2)
+    >>> float((probe.logits(features).argmax(1) == labels).mean()) > 0.9
+    True
+    """
+    inputs, truth, case_ids, classes = _checked(features, labels, cases, num_classes)
+    choices = [float(penalty) for penalty in penalties]
+    if not choices or min(choices) <= 0 or not np.isfinite(choices).all():
+        raise ValueError(f"penalties must be finite numbers above 0, got {list(penalties)}")
+    if inner_folds < 2:
+        raise ValueError(f"inner_folds must be at least 2, got {inner_folds}")
+    mean = inputs.mean(axis=0, dtype=np.float64)
+    deviation = inputs.std(axis=0, dtype=np.float64)
+    deviation = np.where(deviation > _LEAST_DEVIATION, deviation, np.inf)  # a constant feature counts for nothing
+    scaled = ((inputs - mean) / deviation).astype(np.float32)
+
+    folds = min(inner_folds, len(np.unique(case_ids)))
+    inner = kfold_by_case(truth, case_ids, folds, seed) if folds > 1 and len(choices) > 1 else None
+    parts = [np.ones(len(truth), bool)]  # the last of each penalty's problems is the whole
+    if inner is not None:
+        parts = [inner != fold for fold in range(folds)] + parts
+    weights = np.stack([_weights(truth, part, classes, balanced) for part in parts])
+    kernels, biases = fit_all(
+        scaled,
+        truth,
+        np.tile(weights, (len(choices), 1)),
+        np.repeat(choices, len(parts)),
+        classes,
+    )
+    losses = dict.fromkeys(choices, float("nan"))
+    chosen = 0
+    if inner is not None:
+        of_all = _weights(truth, parts[-1], classes, balanced)
+        for place, penalty in enumerate(choices):
+            heads = [(kernels[place * len(parts) + fold], biases[place * len(parts) + fold]) for fold in range(folds)]
+            losses[penalty] = _held_out_loss(scaled, truth, inner, heads, of_all)
+        chosen = int(np.argmin([losses[penalty] for penalty in choices]))
+    last = chosen * len(parts) + len(parts) - 1
+    kernel = kernels[last] / deviation[:, None]
+    bias = biases[last] - mean @ kernel
+    return Probe(kernel.astype(np.float32), bias.astype(np.float32), choices[chosen], losses)
+
+
+def _checked(
+    features: ArrayLike, labels: ArrayLike, cases: ArrayLike, num_classes: int | None
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.generic], int]:
+    inputs, truth, case_ids = np.asarray(features, np.float32), np.asarray(labels), np.asarray(cases)
+    if inputs.ndim != 2 or not inputs.size:
+        raise ValueError(f"features must be of shape [N, F], neither of them 0, got {list(inputs.shape)}")
+    if not np.isfinite(inputs).all():
+        raise ValueError("features must be finite")
+    for name, values in (("labels", truth), ("cases", case_ids)):
+        if values.shape != (len(inputs),):
+            raise ValueError(f"{name} must have one entry per row of features, {len(inputs)}, got shape {values.shape}")
+    if not np.issubdtype(truth.dtype, np.integer):
+        raise ValueError(f"labels must be integers, got {truth.dtype}")
+    classes = int(truth.max()) + 1 if num_classes is None else num_classes
+    if truth.min() < 0 or truth.max() >= classes:
+        raise ValueError(f"labels must lie in 0 to {classes - 1}, got {int(truth.min())} to {int(truth.max())}")
+    return inputs, truth.astype(np.int64), case_ids, classes
+
+
+def _weights(truth: NDArray[np.int64], part: NDArray[np.bool_], classes: int, balanced: bool) -> NDArray[np.float64]:
+    """Returns float64[N], the weight of each photo of a part; 0 outside of it."""
+    if not balanced:
+        return part.astype(np.float64)
+    counts = np.bincount(truth[part], minlength=classes)
+    return np.where(part, 1 / np.maximum(counts, 1)[truth], 0.0)
+
+
+def _held_out_loss(
+    scaled: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    inner: NDArray[np.integer],
+    heads: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
+    weights: NDArray[np.float64],
+) -> float:
+    """Returns the weighted mean log loss of every photo under the head that has not seen its case."""
+    losses = np.zeros(len(truth))
+    for fold, (kernel, bias) in enumerate(heads):
+        held_out = inner == fold
+        logits = (scaled[held_out] @ kernel + bias).astype(np.float64)
+        own = np.take_along_axis(logits, truth[held_out][:, None], axis=1)[:, 0]
+        losses[held_out] = logsumexp(logits, axis=1) - own
+    return float(losses @ weights / weights.sum())
