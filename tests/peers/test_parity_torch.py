@@ -38,6 +38,10 @@ MAPS = {
         "top": "bn2",
     },
     "efficientnet_b3": {"block_01": "blocks.0", "block_07": "blocks.2", "block_25": "blocks.6", "top": "bn2"},
+    **{
+        f"efficientnet_lite{n}": {"stem": "bn1", "block_00": "blocks.0", last: "blocks.6", "top": "bn2"}
+        for n, last in enumerate(("block_15", "block_20", "block_20", "block_23", "block_29"))
+    },
     "inception_v3_torch": {
         "stem": "Pool2",
         "mixed_00": "Mixed_5b",
@@ -170,6 +174,7 @@ def train_step(row, variables, images, weights, momentum):
 
 TRAINING = {
     "efficientnet_b0": (4, 64, 75),
+    "efficientnet_lite0": (4, 64, 75),
     "inception_v3_torch": (6, 96, 107),
     "inception_resnet_v2_torch": (6, 96, 107),
     "xception_torch": (4, 72, 91),
@@ -198,7 +203,14 @@ def test_training_step(row, tmp_path, double):
 
 
 @pytest.mark.parametrize(
-    "row", [*(f"efficientnet_b{i}" for i in range(8)), "densenet121", "densenet169", "densenet201"]
+    "row",
+    [
+        *(f"efficientnet_b{i}" for i in range(8)),
+        *(f"efficientnet_lite{i}" for i in range(5)),
+        "densenet121",
+        "densenet169",
+        "densenet201",
+    ],
 )
 def test_names_and_shapes(row):
     timm = adapters.import_timm()
