@@ -24,10 +24,11 @@ BLOCKS = {
     "efficientnet_b5": 39,
     "efficientnet_b6": 45,
     "efficientnet_b7": 55,
-    "efficientnet_nano": 7,
 }
-BLOCKS |= {f"{name}_torch": count for name, count in BLOCKS.items() if name != "efficientnet_nano"}
+BLOCKS |= {f"{name}_torch": count for name, count in BLOCKS.items()}
 BLOCKS |= {f"efficientnet_{b}_torchvision": BLOCKS[f"efficientnet_{b}"] for b in ("b5", "b6", "b7")}
+BLOCKS |= {f"efficientnet_lite{n}": count for n, count in enumerate((16, 21, 21, 24, 30))}
+BLOCKS |= {"efficientnet_nano": 7}
 
 
 def test_every_variant_has_its_number_of_blocks():
