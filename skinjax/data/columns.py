@@ -224,6 +224,33 @@ def check_columns(frame: pd.DataFrame, names: Sequence[str], silent: Collection[
             )
 
 
+def unknown_columns(names: Sequence[str], frame: pd.DataFrame | None) -> list[str]:
+    """Returns a sentence that says what networks read beside photos and do not find; none where nothing is missing.
+
+    Args:
+      names: Columns that they read.
+      frame: What is given, a row per photo; None for nothing.
+
+    >>> import pandas as pd
+    >>> unknown_columns(["age", "sex"], pd.DataFrame({"age": ["61", ""]}))
+    ['the networks read age and sex beside a photo: unknown are age of 1 of 2 photos, sex of all']
+    >>> unknown_columns(["age"], None)
+    ['the networks read age beside a photo: unknown are age of all']
+    """
+    if not names:
+        return []
+    told = []
+    text = None if frame is None else known_text(frame, names)
+    for name in names:
+        lost = -1 if text is None else int((text[name] == "").sum())
+        if text is None or lost == len(text):
+            told.append(f"{name} of all")
+        elif lost:
+            told.append(f"{name} of {lost:,} of {len(text):,} photos")
+    read = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return [f"the networks read {read} beside a photo: unknown are {', '.join(told)}"] if told else []
+
+
 def known_text(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Returns columns as stripped text in lower case, empty where not known or where the frame lacks the column.
 

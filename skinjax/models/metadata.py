@@ -4,7 +4,7 @@ Of a backbone's averaged features p [N, C] and encoded columns t [N, D] (`skinja
 what the head reads:
 
     concat      [p, relu(A t + a)]: the columns through a small dense layer, beside the features
-    metablock   sigmoid(tanh(p * (F t + f)) + G t + g): the columns choose among the features (Pacheco and Krohling 2021)
+    metablock   sigmoid(tanh(p * (F t + f)) + G t + g): columns choose among features (Pacheco and Krohling 2021)
 
 Everything else is the backbone's, under the backbone's own names: transfer, freezing and pretrained weights know no
 difference, since what is new lies in the layer "head", which is always the network's own.

@@ -82,12 +82,16 @@ class Run:
         return logits.astype(jnp.float32).reshape(*images.shape[:-3], -1)
 
     def predict(
-        self, photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], **options: Any
+        self,
+        photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        columns: pd.DataFrame | None = None,
+        **options: Any,
     ) -> pd.DataFrame:
         """Answers photos: by the networks of this fold together, calibrated, with sets and reasons.
 
         Args:
           photos: Photos and folders of photos, or a single one.
+          columns: What networks may read beside the photos, a row for each of `photos`, which are then no folders.
           options: Those of `skinjax.predict.decisions.DecisionOptions`, such as `coverage`.
 
         Returns:
@@ -104,7 +108,9 @@ class Run:
 
         network = self.network
         alone = network.level == self.taxonomy.finest and network.stage not in DEFAULT_STAGES
-        return answers_table(self.workdir, network.fold, photos, (network.stage,) if alone else (), **options)
+        return answers_table(
+            self.workdir, network.fold, photos, (network.stage,) if alone else (), columns, **options
+        )
 
 
 def load_run(workdir: str | os.PathLike[str], stage: str = "", fold: int = 0) -> Run:

@@ -40,7 +40,6 @@ from skinjax.models.ops.layers import Dropout, fan_in_uniform
 from skinjax.models.ops.normalization import Norm
 from skinjax.models.spec import ModelSpec
 
-
 Head = Callable[[jax.Array, Callable[[jax.Array], jax.Array]], jax.Array]
 """From averaged features [N, c], and a function that drops some of an array in training, to logits [N, classes]."""
 
