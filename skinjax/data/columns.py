@@ -150,7 +150,7 @@ class ColumnCoding:
         True
         """
         columns = tuple(
-            Column(**{name: tuple(v) if isinstance(v, list) else v for name, v in column.items()})
+            Column(**(column | {name: tuple(column[name]) for name in ("values", "shares")}))
             for column in values["columns"]
         )
         return cls(columns, tuple(values["silent"]))

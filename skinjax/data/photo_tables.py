@@ -1,4 +1,4 @@
-"""Photos to answer, as a CSV or Parquet file: column `image`, relative to the file's folder, and whatever describes them.
+"""Photos to answer, as a CSV or Parquet file: `image`, relative to the file's folder, and whatever describes them.
 
 Networks that read columns beside a photo find theirs there; other columns are left out.
 """

@@ -147,7 +147,7 @@ class WithColumns(nn.Module):
             logits: jax.Array = self.head(pooled, columns, drop)
             return logits
 
-        result: jax.Array | dict[str, jax.Array] = self.backbone(  # type: ignore[operator]
+        result: jax.Array | dict[str, jax.Array] = self.backbone(
             images, train=train, features=features, offsets=offsets, head=head
         )
         return result
@@ -174,5 +174,5 @@ def with_columns(
         raise ValueError(
             f"columns need a backbone whose call takes features, offsets and head, got {spec.name}, which does not"
         )
-    count: int = backbone.num_classes  # type: ignore[attr-defined]
+    count: int = backbone.num_classes
     return WithColumns(backbone, spec, count, width, fusion, dtype)

@@ -174,11 +174,11 @@ def predict_photos(
     with ThreadPoolExecutor(threads) as pool:
         for some in batches(ahead(pool, read, paths, 2 * batch_size + threads), batch_size):
             images = np.zeros((batch_size, size, size, 3), np.uint8)
-            place = [row for row, (_, photo) in enumerate(some) if isinstance(photo, Decoded)]
-            images[: len(place)] = [some[row][1].image for row in place] or 0
-            table = None if columns is None else columns.iloc[[first + row for row in place]]
+            readable = {row: photo.image for row, (_, photo) in enumerate(some) if isinstance(photo, Decoded)}
+            images[: len(readable)] = list(readable.values()) or 0
+            table = None if columns is None else columns.iloc[[first + row for row in readable]]
             first += len(some)
-            waiting.append((some, images, table, predictor.forward(images, table) if place else None))
+            waiting.append((some, images, table, predictor.forward(images, table) if readable else None))
             while len(waiting) > 1:  # one batch is computed while the one before it is answered
                 yield from _answers(predictor, context, *waiting.popleft(), explain, draw)
         while waiting:

@@ -28,6 +28,9 @@ from skinjax.train.state import Recipe, Totals, TrainState, create_state
 from skinjax.train.step import compiled_predict, compiled_train_step, make_optimizer, rate_factors
 
 Variables = dict[str, Any]
+STEP_INPUTS: tuple[str, ...] = ("image", "label", "table")
+"""Entries of a batch that the training step reads."""
+
 ClassBalance = Literal["none", "weights", "effective", "sampling"]
 """Ways to even out classes of unequal size; see `Settings`."""
 
@@ -256,8 +259,7 @@ class _Training:
             losses = _Losses(checkpoints)
             epoch_began = time.monotonic()
             for update, batch in enumerate(batches, done + 1):
-                given = {name: batch[name] for name in ("image", "label", "table") if name in batch}
-                photos = parallel.place_batch(given)
+                photos = parallel.place_batch({name: batch[name] for name in STEP_INPUTS if name in batch})
                 losses.settle(updates_ahead())
                 placed, loss = self.step(placed, photos, recipe, class_weights)
                 losses.add(update, loss, batch["photo"])

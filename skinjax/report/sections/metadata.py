@@ -116,4 +116,5 @@ def _verdict(low: float, high: float) -> str:
 
 
 def _cells(table: pd.DataFrame, name: str) -> list[str]:
-    return [ranged(table.iloc[[place]], name, write)[0] for place, write in enumerate((percent, decimals))]
+    accuracy, area = table.iloc[[0]], table.iloc[[1]]
+    return [*ranged(accuracy, name, percent), *ranged(area, name, decimals)]

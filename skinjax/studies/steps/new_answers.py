@@ -82,7 +82,8 @@ def answers_of(
     for name, predictor in loaded.items():
         with Progress(f"answering, {name}" if len(loaded) > 1 else "answering", len(paths)) as progress:
             said[name] = photo_probabilities(
-                predictor, paths, photos.frame, batch_size=config.batch_size, threads=config.threads, progress=progress.update
+                predictor, paths, photos.frame, batch_size=config.batch_size, threads=config.threads,
+                progress=progress.update,
             )  # fmt: skip
     rows = sorted(set.intersection(*(set(one.rows.tolist()) for one in said.values())))
     if not rows:
