@@ -28,6 +28,9 @@ from skinjax.train.state import Recipe, Totals, TrainState, create_state
 from skinjax.train.step import compiled_predict, compiled_train_step, make_optimizer, rate_factors
 
 Variables = dict[str, Any]
+STEP_INPUTS: tuple[str, ...] = ("image", "label", "table")
+"""Entries of a batch that the training step reads."""
+
 ClassBalance = Literal["none", "weights", "effective", "sampling"]
 """Ways to even out classes of unequal size; see `Settings`."""
 
@@ -132,10 +135,10 @@ def predict_logits(
     for batch in evaluation_batches(
         subset, batch_size, process_index=index, process_count=processes, threads=threads
     ):
-        images = jax.device_put(batch["image"], by_photo)
+        inputs = [jax.device_put(batch[name], by_photo) for name in ("image", "table") if name in batch]
         while len(waiting) > updates_ahead():
             logits.append(np.asarray(waiting.popleft()))
-        waiting.append(predict(variables, images))
+        waiting.append(predict(variables, *inputs))
     logits.extend(np.asarray(result) for result in waiting)
     # A batch's rows are one process's after another's.
     rows = np.stack(logits)  # [batches, rows of this process, K]
@@ -256,7 +259,7 @@ class _Training:
             losses = _Losses(checkpoints)
             epoch_began = time.monotonic()
             for update, batch in enumerate(batches, done + 1):
-                photos = parallel.place_batch({name: batch[name] for name in ("image", "label")})
+                photos = parallel.place_batch({name: batch[name] for name in STEP_INPUTS if name in batch})
                 losses.settle(updates_ahead())
                 placed, loss = self.step(placed, photos, recipe, class_weights)
                 losses.add(update, loss, batch["photo"])

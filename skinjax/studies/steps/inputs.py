@@ -6,10 +6,12 @@ import dataclasses
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from skinjax.data.column_leaks import refuse_leaks, silence_notes
+from skinjax.data.columns import check_columns
 from skinjax.data.photo_set import PhotoSet, PreparedPhotos, case_identity, read_photos
 from skinjax.files.atomic import replacing
 from skinjax.files.locks import Lock
@@ -129,7 +131,8 @@ def named_by(config: Any, photos: PhotoSet) -> Any:
 def audited(photos: PhotoSet, config: SourceOptions, folder: RunFolder, *, again: bool = False) -> PhotoSet:
     """Audits photos where the options ask for it, and lets near-duplicates stand in for cases where there are none.
 
-    Findings that the run told once about the same manifest are not told again when it resumes.
+    Findings that the run told once about the same manifest are not told again when it resumes. Columns that networks
+    are to read and that give the label away are refused.
 
     Args:
       photos: The photos.
@@ -137,7 +140,8 @@ def audited(photos: PhotoSet, config: SourceOptions, folder: RunFolder, *, again
       folder: Of the run; findings are written into its folder `audit`.
       again: Whether to audit even so.
     """
-    return processes.first_alone("audit", lambda: _audited(photos, config, folder, again))
+    found = processes.first_alone("audit", lambda: _audited(photos, config, folder, again))
+    return _checked_columns(found, getattr(config, "columns", ()))
 
 
 def prepared(
@@ -201,6 +205,21 @@ def begin(folder: RunFolder, config: Options, *sets: PreparedPhotos) -> dict[str
         )
 
     return processes.first_alone("configuration", work)
+
+
+def _checked_columns(photos: PhotoSet, names: Sequence[str]) -> PhotoSet:
+    """Refuses columns that cannot serve or give the label away, and notes those whose being unknown does."""
+    if not names:
+        return photos
+    frame = photos.frame
+    labels, cases = frame["label"], frame["case_id"]
+    check_columns(frame, names)
+    silent = refuse_leaks(frame, names, labels, cases)
+    check_columns(frame, names, silent)
+    notes = silence_notes(frame, silent, labels, cases)
+    for note in notes:
+        _LOG.warning("%s", note)
+    return dataclasses.replace(photos, notes=(*photos.notes, *notes))
 
 
 def _rendered(config: SourceOptions, folder: RunFolder, spec: Mapping[str, Any]) -> PhotoSet:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from skinjax.data import predictions, split
+from skinjax.data.columns import Column, ColumnCoding
 from skinjax.data.photo_set import PreparedPhotos
 from skinjax.data.pipeline.loader import Subset, steps_per_epoch
 from skinjax.files.progress import Progress
@@ -65,7 +66,8 @@ def check(config: TrainingConfig, backbones: Sequence[str] = ()) -> None:
     """
     config.settings(0, 1, config.batch_size)
     for backbone in backbones or [config.backbone]:
-        network = describe(config, "check", 0, "level", ("one", "other"), backbone)
+        coding = ColumnCoding((Column("check", "number"),)) if config.columns else None
+        network = describe(config, "check", 0, "level", ("one", "other"), backbone, coding)
         network.model()
         blocks = len(network.spec.block_names)
         if config.frozen_blocks > blocks:
@@ -77,7 +79,13 @@ def check(config: TrainingConfig, backbones: Sequence[str] = ()) -> None:
 
 
 def describe(
-    config: TrainingConfig, stage: str, fold: int, level: str, classes: tuple[str, ...], backbone: str = ""
+    config: TrainingConfig,
+    stage: str,
+    fold: int,
+    level: str,
+    classes: tuple[str, ...],
+    backbone: str = "",
+    columns: ColumnCoding | None = None,
 ) -> Network:
     """Returns the description of a network.
 
@@ -88,6 +96,7 @@ def describe(
       level: Level of the taxonomy that it tells apart.
       classes: Their names.
       backbone: Name in the registry; the options' own where none is named.
+      columns: Encoding of the columns that it reads beside a photo; None for photos alone.
     """
     return Network(
         stage=stage,
@@ -99,6 +108,8 @@ def describe(
         precision=config.precision,
         bn_momentum=config.batch_norm_momentum,
         drop_path_rate=config.drop_path_rate,
+        columns=columns,
+        columns_fusion=config.columns_fusion if columns else "concat",
     )
 
 
@@ -240,7 +251,8 @@ class Trainer:
             validation_seed = seed_of(config, "validation", network.fold)
             train, validation = _set_apart(train, data, config.validation_fraction, validation_seed)
         train_photos, held_out_photos, validation_photos = (
-            subset(data, chosen, labels) if chosen.any() else None for chosen in (train, held_out, validation)
+            subset(data, chosen, labels, network) if chosen.any() else None
+            for chosen in (train, held_out, validation)
         )
         assert train_photos is not None
         assert held_out_photos is not None
@@ -284,16 +296,23 @@ class Trainer:
         return dataclasses.replace(fitted, logits=predict(config, network, fitted, held_out_photos))
 
 
-def subset(data: PreparedPhotos, chosen: np.ndarray, labels: np.ndarray | None = None) -> Subset:
+def subset(
+    data: PreparedPhotos,
+    chosen: np.ndarray,
+    labels: np.ndarray | None = None,
+    network: Network | None = None,
+) -> Subset:
     """Returns chosen photos for a network.
 
     Args:
       data: All photos.
       chosen: bool[N].
       labels: int[N], their classes; None for those of the finest level.
+      network: Whose columns come with them; None for photos alone.
     """
     labels = data.labels if labels is None else labels
-    return Subset(data.prepared.source, np.flatnonzero(chosen), labels[chosen].astype(np.int32))
+    table = network.table(data.frame, len(data)) if network is not None else ()
+    return Subset(data.prepared.source, np.flatnonzero(chosen), labels[chosen].astype(np.int32), *table)
 
 
 def predict(config: TrainingConfig, network: Network, fitted: Fitted, photos: Subset) -> np.ndarray:

@@ -11,6 +11,7 @@ import dataclasses
 from typing import ClassVar, Literal
 
 from skinjax.augment import Strengths
+from skinjax.models.metadata import Fusion
 from skinjax.runs.options import Options, option
 from skinjax.studies.steps.data_options import PreparationOptions, RunOptions, SourceOptions
 from skinjax.train.loop import ClassBalance, Settings
@@ -175,9 +176,27 @@ class DeviceOptions(Options):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ColumnOptions(Options):
+    """Columns of the manifest that networks read beside a photo."""
+
+    group: ClassVar[str] = "columns beside the photos"
+
+    columns: tuple[str, ...] = option(
+        (),
+        "Columns of the manifest that networks read beside a photo, such as age,sex,body_site; those that give the "
+        "label away are refused.",
+    )
+    columns_fusion: Fusion = option(
+        "concat",
+        "How features and columns are put together: beside each other, or columns choosing among features (MetaBlock).",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingConfig(
     PreparationOptions,
     NetworkOptions,
+    ColumnOptions,
     MethodOptions,
     RecipeOptions,
     MirrorAndCutoutOptions,
