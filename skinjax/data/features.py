@@ -96,7 +96,9 @@ class Features:
         if missing or more:
             named = f"lacks {len(missing):,} of them, such as {missing[0]}" if missing else "has all of them"
             extra = f" and {more:,} others" if more else ""
-            raise ValueError(f"{who} must have the same photos as the first features file, but {named}{extra}")
+            raise ValueError(
+                f"{who} must have the same photos as the first features file, but {named}{extra}"
+            )
         rows = np.array([place[image] for image in images])
         return dataclasses.replace(
             self, frame=self.frame.iloc[rows].reset_index(drop=True), values=self.values[rows]
@@ -115,6 +117,21 @@ def feature_names(count: int) -> list[str]:
     return [f"f_{number:04d}" for number in range(count)]
 
 
+def named_file(entry: str) -> tuple[str, str]:
+    """Returns the name and the path of a features file that is given as `path` or `name=path`.
+
+    Args:
+      entry: One of an option's entries; without a name the file's own, less its ending, serves.
+
+    >>> named_file("runs/ham/dinov3.parquet"), named_file("PanDerm=a=b.parquet")
+    (('dinov3', 'runs/ham/dinov3.parquet'), ('PanDerm', 'a=b.parquet'))
+    """
+    name, equals, path = entry.partition("=")
+    if equals and name and not {"/", "\\"} & set(name):
+        return name.strip(), path.strip()
+    return Path(entry).stem, entry
+
+
 def as_features(
     frame: pd.DataFrame, taxonomy: Taxonomy | None = None, network: Mapping[str, Any] | None = None
 ) -> Features:
@@ -129,8 +146,8 @@ def as_features(
       FeaturesError: With everything that is wrong.
 
     >>> import pandas as pd
-    >>> table = {"image": ["a.png", "b.png"], "case_id": [1, 2], "label": ["wart", "nevus"], "f_0": [0.5, 1], "f_1": [2, 3]}
-    >>> as_features(pd.DataFrame(table))
+    >>> frame = pd.DataFrame({"image": ["a.png", "b.png"], "case_id": [1, 2], "label": ["wart", "nevus"]})
+    >>> as_features(frame.assign(f_0=[0.5, 1], f_1=[2, 3]))
     Features(2 photos, 2 cases, 2 features)
     """
     rows = np.arange(1, len(frame) + 1)
@@ -182,7 +199,10 @@ def write_features(features: Features, path: str | Path) -> None:
         import pyarrow as pa  # type: ignore[import-untyped]
         from pyarrow import parquet
 
-        ours = {_VERSION_KEY: str(VERSION).encode(), _NETWORK_KEY: json.dumps(dict(features.network)).encode()}
+        ours = {
+            _VERSION_KEY: str(VERSION).encode(),
+            _NETWORK_KEY: json.dumps(dict(features.network)).encode(),
+        }
         if features.taxonomy is not None:
             ours[_TAXONOMY_KEY] = json.dumps(features.taxonomy.to_dict()).encode()
         table = pa.Table.from_pandas(frame, preserve_index=False)
@@ -228,7 +248,9 @@ def _numbering_problems(numbered: Sequence[tuple[int, Any]], frame: pd.DataFrame
         hint = f"; rename column {numbers[0]!r} to 'f_{int(numbers[0]):04d}', and so on" if numbers else ""
         return [f"no features: there must be columns f_0000, f_0001, ...{hint}"]
     numbers_found = [number for number, _ in numbered]
-    if repeated := [name for (number, name), (before, _) in zip(numbered[1:], numbered, strict=False) if number == before]:
+    if repeated := [
+        name for (number, name), (before, _) in zip(numbered[1:], numbered, strict=False) if number == before
+    ]:
         return [f"column {repeated[0]!r} has the number of another feature"]
     gap = next((place for place, number in enumerate(numbers_found) if number != place), None)
     if gap is None:

@@ -1,9 +1,10 @@
 """Networks that read columns beside a photo: age, sex, body site and the like, behind the averaged features.
 
-Of a backbone's averaged features p [N, C] and encoded columns t [N, D] (`skinjax.data.columns`), either fusion makes
+Of a backbone's averaged features p [N, C] and encoded columns t [N, D] (`skinjax.data.columns`), each fusion makes
 what the head reads:
 
     concat      [p, relu(A t + a)]: the columns through a small dense layer, beside the features
+    linear      [p, t]: the columns as they are, beside the features, as `skinjax.train.probe` fits its heads
     metablock   sigmoid(tanh(p * (F t + f)) + G t + g): columns choose among features (Pacheco and Krohling 2021)
 
 Everything else is the backbone's, under the backbone's own names: transfer, freezing and pretrained weights know no
@@ -29,7 +30,7 @@ from skinjax.models.ops.layers import fan_in_uniform
 from skinjax.models.registry import takes
 from skinjax.models.spec import ModelSpec
 
-Fusion = Literal["concat", "metablock"]
+Fusion = Literal["concat", "linear", "metablock"]
 
 COLUMN_UNITS = 32
 """Outputs of the dense layer of `concat`."""
@@ -66,6 +67,8 @@ class FusedHead(nn.Module):
         if self.fusion == "concat":
             columns = nn.relu(dense(COLUMN_UNITS, "columns")(table)).astype(pooled.dtype)
             fused = jnp.concatenate([pooled, columns], axis=-1)
+        elif self.fusion == "linear":
+            fused = jnp.concatenate([pooled, table.astype(pooled.dtype)], axis=-1)
         else:
             scale = dense(pooled.shape[-1], "scale")(table)
             shift = dense(pooled.shape[-1], "shift")(table)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from skinjax.data.features import named_file
+
 SCHEMA = 2
 FORMER_NAMES = {
     "train": "training",
@@ -71,6 +73,34 @@ def stored_predictions(study: str, options: Mapping[str, Any], name: str) -> dic
         return {one: f"{one}_test" for one in options.get("backbones", ())}
     if study == "cross_dataset":
         return {f"trained on {side.upper()}": f"{side}_on_a" for side in "ab"}
+    if study == "probe":
+        models = probe_models(options)
+        return {
+            one: "out_of_fold" if not number else f"out_of_fold_{number + 1}"
+            for number, one in enumerate(models)
+        }
     if study == "evolution":
         return {f"{one} set": f"{one}_0" for one in ("evolved", "start")}
     return {name: POOLED[study]} if study in POOLED else {}
+
+
+def probe_models(options: Mapping[str, Any]) -> dict[str, tuple[int, bool]]:
+    """Returns the models of a study of probes, the main one first.
+
+    Args:
+      options: Of the run.
+
+    Returns:
+      Name of a model -> number of its features file, from 0, and whether it reads columns.
+
+    >>> probe_models({"features": ["a.parquet", "b.parquet"], "columns": ["age"]})
+    {'a with columns': (0, True), 'a': (0, False), 'b with columns': (1, True), 'b': (1, False)}
+    """
+    names = [named_file(entry)[0] for entry in options.get("features") or ()] or [options.get("backbone", "")]
+    if not options.get("columns"):
+        return {name: (number, False) for number, name in enumerate(names)}
+    return {
+        f"{name}{ending}": (number, not alone)
+        for number, name in enumerate(names)
+        for ending, alone in ((" with columns", False), ("", True))
+    }

@@ -1,4 +1,4 @@
-"""Probes: linear heads on stored features, their penalty chosen on inner cases (linear probing of section 4.3's networks)."""
+"""Probes: linear heads on stored features of a network, their penalty chosen on inner cases."""
 
 from __future__ import annotations
 
@@ -93,7 +93,9 @@ def fit_probe(
         raise ValueError(f"inner_folds must be at least 2, got {inner_folds}")
     mean = inputs.mean(axis=0, dtype=np.float64)
     deviation = inputs.std(axis=0, dtype=np.float64)
-    deviation = np.where(deviation > _LEAST_DEVIATION, deviation, np.inf)  # a constant feature counts for nothing
+    deviation = np.where(
+        deviation > _LEAST_DEVIATION, deviation, np.inf
+    )  # a constant feature counts for nothing
     scaled = ((inputs - mean) / deviation).astype(np.float32)
 
     folds = min(inner_folds, len(np.unique(case_ids)))
@@ -114,7 +116,10 @@ def fit_probe(
     if inner is not None:
         of_all = _weights(truth, parts[-1], classes, balanced)
         for place, penalty in enumerate(choices):
-            heads = [(kernels[place * len(parts) + fold], biases[place * len(parts) + fold]) for fold in range(folds)]
+            heads = [
+                (kernels[place * len(parts) + fold], biases[place * len(parts) + fold])
+                for fold in range(folds)
+            ]
             losses[penalty] = _held_out_loss(scaled, truth, inner, heads, of_all)
         chosen = int(np.argmin([losses[penalty] for penalty in choices]))
     last = chosen * len(parts) + len(parts) - 1
@@ -133,16 +138,22 @@ def _checked(
         raise ValueError("features must be finite")
     for name, values in (("labels", truth), ("cases", case_ids)):
         if values.shape != (len(inputs),):
-            raise ValueError(f"{name} must have one entry per row of features, {len(inputs)}, got shape {values.shape}")
+            raise ValueError(
+                f"{name} must have one entry per row of features, {len(inputs)}, got shape {values.shape}"
+            )
     if not np.issubdtype(truth.dtype, np.integer):
         raise ValueError(f"labels must be integers, got {truth.dtype}")
     classes = int(truth.max()) + 1 if num_classes is None else num_classes
     if truth.min() < 0 or truth.max() >= classes:
-        raise ValueError(f"labels must lie in 0 to {classes - 1}, got {int(truth.min())} to {int(truth.max())}")
+        raise ValueError(
+            f"labels must lie in 0 to {classes - 1}, got {int(truth.min())} to {int(truth.max())}"
+        )
     return inputs, truth.astype(np.int64), case_ids, classes
 
 
-def _weights(truth: NDArray[np.int64], part: NDArray[np.bool_], classes: int, balanced: bool) -> NDArray[np.float64]:
+def _weights(
+    truth: NDArray[np.int64], part: NDArray[np.bool_], classes: int, balanced: bool
+) -> NDArray[np.float64]:
     """Returns float64[N], the weight of each photo of a part; 0 outside of it."""
     if not balanced:
         return part.astype(np.float64)

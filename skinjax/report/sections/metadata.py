@@ -14,7 +14,11 @@ from skinjax.report.blocks import Column, Section, Table, Text
 from skinjax.report.formatting import decimals, listed, p_value, percent, points, ranged, signed, with_range
 
 ID, TITLE = "metadata", "What metadata adds"
-FUSIONS = {"concat": "concatenated with the averaged features", "metablock": "by a MetaBlock"}
+FUSIONS = {
+    "concat": "through a small dense layer, beside the averaged features",
+    "linear": "as they are, beside the averaged features",
+    "metablock": "by a MetaBlock",
+}
 
 
 def metadata_section(
@@ -37,7 +41,7 @@ def metadata_section(
       fused: float[N, K], probabilities of the network that reads photos and columns.
       alone: float[N, K], of the network that reads photos alone.
       columns: Names of the columns.
-      fusion: `"concat"` or `"metablock"`.
+      fusion: One of `skinjax.models.metadata.Fusion`.
       replicates: Of the bootstrap.
       confidence: Confidence level of every interval, in (0, 1).
       seed: Seed of the resampling.

@@ -26,13 +26,13 @@ from skinjax.runs import processes
 from skinjax.runs.folder import RunFolder
 from skinjax.runs.metrics import MetricsLog
 from skinjax.runs.networks import Network
-from skinjax.studies.steps.options import FoldsConfig, TrainingConfig
+from skinjax.studies.steps.options import FeatureOptions, FoldsConfig, TrainingConfig
 from skinjax.train.loop import ClassBalance, Fitted, Settings, TrainingError, fit, predict_logits
 
 _LOG = logging.getLogger(__name__)
 
 
-def image_size(config: TrainingConfig, backbone: str = "") -> int:
+def image_size(config: Any, backbone: str = "") -> int:
     """Returns the side of the photos in pixels: `image_size`, or else the backbone's own.
 
     Args:
@@ -130,7 +130,7 @@ def start_variables(config: TrainingConfig, network: Network, *, pretrained: boo
     return transfer(loaded, fresh, "all", network.spec)[0]
 
 
-def refuse_weights_of_these_photos(config: TrainingConfig, data: PreparedPhotos) -> None:
+def refuse_weights_of_these_photos(config: TrainingConfig | FeatureOptions, data: PreparedPhotos) -> None:
     """Refuses pretrained weights of a run on some of the same photos: it has seen cases that are held out here.
 
     Photos are the same by name, case and size in bytes, whatever their labels.

