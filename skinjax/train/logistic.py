@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ITERATIONS = 300
-TOLERANCE = 5e-5
+TOLERANCE = 2e-5
 """Largest norm of the gradient, in the scaled coordinates, at which a problem is solved."""
 
 _BIAS_PENALTY = 1e-6  # keeps the bias of a class without photos finite
@@ -49,22 +49,30 @@ def fit_all(
     filled = -(-rows // _ROWS) * _ROWS
     shares = np.zeros((len(weights), filled), np.float32)
     shares[:, :rows] = weights / weights.sum(axis=1, keepdims=True)
-    inputs = np.zeros((filled, width + 1), np.float32)
     values, basis = _eigenbasis(features, shares[:, :rows].mean(axis=0))
-    inputs[:rows, :width] = features @ basis
-    inputs[:rows, width] = 1
-    curvature = 0.5 * np.append(values, 1.0)  # Böhning's bound, less the penalty
-    penalty = np.repeat(np.asarray(penalties, np.float32)[:, None], width + 1, axis=1)
-    penalty[:, width] = _BIAS_PENALTY
+    rank = min(-(-len(values) // _ROWS) * _ROWS, width)  # filled up likewise
+    inputs = np.zeros((filled, rank + 1), np.float32)
+    inputs[:rows, : len(values)] = features @ basis
+    inputs[:rows, rank] = 1
+    curvature = np.zeros(rank + 1)  # Böhning's bound, less the penalty
+    curvature[: len(values)], curvature[rank] = 0.5 * values, 0.5
+    penalty = np.repeat(np.asarray(penalties, np.float32)[:, None], rank + 1, axis=1)
+    penalty[:, rank] = _BIAS_PENALTY
     targets = np.zeros((filled, num_classes), np.float32)
     targets[np.arange(rows), labels] = 1
     with jax.default_matmul_precision("highest"):
         solved = np.asarray(_solve(inputs, targets, shares, penalty, curvature.astype(np.float32)))
-    return basis @ solved[:, :width], solved[:, width]
+    return basis @ solved[:, : len(values)], solved[:, rank]
 
 
 def _eigenbasis(features: NDArray[Any], shares: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Returns eigenvalues float32[F] and eigenvectors float32[F, F] of the weighted second moments."""
+    """Returns eigenvalues float32[R] and eigenvectors float32[F, R] of the weighted second moments, R = min(N, F).
+
+    B has no part outside of the space that the photos span, as the penalty would only grow by it.
+    """
+    if len(features) < features.shape[1]:
+        _, sizes, rows = np.linalg.svd(features * np.sqrt(shares / shares.sum())[:, None], full_matrices=False)
+        return (sizes**2).astype(np.float32), rows.T.astype(np.float32)
     moments = features.T @ (features * (shares / shares.sum())[:, None])
     values, vectors = np.linalg.eigh(moments)
     return np.maximum(values, 0).astype(np.float32), vectors.astype(np.float32)
