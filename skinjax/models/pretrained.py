@@ -168,7 +168,9 @@ def load_with_report(
         for variable, file_name in used.items()
     }
     origin = f"of the package {package}" if package else ""
-    notes = [note for note in (origin, stored.note, *matched.notes, _taken_for(path, stored, spec, used)) if note]
+    notes = [
+        note for note in (origin, stored.note, *matched.notes, _taken_for(path, stored, spec, used)) if note
+    ]
     if matching.world(stored) == "Keras" and spec.keras_normalizes_pixels:
         notes += _take_pixels_in(path, stored, spec, matched, filled)
     arrays = {variable: jnp.asarray(value) for variable, value in filled.items()}

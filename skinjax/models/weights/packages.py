@@ -52,7 +52,9 @@ def find_imagenet(spec: ModelSpec) -> InstalledWeights:
     """
     name = spec.imagenet_package
     if not name:
-        give = f"for {spec.name} give {spec.imagenet}" if spec.imagenet else f"for {spec.name} none is published"
+        give = (
+            f"for {spec.name} give {spec.imagenet}" if spec.imagenet else f"for {spec.name} none is published"
+        )
         raise UnreadableWeightsError(
             f"pretrained={IMAGENET} must be used with a backbone whose ImageNet weights are a package, such as "
             f"efficientnet_lite0; {give}"
