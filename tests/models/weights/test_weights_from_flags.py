@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from skinjax.studies.steps import inputs
 from tests.models.weights.test_beside_the_network import below, headless, network
 from tests.support import stored_files as files
 from tests.support.commands import run_command
@@ -68,3 +69,18 @@ def test_a_backbone_without_a_package_is_told_before_any_photo_is_read(tmp_path)
         "--pretrained=imagenet must be used with a backbone whose ImageNet weights are a package" in refused
     )
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "give"), [("efficientnet_lite0", "imagenet"), ("efficientnet_b0", "FILE")]
+)
+def test_a_random_start_says_which_weights_to_give(tmp_path, monkeypatch, backbone, give):
+    def end(*_):
+        raise ValueError("enough")
+
+    monkeypatch.setattr(inputs, "audited", end)
+    write_photos(tmp_path, cases=4)
+    places = [f"--manifest={tmp_path / 'manifest.csv'}", f"--taxonomy={tmp_path / 'taxonomy.csv'}"]
+    flags = [f"--backbone={backbone}", "--epochs=50", f"--workdir={tmp_path / 'run'}"]
+    told = run_command("train", *places, *flags, code=2).stderr
+    assert f"WARNING: {inputs.RANDOM_START} Give --pretrained={give}." in told
