@@ -1,10 +1,11 @@
 """Pretrained weights: the arrays of a file become the variables of a network, and none is lost in silence.
 
 Read are skinjax's own checkpoint folders, PyTorch's state dicts (`.pth`, `.safetensors`) and Keras's `.h5`,
-`.weights.h5` and `.keras`, from disk or, by a name that begins with "hf:", from the Hugging Face Hub; "imagenet" is the file of the backbone's installed
-package of ImageNet weights (`skinjax.models.weights.packages`). Every array of the file is used, or reported as left out with the reason; every variable of the network is filled, or reported as
-new. Only the head may be new: it is when the file has none, one of another number of classes, or none that is plainly
-the network's.
+`.weights.h5` and `.keras`, from disk or, by a name that begins with "hf:", from the Hugging Face Hub; "imagenet" is
+the file of the backbone's installed package of ImageNet weights (`skinjax.models.weights.packages`). Every array of
+the file is used, or reported as left out with the reason; every variable of the network is filled, or reported as new.
+Only the head may be new: it is when the file has none, one of another number of classes, or none that is plainly the
+network's.
 
 A file may hold more than the network: a program's criterion and metrics, a decoder, several heads or layers on top,
 an average of the weights (which is taken), another network. The network is found below any prefix of names; what lies
@@ -263,7 +264,8 @@ def _match(path: str | Path, stored: StoredWeights, spec: ModelSpec, expected: M
             )
         if other not in registry.list_models():
             raise ValueError(
-                f"{path} must be a file of PyTorch or skinjax for {spec.name}, got one of {writer}{_looks_like(nearest)}"
+                f"{path} must be a file of PyTorch or skinjax for {spec.name}, got one of {writer}"
+                f"{_looks_like(nearest)}"
             )
         raise ValueError(
             f"{path} does not hold {spec.name}{_looks_like(nearest)} "

@@ -250,6 +250,23 @@ def test_names_and_shapes(row):
     assert theirs == {name: leaf.shape for name, leaf in shapes.items()}
 
 
+def test_the_names_on_the_hub_are_of_weights_that_read_the_row_s_pixels():
+    from timm.models import get_pretrained_cfg
+
+    adapters.import_timm()
+    names = [
+        spec for spec in map(registry.spec, registry.list_models()) if spec.imagenet.startswith("hf:timm/")
+    ]
+    assert len(names) > 20
+    for spec in names:
+        config = get_pretrained_cfg(spec.imagenet.removeprefix("hf:timm/"))
+        assert config.hf_hub_id == spec.imagenet.removeprefix("hf:"), spec.name
+        # Lite's were trained on (x - 127) / 128, which timm rounds.
+        np.testing.assert_allclose(
+            (config.mean, config.std), (spec.mean, spec.std), atol=0.003, err_msg=spec.name
+        )
+
+
 def test_files_as_torchvision_publishes_them(tmp_path):
     """InceptionV3 with its auxiliary classifier, DenseNet with dots in names."""
     import torch
