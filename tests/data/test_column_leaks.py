@@ -38,7 +38,7 @@ def test_columns_known_only_after_the_diagnosis_are_refused(made):
         ):
             refuse_leaks(made, ["noise", name], made["label"], made["case_id"])
     with pytest.raises(
-        ValueError, match="of the label's information on cases not seen .right for 9.% of photos"
+        ValueError, match=r"of the label's information on cases not seen .right for 9.% of photos"
     ):
         refuse_leaks(made, ["diagnosis_text"], made["label"], made["case_id"])
 
