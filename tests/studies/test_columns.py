@@ -229,3 +229,23 @@ def test_other_studies_read_columns_too(photos, compilations, tmp_path, study, m
     networks = [network for fold in folder.folds for network in folder.networks(fold)]
     assert networks
     assert {network.columns.column_names for network in networks} == {("age", "sex")}
+
+
+def test_networks_of_two_sets_read_the_columns_of_both(photos, compilations, tmp_path):
+    other = write_photos(tmp_path / "other", cases=8, seed=5).drop(columns="split")
+    other["case_id"] = "other " + other["case_id"]
+    rng = np.random.default_rng(3)
+    age, sex = rng.integers(20, 80, len(other)), rng.choice(["female", "male"], len(other))
+    other.assign(age=age, sex=sex).to_csv(tmp_path / "other" / "manifest.csv", index=False)
+    lacking = f"--other_manifest={tmp_path / 'other' / 'manifest.csv'}"
+    more = (lacking, f"--other_taxonomy={photos / 'taxonomy.csv'}", "--folds=2", "--epochs=1")
+    told = command(
+        "cross_dataset", photos, tmp_path / "no", COLUMNS, *more, manifest="plain.csv", code=2
+    ).stderr
+    assert "columns must be of the table, got 'site'" in told
+    command("cross_dataset", photos, tmp_path / "run", "--columns=age,sex", *more,
+            f"--compilation_cache={compilations}", manifest="plain.csv")  # fmt: skip
+    folder = RunFolder.read(tmp_path / "run")
+    means = [folder.network(side, 0).columns.columns[0].mean for side in "ab"]
+    assert means[0] != means[1]
+    assert len(read_predictions(folder.predictions_file("a_on_b"))) == len(other)
