@@ -7,8 +7,10 @@ categories that no training photo has, text in a column of numbers, and a column
 
 That a cell is unknown can itself give the label away, as where a history was taken before a biopsy alone
 (`skinjax.data.column_leaks`). Of such a column, which is called silent, an unknown cell is encoded as the average of
-the training photos, which is zero, with nothing to tell it apart. The same goes for a column that every training photo
-has: nothing can be learned of its being unknown.
+the training photos, which is zero, with no feature that says so. The same goes for a column that every training photo
+has: nothing can be learned of its being unknown. Since no known cell is just average, a network could learn what an
+exact zero means; so the photos that it is trained on have the cells of other photos there (`encode_training`), and it
+meets the average only in photos that it answers.
 """
 
 from __future__ import annotations
@@ -66,18 +68,21 @@ class Column:
         own = (self.name,) if self.kind == "number" else tuple(f"{self.name} = {v}" for v in self.values)
         return (*own, f"{self.name} unknown") if self.indicator else own
 
+    def knows(self, cells: pd.Series) -> npt.NDArray[np.bool_]:
+        """Returns bool[N], which cells are known and, of categories, among the training photos'."""
+        if self.kind == "number":
+            return np.isfinite(_numbers(cells))
+        return np.asarray(cells.isin(self.values), bool)
+
     def encode(self, cells: pd.Series) -> npt.NDArray[np.float32]:
         """Returns the features of known or unknown cells, float32[N, features]; `cells` as `known_text` gives them."""
-        known = (cells != "").to_numpy(bool)
+        known = self.knows(cells)
         if self.kind == "number":
-            numbers = _numbers(cells)
-            known = known & np.isfinite(numbers)
-            distance = np.clip((numbers - self.mean) / self.deviation, -FARTHEST, FARTHEST)
+            distance = np.clip((_numbers(cells) - self.mean) / self.deviation, -FARTHEST, FARTHEST)
             own = np.where(known, distance, 0)[:, None]
         else:
-            own = cells.to_numpy(object)[:, None] == np.array(self.values, object)[None]
-            known = known & own.any(axis=1)
-            own = np.where(known[:, None], own - np.array(self.shares), 0)
+            hot = cells.to_numpy(object)[:, None] == np.array(self.values, object)[None]
+            own = np.where(known[:, None], hot - np.array(self.shares), 0)
         parts = [own, ~known[:, None]] if self.indicator else [own]
         return np.concatenate(parts, axis=1).astype(np.float32)
 
@@ -133,6 +138,39 @@ class ColumnCoding:
             return np.zeros((len(frame), 0), np.float32)
         text = known_text(frame, self.column_names)
         return np.concatenate([column.encode(text[column.name]) for column in self.columns], axis=1)
+
+    def encode_training(self, frame: pd.DataFrame, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+        """Encodes the photos that a model is trained on: what is unknown of silent columns is taken from other photos.
+
+        A photo has all that it lacks from one other, drawn from those that lack nothing of the silent columns; where
+        there are none, each column from another photo that has it.
+
+        Args:
+          frame: A row per training photo.
+          rng: Draws the other photos.
+
+        Returns:
+          float32[N, D], as `encode` but for these cells.
+        """
+        features = self.encode(frame)
+        silent = [column for column in self.columns if column.name in self.silent]
+        if not silent:
+            return features
+        text = known_text(frame, self.column_names)
+        known = {column.name: column.knows(text[column.name]) for column in silent}
+        complete = np.flatnonzero(np.all(list(known.values()), axis=0))
+        whole = complete[rng.integers(len(complete), size=len(frame))] if len(complete) else None
+        filled, start = features.copy(), 0
+        for column in self.columns:
+            place = slice(start, start + len(column.features))
+            start = place.stop
+            if column.name not in self.silent:
+                continue
+            lacking, having = np.flatnonzero(~known[column.name]), np.flatnonzero(known[column.name])
+            if len(having):
+                drawn = having[rng.integers(len(having), size=len(lacking))]
+                filled[lacking, place] = features[drawn if whole is None else whole[lacking], place]
+        return filled
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what JSON can hold."""

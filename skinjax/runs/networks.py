@@ -69,19 +69,23 @@ class Network:
             return alone
         return with_columns(alone, self.spec, self.columns.width, self.columns_fusion, dtype)
 
-    def table(self, frame: pd.DataFrame | None, count: int) -> tuple[np.ndarray, ...]:
+    def table(
+        self, frame: pd.DataFrame | None, count: int, fill: np.random.Generator | None = None
+    ) -> tuple[np.ndarray, ...]:
         """Returns what the network reads beside photos: nothing, or one array float32[count, D].
 
         Args:
           frame: Columns by name, a row per photo; None, and columns that it lacks, are unknown. Rows that are missing
             up to `count` are of padding.
           count: How many photos there are.
+          fill: Of photos to train on, draws what is unknown of silent columns; see `ColumnCoding.encode_training`.
         """
         if self.columns is None:
             return ()
         import pandas as pd
 
-        rows = self.columns.encode(pd.DataFrame(index=range(count)) if frame is None else frame)
+        frame = pd.DataFrame(index=range(count)) if frame is None else frame
+        rows = self.columns.encode(frame) if fill is None else self.columns.encode_training(frame, fill)
         return (np.pad(rows, ((0, count - len(rows)), (0, 0))),)
 
     def to_dict(self) -> dict[str, Any]:

@@ -97,3 +97,26 @@ def test_a_fold_in_which_a_column_does_not_vary_is_encoded_all_the_same():
     frame = FRAME[FRAME["body_site"] == "arm"]
     coding = fit_columns(frame, ["body_site"], check=False)
     assert coding.encode(FRAME).tolist() == [[0.0]] * 6
+
+
+def test_what_is_unknown_of_silent_columns_comes_in_training_from_one_other_photo():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"smokes": rng.choice(["yes", "no"], 200), "weight": rng.normal(70, 9, 200)})
+    frame["drinks"] = frame["smokes"]  # as the other photo's columns go together
+    frame.loc[::3, ["smokes", "drinks", "weight"]] = None
+    names = ["smokes", "drinks", "weight"]
+    coding = fit_columns(frame, names, silent=names)
+    plain, filled = coding.encode(frame), coding.encode_training(frame, np.random.default_rng(1))
+    known = np.arange(200) % 3 != 0
+    np.testing.assert_array_equal(filled[known], plain[known])
+    assert not plain[~known].any()
+    rows = {tuple(row) for row in plain[known].tolist()}
+    assert all(tuple(row) in rows for row in filled[~known].tolist())
+    np.testing.assert_array_equal(filled, coding.encode_training(frame, np.random.default_rng(1)))
+    apart = frame.assign(smokes=frame["smokes"].where(known), drinks=frame["drinks"].where(~known, "no"))
+    apart.loc[known, "drinks"] = None  # no photo has both: each column from another
+    both = coding.encode_training(apart, np.random.default_rng(1))
+    assert (both[:, 0] != 0).all()
+    assert (
+        fit_columns(frame, names).encode_training(frame, rng) == fit_columns(frame, names).encode(frame)
+    ).all()

@@ -251,7 +251,7 @@ class Trainer:
             validation_seed = seed_of(config, "validation", network.fold)
             train, validation = _set_apart(train, data, config.validation_fraction, validation_seed)
         train_photos, held_out_photos, validation_photos = (
-            subset(data, chosen, labels, network) if chosen.any() else None
+            subset(data, chosen, labels, network, training=chosen is train) if chosen.any() else None
             for chosen in (train, held_out, validation)
         )
         assert train_photos is not None
@@ -301,6 +301,8 @@ def subset(
     chosen: np.ndarray,
     labels: np.ndarray | None = None,
     network: Network | None = None,
+    *,
+    training: bool = False,
 ) -> Subset:
     """Returns chosen photos for a network.
 
@@ -309,10 +311,18 @@ def subset(
       chosen: bool[N].
       labels: int[N], their classes; None for those of the finest level.
       network: Whose columns come with them; None for photos alone.
+      training: Whether these are the photos that it is trained on.
     """
     labels = data.labels if labels is None else labels
-    table = network.table(data.frame, len(data)) if network is not None else ()
-    return Subset(data.prepared.source, np.flatnonzero(chosen), labels[chosen].astype(np.int32), *table)
+    rows = np.flatnonzero(chosen)
+    photos = Subset(data.prepared.source, rows, labels[chosen].astype(np.int32))
+    if network is None or network.columns is None:
+        return photos
+    fill = np.random.default_rng(network.fold) if training else None
+    (encoded,) = network.table(data.frame.iloc[rows], len(rows), fill)
+    table = np.zeros((len(data), encoded.shape[1]), np.float32)
+    table[rows] = encoded
+    return dataclasses.replace(photos, table=table)
 
 
 def predict(config: TrainingConfig, network: Network, fitted: Fitted, photos: Subset) -> np.ndarray:
