@@ -46,7 +46,7 @@ class Config(PreparationOptions, FeatureOptions, RunOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.out and Path(self.out).suffix.lower() not in (".parquet", ".pq", ".csv"):
-            raise ValueError(f"out must end in .parquet or .csv, got out={self.out}")
+            raise ValueError(f"out={self.out} must end in .parquet or .csv")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

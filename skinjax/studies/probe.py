@@ -75,8 +75,8 @@ class Config(PreparationOptions, FeatureOptions, RunOptions):
         names = [named_file(entry)[0] for entry in self.features]
         if repeated := [name for name in names if names.count(name) > 1]:
             raise ValueError(
-                f"features must have a name of its own for each file, got {repeated[0]!r} {names.count(repeated[0])} "
-                "times; give name=path"
+                f"features={','.join(self.features)} must have a name of its own for each file, and has "
+                f"{repeated[0]!r} {names.count(repeated[0])} times; give name=path"
             )
         if self.features and (self.manifest or self.dataset):
             given = f"manifest={self.manifest}" if self.manifest else f"dataset={self.dataset}"

@@ -71,7 +71,9 @@ def _eigenbasis(features: NDArray[Any], shares: NDArray[Any]) -> tuple[NDArray[A
     B has no part outside of the space that the photos span, as the penalty would only grow by it.
     """
     if len(features) < features.shape[1]:
-        _, sizes, rows = np.linalg.svd(features * np.sqrt(shares / shares.sum())[:, None], full_matrices=False)
+        _, sizes, rows = np.linalg.svd(
+            features * np.sqrt(shares / shares.sum())[:, None], full_matrices=False
+        )
         return (sizes**2).astype(np.float32), rows.T.astype(np.float32)
     moments = features.T @ (features * (shares / shares.sum())[:, None])
     values, vectors = np.linalg.eigh(moments)

@@ -196,8 +196,9 @@ def heads_section(name: str, heads: Sequence[FoldHeads]) -> Section:
         Column("Log loss on inner folds", [f"{value:.3f}" for value in data["inner_loss"]], number=True),
     )
     words = Text(
-        f"Each head is a multinomial logistic regression on the features of {name}, standardised by its training photos. "
-        "Its penalty is the one with the least log loss on inner folds of whole cases, chosen anew in every fold.",
+        f"Each head is a multinomial logistic regression on the features of {name}, standardised by its training "
+        "photos. Its penalty is the one with the least log loss on inner folds of whole cases, chosen anew in every "
+        "fold.",
         small=True,
     )
     return Section("probes", "Heads on features", [words, Table("probes", data, shown, folded=True)])
