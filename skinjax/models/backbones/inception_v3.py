@@ -173,6 +173,7 @@ _SPEC = ModelSpec(
     dropout_rate=0.2,
     paper="Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016",
     weights="ImageNet weights of Keras's applications (Apache-2.0), .h5",
+    imagenet="Keras's file inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
 )
 SPECS: Mapping[str, ModelSpec] = {
     "inception_v3": _SPEC,
@@ -180,5 +181,6 @@ SPECS: Mapping[str, ModelSpec] = {
         _SPEC,
         name="inception_v3_torch",
         weights="ImageNet weights of torchvision (BSD-3-Clause) and timm's inception_v3",
+        imagenet="hf:timm/inception_v3.tv_in1k",
     ),
 }

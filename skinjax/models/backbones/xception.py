@@ -132,6 +132,7 @@ _SPEC = ModelSpec(
     dropout_rate=0.5,
     paper="Chollet, Xception: Deep Learning with Depthwise Separable Convolutions, CVPR 2017",
     weights="ImageNet weights of Keras's applications (Apache-2.0), .h5",
+    imagenet="Keras's file xception_weights_tf_dim_ordering_tf_kernels.h5",
 )
 SPECS: Mapping[str, ModelSpec] = {
     "xception": _SPEC,
@@ -140,5 +141,6 @@ SPECS: Mapping[str, ModelSpec] = {
         name="xception_torch",
         bn_epsilon=1e-5,
         weights="ImageNet weights of timm's legacy_xception (Apache-2.0)",
+        imagenet="timm's file xception-43020ad28.pth",
     ),
 }

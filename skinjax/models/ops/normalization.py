@@ -25,7 +25,7 @@ from skinjax.models.ops.layers import Conv
 from skinjax.models.ops.reductions import sums_over_rows
 
 Statistics = tuple[jax.Array, jax.Array]
-Activation = Literal["none", "relu", "swish"]
+Activation = Literal["none", "relu", "relu6", "swish"]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
@@ -47,7 +47,7 @@ def normalize_batch(
       scale: float32 [C].
       bias: float32 [C].
       epsilon: Number added to the variance.
-      activation: "none", "relu", or "swish" (z · sigmoid(z)).
+      activation: "none", "relu", "relu6" (min(max(z, 0), 6)), or "swish" (z · sigmoid(z)).
       axis_name: Mapped axis that the batch is spread over; None where it is whole.
 
     Returns:
@@ -72,7 +72,9 @@ def activate(z: jax.Array, activation: Activation) -> jax.Array:
     """
     if activation == "none":
         return z
-    return nn.relu(z) if activation == "relu" else z / _one_plus_exp(z)
+    if activation == "swish":
+        return z / _one_plus_exp(z)
+    return nn.relu(z) if activation == "relu" else nn.relu6(z)
 
 
 def _one_plus_exp(z: jax.Array) -> jax.Array:
@@ -81,11 +83,13 @@ def _one_plus_exp(z: jax.Array) -> jax.Array:
 
 
 def _slope(z: jax.Array, activation: Activation) -> jax.Array | float:
-    """Returns the derivative of the activation; that of the rectifier is 0 at 0."""
+    """Returns the derivative of the activation; that of the rectifiers is 0 at 0, and of ReLU6 at 6."""
     if activation == "none":
         return 1.0
     if activation == "relu":
         return (z > 0).astype(z.dtype)
+    if activation == "relu6":
+        return ((z > 0) & (z < 6)).astype(z.dtype)
     gate = 1 / _one_plus_exp(z)
     return gate * (1 + z * (1 - gate))
 

@@ -206,11 +206,10 @@ def _pair(conv: str, norm: str, ours: str, kind: str = "conv2d") -> Iterator[Ker
 
 
 def _efficientnet(spec: ModelSpec) -> Iterator[KerasLayer]:
-    variant = efficientnet.VARIANTS[spec.name]
     yield KerasLayer("normalization#0", "normalization", (PIXELS,))
     yield from _pair("stem_conv", "stem_bn", "stem")
     position: dict[int, int] = {}
-    for block in efficientnet.plan_blocks(variant.width, variant.depth):
+    for block in efficientnet.blocks_of(spec.name):
         position[block.stage] = position.get(block.stage, -1) + 1
         theirs = f"block{block.stage + 1}{chr(ord('a') + position[block.stage])}"
         if block.expansion != 1:

@@ -28,6 +28,7 @@ _WORLDS = {
     "keras_legacy": "Keras",
     "keras3": "Keras",
 }
+_LITE = "efficientnet_lite"  # which Keras does not have
 _KERAS_ONLY = ("inception_v3", "xception")
 _DIFFERENCES = {
     "efficientnet": "in the padding of convolutions and in normalisation's epsilon",
@@ -76,7 +77,7 @@ def reads(spec: ModelSpec, stored: StoredWeights) -> bool:
 
 def _worlds(name: str) -> tuple[str, ...]:
     """Returns who writes files of a row."""
-    if base(name) != name:
+    if base(name) != name or name.startswith(_LITE):
         return ("PyTorch",)
     return ("Keras",) if name in _KERAS_ONLY else ("Keras", "PyTorch")
 

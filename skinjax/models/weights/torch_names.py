@@ -150,7 +150,8 @@ def _efficientnet(spec: ModelSpec) -> Pairs:
     """Yields the names in the libraries that pad as the row does and have its epsilon."""
     if spec.padding == "SAME":
         yield from _timm(spec)
-        if f"{spec.name}_torch" in efficientnet.VARIANTS:  # and not of our own nano
+        lite = efficientnet.VARIANTS[spec.name].lite
+        if lite or f"{spec.name}_torch" in efficientnet.VARIANTS:  # and not of our own nano
             yield from _efficientnet_pytorch(spec)
     elif spec.name.endswith("_torchvision"):
         yield from _torchvision(spec)
@@ -162,9 +163,8 @@ def _efficientnet(spec: ModelSpec) -> Pairs:
 
 def _blocks(spec: ModelSpec) -> Iterator[tuple[efficientnet.Block, int]]:
     """Yields the blocks with their positions in their stages."""
-    variant = efficientnet.VARIANTS[spec.name]
     position: dict[int, int] = {}
-    for block in efficientnet.plan_blocks(variant.width, variant.depth):
+    for block in efficientnet.blocks_of(spec.name):
         position[block.stage] = position.get(block.stage, -1) + 1
         yield block, position[block.stage]
 
@@ -173,7 +173,9 @@ def _timm(spec: ModelSpec) -> Pairs:
     yield from {"conv_stem": "stem", "bn1": "stem_norm", "conv_head": "top", "bn2": "top_norm"}.items()
     yield "classifier", "head"
     for block, position in _blocks(spec):
-        inside = _MBCONV[block.expansion != 1] | _SQUEEZE_EXCITE
+        inside = dict(_MBCONV[block.expansion != 1])
+        if not efficientnet.VARIANTS[spec.name].lite:
+            inside |= _SQUEEZE_EXCITE
         for theirs, ours in inside.items():
             yield f"blocks.{block.stage}.{position}.{theirs}", f"{block.name}/{ours}"
 
@@ -196,8 +198,11 @@ def _torchvision(spec: ModelSpec) -> Pairs:
 def _efficientnet_pytorch(spec: ModelSpec) -> Pairs:
     yield from {"_conv_stem": "stem", "_bn0": "stem_norm", "_conv_head": "top", "_bn1": "top_norm"}.items()
     yield "_fc", "head"
+    lite = efficientnet.VARIANTS[spec.name].lite
     for number, (block, _) in enumerate(_blocks(spec)):
         for theirs, ours in _MBCONV_PYTORCH.items():
+            if lite and ours.startswith("squeeze_excite"):
+                continue
             if block.expansion != 1 or not ours.startswith("expand"):
                 yield f"_blocks.{number}.{theirs}", f"{block.name}/{ours}"
 

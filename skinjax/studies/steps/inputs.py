@@ -18,7 +18,7 @@ from skinjax.labels.taxonomy import load_taxonomy
 from skinjax.runs import processes
 from skinjax.runs.folder import RunFolder
 from skinjax.runs.options import Options
-from skinjax.runs.provenance import provenance
+from skinjax.runs.provenance import PACKAGES, provenance
 from skinjax.studies.steps.data_options import PreparationOptions, SourceOptions
 
 SMOKE_CASES = 4  # per class, with `smoke` and photos of one's own
@@ -100,8 +100,20 @@ def _noted(photos: PhotoSet, config: SourceOptions) -> PhotoSet:
     backbones = getattr(config, "backbones", None) or (getattr(config, "backbone", ""),)
     if not any("ImageNet" in registry.spec(name).weights for name in backbones):
         return photos
-    _LOG.warning("WARNING: %s Give --pretrained=FILE.", RANDOM_START)
+    packaged = all(registry.spec(name).imagenet_package for name in backbones)
+    _LOG.warning("WARNING: %s Give --pretrained=%s.", RANDOM_START, "imagenet" if packaged else "FILE")
     return dataclasses.replace(photos, notes=(*photos.notes, RANDOM_START))
+
+
+def _weight_packages(config: Any) -> tuple[str, ...]:
+    """Returns the packages that `pretrained=imagenet` takes weights from, for their versions in `config.json`."""
+    from skinjax.models import registry
+    from skinjax.models.weights.packages import IMAGENET
+
+    if getattr(config, "pretrained", "") != IMAGENET:
+        return ()
+    backbones = getattr(config, "backbones", None) or (config.backbone,)
+    return tuple(registry.spec(name).imagenet_package for name in backbones)
 
 
 def named_by(config: Any, photos: PhotoSet) -> Any:
@@ -185,7 +197,7 @@ def begin(folder: RunFolder, config: Options, *sets: PreparedPhotos) -> dict[str
             photos=sum(len(one) for one in sets),
             cases=sum(int(one.frame["case_id"].nunique()) for one in sets),
             notes=list(dict.fromkeys(note for one in sets for note in one.photos.notes)),
-            **provenance(),
+            **provenance((*PACKAGES, *_weight_packages(config))),
         )
 
     return processes.first_alone("configuration", work)

@@ -19,6 +19,7 @@ from skinjax.files.progress import Progress
 from skinjax.models import registry
 from skinjax.models.pretrained import load_pretrained
 from skinjax.models.transfer import transfer
+from skinjax.models.weights import packages
 from skinjax.predict.augmented import DIHEDRAL, FLIPS, Symmetry
 from skinjax.runs import processes
 from skinjax.runs.folder import RunFolder
@@ -136,7 +137,7 @@ def refuse_weights_of_these_photos(config: TrainingConfig, data: PreparedPhotos)
     folders = {
         folder
         for name in names
-        for folder in Path(config.pretrained.replace("{backbone}", name)).absolute().parents
+        for folder in packages.folders_of(config.pretrained.replace("{backbone}", name))
     }
     for folder in sorted(folders):
         if same := len(data.identities() & _seen(folder)):

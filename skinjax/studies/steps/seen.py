@@ -28,6 +28,7 @@ from skinjax.data.images.duplicates import cluster, near_pairs
 from skinjax.data.photo_set import PhotoSet, case_identity, read_photos
 from skinjax.data.survey import photo_table, survey
 from skinjax.files.progress import Progress
+from skinjax.models.weights import packages
 from skinjax.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -137,8 +138,8 @@ def _lineage(folder: RunFolder) -> list[RunFolder]:
     for one in found:
         options = one.options
         for name in options.get("backbones") or [options.get("backbone", "")]:
-            weights = Path((options.get("pretrained") or "").replace("{backbone}", str(name))).absolute()
-            for parent in weights.parents if options.get("pretrained") else ():
+            weights = (options.get("pretrained") or "").replace("{backbone}", str(name))
+            for parent in packages.folders_of(weights):
                 known = {each.path.absolute() for each in found}
                 if parent not in known and (parent / "photos_seen.txt").is_file():
                     found.append(RunFolder(parent, ""))

@@ -35,6 +35,11 @@ COUNTS = {
     "efficientnet_b5_torchvision": 30_562_520,
     "efficientnet_b6_torchvision": 43_265_136,
     "efficientnet_b7_torchvision": 66_658_680,
+    "efficientnet_lite0": 4_694_024,
+    "efficientnet_lite1": 5_470_344,
+    "efficientnet_lite2": 6_150_168,
+    "efficientnet_lite3": 8_273_768,
+    "efficientnet_lite4": 13_118_936,
     "efficientnet_nano": 1_065_592,
     "inception_v3": 23_851_784,
     "inception_v3_torch": 23_869_000,
@@ -46,13 +51,19 @@ COUNTS = {
     "densenet169": 14_307_880,
     "densenet201": 20_242_984,
 }
-# Parameters alone, as torchvision publishes them (`num_params` of its weights) and timm's rows have them too.
+# Parameters alone, as torchvision publishes them (`num_params` of its weights) and timm's rows have them too; Lite's
+# are timm's.
 PARAMETERS = {
     "efficientnet_b0_torch": 5_288_548,
     "efficientnet_b1_torch": 7_794_184,
     "efficientnet_b2_torch": 9_109_994,
     "efficientnet_b3_torch": 12_233_232,
     "efficientnet_b4_torch": 19_341_616,
+    "efficientnet_lite0": 4_652_008,
+    "efficientnet_lite1": 5_416_680,
+    "efficientnet_lite2": 6_092_072,
+    "efficientnet_lite3": 8_197_096,
+    "efficientnet_lite4": 13_006_568,
     "efficientnet_b5_torchvision": 30_389_784,
     "efficientnet_b6_torchvision": 43_040_704,
     "efficientnet_b7_torchvision": 66_347_960,
@@ -103,8 +114,8 @@ def test_counts_and_names(name):
     assert set(traverse_util.flatten_dict(shapes, sep="/")) == variable_names(spec)
 
 
-@pytest.mark.parametrize("name", slow_but("efficientnet_b0_torch", of=PARAMETERS))
-def test_parameters_of_torchvision(name):
+@pytest.mark.parametrize("name", slow_but("efficientnet_b0_torch", "efficientnet_lite0", of=PARAMETERS))
+def test_parameters_of_the_peers(name):
     shapes = shapes_of(name, 1000)
     assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes["params"])) == PARAMETERS[name]
 

@@ -13,6 +13,7 @@ from skinjax.models.backbones import efficientnet
 from skinjax.models.backbones.efficientnet import EVEN, VARIANTS, Block, EfficientNet, MBConv, plan_blocks
 from skinjax.models.ops.layers import DropPath
 from skinjax.models.ops.normalization import Norm
+from skinjax.models.pixels import normalize
 
 # MBConv blocks; what they hold is counted in test_backbones.py.
 BLOCKS = {
@@ -24,10 +25,11 @@ BLOCKS = {
     "efficientnet_b5": 39,
     "efficientnet_b6": 45,
     "efficientnet_b7": 55,
-    "efficientnet_nano": 7,
 }
-BLOCKS |= {f"{name}_torch": count for name, count in BLOCKS.items() if name != "efficientnet_nano"}
+BLOCKS |= {f"{name}_torch": count for name, count in BLOCKS.items()}
 BLOCKS |= {f"efficientnet_{b}_torchvision": BLOCKS[f"efficientnet_{b}"] for b in ("b5", "b6", "b7")}
+BLOCKS |= {f"efficientnet_lite{n}": count for n, count in enumerate((16, 21, 21, 24, 30))}
+BLOCKS |= {"efficientnet_nano": 7}
 
 
 def test_every_variant_has_its_number_of_blocks():
@@ -59,7 +61,7 @@ def test_b0_is_the_paper_s_table():
 # One block, written out by hand.
 
 
-def written_out(params, stats, x, *, kernel, stride, train, padding="SAME", epsilon=1e-3):
+def written_out(params, stats, x, *, kernel, stride, train, padding="SAME", epsilon=1e-3, lite=False):
     """An expanding MBConv of equal width with XLA's convolutions; returns the output and batch statistics."""
     batch_statistics = {}
 
@@ -79,11 +81,14 @@ def written_out(params, stats, x, *, kernel, stride, train, padding="SAME", epsi
         return (x - mean) / jnp.sqrt(var + epsilon) * params[name]["scale"] + params[name]["bias"]
 
     def swish(x):
-        return x / (1 + jnp.exp(-x))
+        return jnp.clip(x, 0, 6) if lite else x / (1 + jnp.exp(-x))
 
     y = swish(normalise(convolve(x, params["expand"]["kernel"]), "expand_norm"))
     y = convolve(y, params["depthwise"]["kernel"], stride, groups=y.shape[-1])
     y = swish(normalise(y, "depthwise_norm"))
+    if lite:
+        y = normalise(convolve(y, params["project"]["kernel"]), "project_norm")
+        return (x + y if stride == 1 else y), batch_statistics
     gate = y.mean((1, 2))
     excite = params["squeeze_excite"]
     gate = swish(gate @ excite["reduce"]["kernel"][0, 0] + excite["reduce"]["bias"])
@@ -121,6 +126,20 @@ def test_block_equals_itself_written_out(kernel, stride, train):
             np.testing.assert_allclose(changed["batch_stats"][name][kind], running, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("train", [False, True])
+def test_lite_s_block_equals_itself_written_out(train):
+    block = MBConv(Block("block", 0, 5, 1, expansion=6, features=8), Norm(1e-3, 0.9), lite=True)
+    x = 9 * np.random.default_rng(0).standard_normal((3, 9, 8, 8)).astype(np.float32)
+    variables = random_variables(block, x)
+    assert set(variables["params"]) == {
+        name + part for name in ("expand", "depthwise", "project") for part in ("", "_norm")
+    }
+    ours, _ = jax.jit(functools.partial(block.apply, train=train, mutable=["batch_stats"]))(variables, x)
+    write = jax.jit(functools.partial(written_out, kernel=5, stride=1, train=train, lite=True))
+    expected, _ = write(variables["params"], variables["batch_stats"], x)
+    np.testing.assert_allclose(ours, expected, rtol=2e-3, atol=2e-4 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("kernel", [3, 5])
 def test_a_block_padded_on_both_sides_equals_itself_written_out(kernel):
     block = MBConv(Block("block", 0, kernel, 2, expansion=6, features=8), Norm(1e-5, 0.9), padding=EVEN)
@@ -153,6 +172,26 @@ def test_the_stem_is_padded_and_normalised_as_the_row_says(monkeypatch):
     z = (y - stats["mean"]) / jnp.sqrt(stats["var"] + 1e-5) * params["stem_norm"]["scale"]
     z = z + params["stem_norm"]["bias"]
     np.testing.assert_allclose(ours, z / (1 + jnp.exp(-z)), rtol=1e-3, atol=1e-3)
+
+
+def test_lite_is_not_widened_at_its_ends_and_has_neither_gates_nor_swish():
+    for name, width, repeats in (
+        ("efficientnet_lite0", 320, [1, 2, 2, 3, 3, 4, 1]),
+        ("efficientnet_lite4", 448, [1, 4, 4, 6, 6, 8, 1]),
+    ):
+        shapes = dict(registry.variable_shapes(registry.create(name, 2)))["params"]
+        assert shapes["stem"]["kernel"].shape == (3, 3, 3, 32)
+        assert shapes["top"]["kernel"].shape == (1, 1, width, 1280)
+        stages = [block.stage for block in efficientnet.blocks_of(name)]
+        assert [stages.count(stage) for stage in range(7)] == repeats
+        assert not any("squeeze_excite" in block for block in shapes.values())
+    assert [registry.spec(f"efficientnet_lite{n}").image_size for n in range(5)] == [224, 240, 260, 280, 300]
+
+
+def test_lite_reads_pixels_less_127_over_128():
+    photos = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
+    found = normalize(photos, registry.spec("efficientnet_lite0"))
+    np.testing.assert_allclose(found, (photos.astype(float) - 127) / 128, rtol=0, atol=1e-6)
 
 
 ROWS = {  # padding, epsilon and momentum as the libraries publish them

@@ -77,10 +77,12 @@ def test_sums_means_and_gates_equal_plain_ones():
     np.testing.assert_allclose(*by_gate, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("activation", ["none", "relu", "swish"])
+@pytest.mark.parametrize("activation", ["none", "relu", "relu6", "swish"])
 def test_normalize_batch_equals_its_formula_differentiated_by_jax(activation):
-    x, scale, bias, weights = photos(4, 3, 5, 6) * 2 + 1, photos(6) + 1, photos(6), photos(4, 3, 5, 6)
-    act = {"none": lambda z: z, "relu": nn.relu, "swish": nn.swish}[activation]
+    x, scale, bias, weights = photos(4, 3, 5, 6) * 2 + 1, 4 * photos(6) + 1, photos(6), photos(4, 3, 5, 6)
+    act = {"none": lambda z: z, "relu": nn.relu, "relu6": lambda z: jnp.clip(z, 0, 6), "swish": nn.swish}[
+        activation
+    ]
 
     def written_out(x, scale, bias):
         mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))

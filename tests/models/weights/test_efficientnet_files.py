@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from skinjax.models import registry
+from skinjax.models import pretrained, registry
 from skinjax.models.pretrained import load_with_report
 from skinjax.models.weights import matching
 from skinjax.models.weights.keras_names import keras_layers
@@ -183,6 +183,19 @@ def test_what_a_checkpoint_says_it_is(tmp_path, says, row, sentence):
         assert not [note for note in report.notes if "taken for timm's" in note]
 
 
+def test_lite_reads_timm_s_tf_and_no_keras(monkeypatch):
+    row = "efficientnet_lite0"
+    keras = StoredWeights("weights", "keras_legacy", {"stem_conv/kernel": (3, 3, 3, 32)}, lambda names: {})
+    timm = dataclasses.replace(table(row), architecture="efficientnet_lite0.ra_in1k")
+    for file, sentence in (
+        (keras, "^weights must be a file of PyTorch or skinjax for efficientnet_lite0, got one of Keras"),
+        (timm, "pads otherwise, as timm's efficientnet_lite0: give timm's tf_efficientnet_lite0$"),
+    ):
+        monkeypatch.setattr(pretrained, "open_weights", lambda path, file=file: file)
+        with pytest.raises(ValueError, match=sentence):
+            load_with_report(row, "weights", 4)
+
+
 @pytest.mark.parametrize(
     ("prefix", "left_off"), [("encoder.", ""), ("net.0.", "features."), ("", "features.")]
 )
@@ -288,6 +301,11 @@ def test_b5_of_torchvision_has_a_row_of_its_own():
 
 def test_every_row_knows_names_of_its_variables():
     for row in registry.list_models():
+        if "_lite" in row:
+            assert {library_of(name) for name in torch_names(registry.spec(row))} == {
+                "timm",
+                "efficientnet_pytorch",
+            }
         if row.startswith("efficientnet_b"):
             known = torch_names(registry.spec(row))
             libraries = {library_of(name) for name in known}

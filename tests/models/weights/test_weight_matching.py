@@ -22,7 +22,7 @@ from skinjax.models.weights.stored import StoredWeights
 from skinjax.models.weights.torch_names import torch_names
 
 ROWS = registry.list_models()
-KERAS = [row for row in ROWS if "_torch" not in row]
+KERAS = [row for row in ROWS if "_torch" not in row and "_lite" not in row]
 TORCH = [row for row in ROWS if row not in ("inception_v3", "inception_resnet_v2", "xception")]
 WEIGHTS = {
     "conv2d": ("kernel", "bias"),
@@ -111,6 +111,7 @@ def keras_file(row, mean=None, variance=None, first=0):
 # Of the others the names are enough.
 BY_SHAPE = (
     *("efficientnet_b1", "efficientnet_b2", "efficientnet_b1_torch", "efficientnet_b2_torch"),
+    *("efficientnet_lite1", "efficientnet_lite2"),
     "inception_resnet_v2_torch",
 )
 
