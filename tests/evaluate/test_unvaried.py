@@ -158,3 +158,15 @@ def test_many_classes_take_a_moment():
     found = by_case(WeightedMetric(spy), (labels, labels), np.arange(1140), 39, 0.9)
     assert found.low < 1
     assert len(counted) < 2000  # and not one for each of 114 x 113 pairs of classes
+
+
+def test_one_answer_for_all_has_no_interval_where_some_replicates_lack_a_class():
+    """Balanced accuracy is 1 / 7 however often each case is drawn, and 1 / 6 where a class is not."""
+    labels = np.repeat(np.arange(7), [30, 28, 15, 12, 9, 6, 4])
+    found = by_case(
+        balanced_accuracy, (labels, np.zeros(len(labels), int)), np.arange(len(labels)), 999, seed=0
+    )
+    assert found.estimate == pytest.approx(1 / 7)
+    assert 0 < found.missing_class < 0.05 * 999
+    assert np.isnan(found.low)
+    assert found.reason == "all replicates are alike"
