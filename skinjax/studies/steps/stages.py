@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from skinjax.data import bootstrap_draws, predictions
+from skinjax.data.columns import unknown_columns
 from skinjax.data.photo_set import PreparedPhotos
 from skinjax.data.pipeline.loader import steps_per_epoch
 from skinjax.data.predictions import read_predictions
@@ -120,6 +121,8 @@ def gather(config: Config, question: Question, whole: PreparedPhotos, folder: Ru
             )
     if question.foreign is not None:
         notes += question.foreign.notes
+        lacking = unknown_columns(config.columns, question.foreign.frame)
+        notes += [f"{FOREIGN}: {note}." for note in lacking]
         size = networks.image_size(config)
         samples[FOREIGN] = _all(inputs.prepared(question.foreign, config, folder, size, "_foreign"))
     found = Material(config, question, data, divided, drawn, samples, tuple(notes))
