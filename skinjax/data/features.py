@@ -117,21 +117,6 @@ def feature_names(count: int) -> list[str]:
     return [f"f_{number:04d}" for number in range(count)]
 
 
-def named_file(entry: str) -> tuple[str, str]:
-    """Returns the name and the path of a features file that is given as `path` or `name=path`.
-
-    Args:
-      entry: One of an option's entries; without a name the file's own, less its ending, serves.
-
-    >>> named_file("runs/ham/dinov3.parquet"), named_file("PanDerm=a=b.parquet")
-    (('dinov3', 'runs/ham/dinov3.parquet'), ('PanDerm', 'a=b.parquet'))
-    """
-    name, equals, path = entry.partition("=")
-    if equals and name and not {"/", "\\"} & set(name):
-        return name.strip(), path.strip()
-    return Path(entry).stem, entry
-
-
 def as_features(
     frame: pd.DataFrame, taxonomy: Taxonomy | None = None, network: Mapping[str, Any] | None = None
 ) -> Features:

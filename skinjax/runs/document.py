@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from skinjax.data.features import named_file
-
 SCHEMA = 2
 FORMER_NAMES = {
     "train": "training",
@@ -82,6 +80,21 @@ def stored_predictions(study: str, options: Mapping[str, Any], name: str) -> dic
     if study == "evolution":
         return {f"{one} set": f"{one}_0" for one in ("evolved", "start")}
     return {name: POOLED[study]} if study in POOLED else {}
+
+
+def named_file(entry: str) -> tuple[str, str]:
+    """Returns the name and the path of a features file that is given as `path` or `name=path`.
+
+    Args:
+      entry: One of an option's entries; without a name the file's own, less its ending, serves.
+
+    >>> named_file("runs/ham/dinov3.parquet"), named_file("PanDerm=a=b.parquet")
+    (('dinov3', 'runs/ham/dinov3.parquet'), ('PanDerm', 'a=b.parquet'))
+    """
+    name, equals, path = entry.partition("=")
+    if equals and name and not {"/", "\\"} & set(name):
+        return name.strip(), path.strip()
+    return Path(entry).stem, entry
 
 
 def probe_models(options: Mapping[str, Any]) -> dict[str, tuple[int, bool]]:

@@ -29,14 +29,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 
 from skinjax.data import predictions, split
-from skinjax.data.features import Features, named_file, read_features
+from skinjax.data.features import Features, read_features
 from skinjax.data.photo_set import PhotoSet, flat_taxonomy
 from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
 from skinjax.report.sections.metadata import metadata_section
 from skinjax.runs import processes
-from skinjax.runs.document import probe_models, stored_predictions
+from skinjax.runs.document import named_file, probe_models, stored_predictions
 from skinjax.runs.folder import RunFolder
 from skinjax.runs.options import option
 from skinjax.studies.result import StudyResult
@@ -138,7 +139,8 @@ def _probe(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list[s
     settings = probed.ProbeSettings(config.folds, config.inner_folds, config.balanced, config.seed)
     models = probe_models(folder.options)
     files = stored_predictions(NAME, folder.options, "")
-    frames, main_heads = {}, []
+    frames: dict[str, pd.DataFrame] = {}
+    main_heads: list[probed.FoldHeads] = []
     for name, (number, with_columns) in models.items():
         features = dataclasses.replace(subject.sets[number], frame=first)
         columns = config.columns if with_columns else ()

@@ -22,6 +22,9 @@ ITERATIONS = 300
 TOLERANCE = 2e-5
 """Largest norm of the gradient, in the scaled coordinates, at which a problem is solved."""
 
+_Carry = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
+"""Kernels, those ahead by their momentum, its age, the largest norm of a gradient, and how many steps were made."""
+
 _BIAS_PENALTY = 1e-6  # keeps the bias of a class without photos finite
 _ROWS = 512  # rows are filled up to a multiple, so that folds of nearly equal size share one compiled program
 
@@ -98,7 +101,7 @@ def _solve(
         products = (inputs.T @ errors.reshape(len(inputs), -1)).reshape(width, problems, classes)
         return products.transpose(1, 0, 2) + penalty[..., None] * kernel
 
-    def step(carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def step(carry: _Carry) -> _Carry:
         before, ahead, age, _, count = carry
         gradient = slope(ahead)
         kernel = ahead - inverse[..., None] * gradient
@@ -110,7 +113,7 @@ def _solve(
         size = jnp.sqrt(jnp.sum(inverse[..., None] * gradient**2, axis=(1, 2)))
         return kernel, ahead, older, size.max(), count + 1
 
-    def unsolved(carry: tuple[jax.Array, ...]) -> jax.Array:
+    def unsolved(carry: _Carry) -> jax.Array:
         return (carry[4] < ITERATIONS) & (carry[3] > TOLERANCE)
 
     start = jnp.zeros((problems, width, classes), jnp.float32)

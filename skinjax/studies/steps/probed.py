@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -164,9 +165,8 @@ def store_networks(
             place = folder.checkpoints(stored)
             if is_finished(place):
                 continue
-            processes.first_alone(
-                f"{stored.stage} of fold {stored.fold}", lambda one=stored: folder.write_network(one)
-            )
+            name = f"{stored.stage} of fold {stored.fold}"
+            processes.first_alone(name, functools.partial(folder.write_network, stored))
             with Checkpoints(place) as checkpoints:
                 checkpoints.save_final(jax.tree.map(np.asarray, whole))
 
@@ -201,4 +201,4 @@ def heads_section(name: str, heads: Sequence[FoldHeads]) -> Section:
         "fold.",
         small=True,
     )
-    return Section("probes", "Heads on features", [words, Table("probes", data, shown, folded=True)])
+    return Section("probes", "Heads on features", (words, Table("probes", data, shown, folded=True)))
