@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,10 +12,11 @@ from scipy.special import logsumexp
 from skinjax.data.split import kfold_by_case
 from skinjax.train.logistic import fit_all
 
-PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """Penalties lambda that are tried, for features of unit variance."""
 
 INNER_FOLDS = 3
+_FIRST, _NEXT = 5, 2  # penalties at once: the largest, and then while the smallest is the best
 _LEAST_DEVIATION = 1e-6
 
 
@@ -27,7 +28,8 @@ class Probe:
       kernel: float32[F, K], of features as they are stored; their standardisation is part of it.
       bias: float32[K].
       penalty: The chosen lambda.
-      inner_losses: Penalty -> mean log loss of the inner cases that were held out, weighted as in the fit.
+      inner_losses: Penalty -> mean log loss of the inner cases that were held out, weighted as in the fit; of those
+        that were tried.
     """
 
     kernel: NDArray[np.float32]
@@ -61,6 +63,8 @@ def fit_probe(
     """Fits a multinomial logistic regression to features, which are standardised first.
 
     The penalty is the one with the least log loss on inner folds of whole cases; the head is then fitted to all photos.
+    Penalties are tried from the largest down, and no longer where the smallest so far is not the best: heads with less
+    take ever longer and, where the loss has begun to rise, are worse still.
 
     Args:
       features: float[N, F], finite.
@@ -68,7 +72,7 @@ def fit_probe(
       cases: [N], the case of each photo; no case is in both parts of an inner split.
       num_classes: K; None takes one more than the largest label.
       balanced: Whether every class weighs the same, in the fit and in the choice of the penalty; else every photo.
-      penalties: What lambda may be, each above 0; see `skinjax.train.logistic`.
+      penalties: Values that lambda may have, each above 0; see `skinjax.train.logistic`.
       inner_folds: Folds of the choice; where there are fewer cases than that, as many as there are.
       seed: Of the inner folds.
 
@@ -86,7 +90,7 @@ def fit_probe(
     True
     """
     inputs, truth, case_ids, classes = _checked(features, labels, cases, num_classes)
-    choices = [float(penalty) for penalty in penalties]
+    choices = sorted((float(penalty) for penalty in penalties), reverse=True)
     if not choices or min(choices) <= 0 or not np.isfinite(choices).all():
         raise ValueError(f"penalties must be finite numbers above 0, got {list(penalties)}")
     if inner_folds < 2:
@@ -100,32 +104,66 @@ def fit_probe(
 
     folds = min(inner_folds, len(np.unique(case_ids)))
     inner = kfold_by_case(truth, case_ids, folds, seed) if folds > 1 and len(choices) > 1 else None
-    parts = [np.ones(len(truth), bool)]  # the last of each penalty's problems is the whole
+    parts = [np.ones(len(truth), bool)]
     if inner is not None:
         parts = [inner != fold for fold in range(folds)] + parts
     weights = np.stack([_weights(truth, part, classes, balanced) for part in parts])
+    tried: dict[float, Tried] = {}
+    while len(tried) < len(choices) and (not tried or _best(tried) == min(tried)):
+        some = choices[len(tried) :][: _NEXT if tried else _FIRST]
+        tried |= _try(scaled, truth, inner, weights, some, classes)
+    penalty = _best(tried)
+    kernel = tried[penalty].kernel / deviation[:, None]
+    bias = tried[penalty].bias - mean @ kernel
+    losses = {one: tried[one].inner_loss for one in tried}
+    return Probe(kernel.astype(np.float32), bias.astype(np.float32), penalty, losses)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tried:
+    """A head on standardised features, and what its penalty is worth.
+
+    Attributes:
+      kernel: float32[F, K].
+      bias: float32[K].
+      inner_loss: Log loss on inner cases; NaN where there are no inner folds.
+    """
+
+    kernel: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    inner_loss: float
+
+
+def _best(tried: Mapping[float, Tried]) -> float:
+    """Returns the penalty with the least inner loss; the first where none is known."""
+    return min(tried, key=lambda penalty: tried[penalty].inner_loss)
+
+
+def _try(
+    scaled: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    inner: NDArray[np.integer] | None,
+    weights: NDArray[np.float64],
+    penalties: Sequence[float],
+    classes: int,
+) -> dict[float, Tried]:
+    """Fits heads with each penalty, on each inner fold's rest and on all photos, whose weights come last."""
+    parts = len(weights)
     kernels, biases = fit_all(
-        scaled,
-        truth,
-        np.tile(weights, (len(choices), 1)),
-        np.repeat(choices, len(parts)),
-        classes,
+        scaled, truth, np.tile(weights, (len(penalties), 1)), np.repeat(penalties, parts), classes
     )
-    losses = dict.fromkeys(choices, float("nan"))
-    chosen = 0
-    if inner is not None:
-        of_all = _weights(truth, parts[-1], classes, balanced)
-        for place, penalty in enumerate(choices):
-            heads = [
-                (kernels[place * len(parts) + fold], biases[place * len(parts) + fold])
-                for fold in range(folds)
-            ]
-            losses[penalty] = _held_out_loss(scaled, truth, inner, heads, of_all)
-        chosen = int(np.argmin([losses[penalty] for penalty in choices]))
-    last = chosen * len(parts) + len(parts) - 1
-    kernel = kernels[last] / deviation[:, None]
-    bias = biases[last] - mean @ kernel
-    return Probe(kernel.astype(np.float32), bias.astype(np.float32), choices[chosen], losses)
+    found = {}
+    for place, penalty in enumerate(penalties):
+        of_parts = list(
+            zip(*(every[place * parts : (place + 1) * parts] for every in (kernels, biases)), strict=True)
+        )
+        loss = (
+            float("nan")
+            if inner is None
+            else _held_out_loss(scaled, truth, inner, of_parts[:-1], weights[-1])
+        )
+        found[penalty] = Tried(*of_parts[-1], loss)
+    return found
 
 
 def _checked(
