@@ -163,7 +163,7 @@ def _probe(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list[s
         more = {"extra": [section, *more["extra"]], "verdict": [finding]}
     reporting.report(
         folder,
-        "Heads on features",
+        f"Probe: linear heads on the features of {main}",
         frames[main],
         meta_level,
         subject.photos,

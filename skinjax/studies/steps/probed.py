@@ -201,4 +201,13 @@ def heads_section(name: str, heads: Sequence[FoldHeads]) -> Section:
         "fold.",
         small=True,
     )
-    return Section("probes", "Heads on features", (words, Table("probes", data, shown, folded=True)))
+    return Section(
+        "probes",
+        "How heads were fitted",
+        (
+            words,
+            Table(
+                "probes", data, shown, "Penalty of each head, and its log loss on inner folds", folded=True
+            ),
+        ),
+    )
