@@ -72,7 +72,8 @@ def two_sided(kept: NDArray[np.float64], spread: Spread) -> float:
         return min(1.0, 2 * spread.tail(ndtri(min(place / places, 0.5))))
     median = float(np.median(kept))
     last = kept[0] if median > 0 else kept[-1]
-    away = float(ndtri(1 / places)) * median / (median - last)
+    # Where half of the replicates are as near 0 as any, none stands between the median and the last.
+    away = float(ndtri(1 / places)) * median / (median - last) if median != last else -np.inf
     return float(np.clip(2 * spread.tail(away), 2 / places, 1.0))
 
 

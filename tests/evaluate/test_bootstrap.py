@@ -19,6 +19,7 @@ from skinjax.evaluate.bootstrap import (
     mean,
     paired_by_case,
 )
+from skinjax.evaluate.percentiles import Spread, two_sided
 from skinjax.evaluate.proportions import proportion_by_case
 
 
@@ -279,3 +280,10 @@ def test_ten_thousand_photos_take_about_a_second_and_little_memory():
 def test_bad_arguments_are_named(call, told):
     with pytest.raises(ValueError, match=told):
         call()
+
+
+def test_half_of_the_replicates_may_be_the_nearest_to_0():
+    """Warnings are errors here; the p-value is then the least that so many replicates can show."""
+    spread = Spread(cases=20.0, degrees=19.0)
+    assert two_sided(np.r_[np.full(60, 0.5), np.full(39, 0.6)], spread) == 2 / 100
+    assert two_sided(-np.r_[np.full(39, 0.6), np.full(60, 0.5)], spread) == 2 / 100
