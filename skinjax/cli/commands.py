@@ -46,6 +46,8 @@ COMMANDS = (
     Command(
         "cross_dataset", "cross_dataset", "Train on one data set, test on another, both ways.", chapter="2"
     ),
+    Command("features", "features", "Write a vector per photo, by a network as it is.", chapter="4.3"),
+    Command("probe", "probe", "Fit heads to features of any network, in minutes.", chapter="4"),
     Command("evaluate", "evaluation", "Report on predictions of any model, or of a run.", "predictions"),
     Command("reader_kit", "reader_kit", "Draw blinded photos for readers to call.", "nothing", "3"),
     Command("predict", "prediction", "Answer photos with the networks of a run.", "predictions"),

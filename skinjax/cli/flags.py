@@ -16,7 +16,7 @@ from skinjax.runs.options import Options, OptionType, details, group_of, option_
 Config = TypeVar("Config", bound=Options)
 # Of the headings of --help; others come last.
 _ORDER = (
-    "this study", "running", "photos", "network and training", "optimiser and loss",
+    "this study", "running", "photos", "network and training", "columns beside the photos", "optimiser and loss",
     "hyper-parameters (Table 4-1 of the thesis)",
     "flips and Cutout (not in Table 4-1; values are ours)", "devices and processes",
 )  # fmt: skip

@@ -322,7 +322,7 @@ def read_photos(
     path = Path(manifest or "")
     frame = read_manifest(path, named)
     notes = () if named else tuple(_spellings(frame))
-    return PhotoSet(frame, path.resolve().parent, named or _flat(frame), notes=notes, origin=origin)
+    return PhotoSet(frame, path.resolve().parent, named or flat_taxonomy(frame), notes=notes, origin=origin)
 
 
 def refuse_shared_cases(who: str, one: PhotoSet, other: PhotoSet) -> None:
@@ -372,6 +372,11 @@ def _spellings(frame: pd.DataFrame) -> list[str]:
     return notes
 
 
-def _flat(frame: pd.DataFrame) -> Taxonomy:
+def flat_taxonomy(frame: pd.DataFrame) -> Taxonomy:
+    """Returns a taxonomy of one level, with the labels that a frame has as classes.
+
+    Args:
+      frame: With a column `label`.
+    """
     classes = sorted(frame["label"].unique())
     return Taxonomy("labels of the manifest", ("label",), tuple((name,) for name in classes))

@@ -49,20 +49,7 @@ def problems(frame: pd.DataFrame, taxonomy: Taxonomy, rows: npt.NDArray[np.int64
     """
     if rows is None:
         rows = np.arange(1, len(frame) + 1)
-    problems = [] if len(frame) else ["no rows"]
-    problems += missing_columns(REQUIRED, frame)
-    text = to_text(frame[[name for name in REQUIRED if name in frame]])
-    for name in text:
-        problems += faulty_rows(str(name), "empty", text[name].str.strip() == "", rows)
-    if "image" in text:
-        repeated = (text["image"].duplicated() & (text["image"] != "")).to_numpy(bool)
-        problems += faulty_rows(
-            "image", "with a photo that an earlier row lists", repeated, rows, text["image"].array
-        )
-    if "label" in text:
-        unknown = ~text["label"].isin([*taxonomy.classes(), ""])
-        fault = f"with a label that is no {taxonomy.finest} of taxonomy {taxonomy.name!r}"
-        problems += faulty_rows("label", fault, unknown, rows, text["label"].array, taxonomy.hint)
+    problems = photo_problems(frame, taxonomy, rows)
     if "fold" in frame and not is_whole(frame["fold"]):
         problems.append(f"column 'fold' must hold integers, got type {frame['fold'].dtype}")
     problems += _unknown_classes(frame, taxonomy)
@@ -76,6 +63,31 @@ def problems(frame: pd.DataFrame, taxonomy: Taxonomy, rows: npt.NDArray[np.int64
                 f"no probabilities: there must be the {len(names)} columns {names[0]!r} to {names[-1]!r}"
                 + _unmarked(frame, taxonomy)
             )
+    return problems
+
+
+def photo_problems(frame: pd.DataFrame, taxonomy: Taxonomy | None, rows: npt.NDArray[np.int64]) -> list[str]:
+    """Lists what is wrong with the columns that name photos, cases and labels, as sentences.
+
+    Args:
+      frame: A table of predictions or features.
+      taxonomy: The classes that labels must be of; None takes any.
+      rows: int64[N], the row of each record in its file.
+    """
+    problems = [] if len(frame) else ["no rows"]
+    problems += missing_columns(REQUIRED, frame)
+    text = to_text(frame[[name for name in REQUIRED if name in frame]])
+    for name in text:
+        problems += faulty_rows(str(name), "empty", text[name].str.strip() == "", rows)
+    if "image" in text:
+        repeated = (text["image"].duplicated() & (text["image"] != "")).to_numpy(bool)
+        problems += faulty_rows(
+            "image", "with a photo that an earlier row lists", repeated, rows, text["image"].array
+        )
+    if "label" in text and taxonomy is not None:
+        unknown = ~text["label"].isin([*taxonomy.classes(), ""])
+        fault = f"with a label that is no {taxonomy.finest} of taxonomy {taxonomy.name!r}"
+        problems += faulty_rows("label", fault, unknown, rows, text["label"].array, taxonomy.hint)
     return problems
 
 

@@ -51,6 +51,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from skinjax.data.images import photos
+from skinjax.data.importers.published import PAD_UFES_20_COLUMNS
 from skinjax.data.manifest import SPLITS
 from skinjax.data.photo_set import PhotoSet, read_photos
 from skinjax.data.pipeline.builder import Shard, pixels, shard_rows
@@ -290,7 +291,10 @@ class SkinjaxPadUfes20(_PublicSet):
 
     name = "skinjax_pad_ufes_20"
     DATASET = "pad_ufes_20"
-    COLUMNS = ("image", "lesion_id", "skin_tone", "sex", "age", "body_site", "source", "biopsed")
+    COLUMNS = (
+        *("image", "lesion_id", "skin_tone", "sex", "age", "body_site", "source", "biopsed"),
+        *PAD_UFES_20_COLUMNS,
+    )
     MANUAL_DOWNLOAD_INSTRUCTIONS = "metadata.csv and the photos, as the publisher's archives unpack"
 
 

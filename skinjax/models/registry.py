@@ -59,6 +59,7 @@ def register(specs: Mapping[str, ModelSpec], build: Build) -> None:
       `axis_name` lets `jax.pmap` average the statistics of several devices.
     * With arguments `features` and `offsets`, as `skinjax.models.backbones.backbone.Backbone` has them (and
       `FeatureMaps` makes them), it can be explained by Grad-CAM; without, it is trained and predicts all the same.
+    * With an argument `head` too, as `Backbone` has it, it can read columns beside photos (`skinjax.models.metadata`).
     * A variable whose shape depends on the photos' size has that of the spec's `image_size`.
 
     Args:

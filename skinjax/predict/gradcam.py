@@ -41,6 +41,7 @@ def grad_cam(
     images: NDArray[np.uint8],
     members: NDArray[np.bool_],
     layer: str | None = None,
+    table: NDArray[np.floating] | None = None,
 ) -> jax.Array:
     """Computes Grad-CAM by differentiation, at any feature map of any backbone.
 
@@ -51,6 +52,7 @@ def grad_cam(
       images: uint8[N, H, W, 3].
       members: bool[N, K], which classes are explained, at least one per photo.
       layer: Name of the feature map, one of `skinjax.models.registry.feature_maps`; the last by default.
+      table: float[N, D], encoded columns of a network that reads them; None for none.
 
     Returns:
       float32[N, h, w], at least 0, of the map's size and in the score's units.
@@ -63,20 +65,21 @@ def grad_cam(
     """
     layer = check_layer(model, spec, layer)
     members = _members(members, len(images))
-    result: jax.Array = compiled_grad_cam(model, spec, layer)(variables, jnp.asarray(images), members)
+    more = () if table is None else (table,)
+    result: jax.Array = compiled_grad_cam(model, spec, layer)(variables, jnp.asarray(images), members, *more)
     return result
 
 
 @functools.lru_cache(maxsize=16)
 def compiled_grad_cam(model: nn.Module, spec: ModelSpec, layer: str) -> Callable[..., jax.Array]:
-    """Returns the jitted function (variables, images, members) -> maps of `grad_cam`, its arguments already checked."""
+    """Returns the jitted function (variables, images, members, [columns]) -> maps of `grad_cam`, arguments checked."""
 
-    def compute(variables: Any, images: jax.Array, members: jax.Array) -> jax.Array:
+    def compute(variables: Any, images: jax.Array, members: jax.Array, *table: jax.Array) -> jax.Array:
         pixels = normalize(images, spec)
-        shapes = jax.eval_shape(functools.partial(model.apply, features=True), variables, pixels)
+        shapes = jax.eval_shape(functools.partial(model.apply, features=True), variables, pixels, *table)
 
         def score(offset: jax.Array) -> tuple[jax.Array, jax.Array]:
-            named = model.apply(variables, pixels, features=True, offsets={layer: offset})
+            named = model.apply(variables, pixels, *table, features=True, offsets={layer: offset})
             chosen = jnp.where(members, named["logits"], -jnp.inf)
             # Photos do not touch each other in evaluation, so one sum gives the gradient of each.
             return jax.nn.logsumexp(chosen, axis=-1).sum(), named[layer]

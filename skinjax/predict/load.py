@@ -40,7 +40,7 @@ class Run:
       spec: Its backbone's specification.
       taxonomy: Taxonomy of the run.
       predict_fn: Jitted, uint8[N, image_size, image_size, 3] -> float32[N, K] probabilities, K the classes
-        of `network.level`.
+        of `network.level`. Where the network reads columns, a frame of them may come second, a row per photo.
       network: What was trained: stage, fold, level, class names, image size.
     """
 
@@ -49,7 +49,7 @@ class Run:
     variables: dict[str, Any]
     spec: ModelSpec
     taxonomy: Taxonomy
-    predict_fn: Callable[[np.ndarray], jax.Array]
+    predict_fn: Callable[..., jax.Array]
     network: Network
 
     def __repr__(self) -> str:
@@ -59,11 +59,13 @@ class Run:
             f"pixels, {len(network.classes)} classes of level {network.level})"
         )
 
-    def apply(self, images: jax.Array) -> jax.Array:
+    def apply(self, images: jax.Array, columns: pd.DataFrame | None = None) -> jax.Array:
         """Computes logits, as a pure function of pixels that jit, grad and vmap trace.
 
         Args:
           images: [..., H, W, 3], uint8 in 0..255 or floating in [0, 1].
+          columns: What the network reads beside photos, a row per photo, counted over all leading axes; what is not
+            there is unknown.
 
         Returns:
           float32[..., K], not calibrated; `jax.nn.softmax` makes probabilities of them.
@@ -75,16 +77,21 @@ class Run:
         if images.ndim < 3:
             raise ValueError(f"images must be of shape [..., H, W, 3], got {list(images.shape)}")
         batch = images.reshape(-1, *images.shape[-3:])
-        logits = self.model.apply(self.variables, normalize(batch, self.spec), train=False)
+        table = self.network.table(columns, len(batch))
+        logits = self.model.apply(self.variables, normalize(batch, self.spec), *table, train=False)
         return logits.astype(jnp.float32).reshape(*images.shape[:-3], -1)
 
     def predict(
-        self, photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], **options: Any
+        self,
+        photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        columns: pd.DataFrame | None = None,
+        **options: Any,
     ) -> pd.DataFrame:
         """Answers photos: by the networks of this fold together, calibrated, with sets and reasons.
 
         Args:
           photos: Photos and folders of photos, or a single one.
+          columns: What networks may read beside the photos, a row for each of `photos`, which are then no folders.
           options: Those of `skinjax.predict.decisions.DecisionOptions`, such as `coverage`.
 
         Returns:
@@ -101,7 +108,9 @@ class Run:
 
         network = self.network
         alone = network.level == self.taxonomy.finest and network.stage not in DEFAULT_STAGES
-        return answers_table(self.workdir, network.fold, photos, (network.stage,) if alone else (), **options)
+        return answers_table(
+            self.workdir, network.fold, photos, (network.stage,) if alone else (), columns, **options
+        )
 
 
 def load_run(workdir: str | os.PathLike[str], stage: str = "", fold: int = 0) -> Run:
@@ -126,8 +135,9 @@ def load_run(workdir: str | os.PathLike[str], stage: str = "", fold: int = 0) ->
     model = network.model()
     logits = compiled_predict(model, network.spec)
 
-    def predict(images: np.ndarray) -> jax.Array:
-        return jax.nn.softmax(logits(variables, jnp.asarray(images)))
+    def predict(images: np.ndarray, columns: pd.DataFrame | None = None) -> jax.Array:
+        table = network.table(columns, len(images))
+        return jax.nn.softmax(logits(variables, jnp.asarray(images), *table))
 
     return Run(
         workdir=workdir,

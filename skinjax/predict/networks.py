@@ -12,7 +12,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,9 @@ from skinjax.predict.augmented import DIHEDRAL, FLIPS, Symmetry
 from skinjax.predict.load import load_variables
 from skinjax.runs.folder import RunFolder
 from skinjax.runs.networks import Network
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DEFAULT_STAGES = ("sub", "meta")
 """Stages that answer where a run has several of a level and none is named."""
@@ -72,11 +75,17 @@ class Loaded:
         """Says whether the head is known to be a dense layer on the mean of the last map, as every `Backbone`'s is."""
         return isinstance(self.network.model(), Backbone)
 
-    def run(self, images: np.ndarray) -> Output:
-        """Computes what the network says of photos uint8[B, H, W, 3]; arrays may still be under computation."""
+    def run(self, images: np.ndarray, columns: pd.DataFrame | None = None) -> Output:
+        """Computes what the network says of photos uint8[B, H, W, 3]; arrays may still be under computation.
+
+        Args:
+          images: The photos.
+          columns: What it reads beside them, at most B rows; what is not there is unknown.
+        """
         network = self.network
         if not self.pools:
-            return Output(*compiled_network(network.model(), network.spec)(self.variables, images))
+            table = network.table(columns, len(images))
+            return Output(*compiled_network(network.model(), network.spec)(self.variables, images, *table))
         last_map, early, pooled = compiled_body(network.backbone, network.precision)(self.body, images)
         probs = compiled_head()(self.kernel, self.bias, pooled, network.precision)
         return Output(probs, (early, pooled), last_map)
@@ -135,17 +144,27 @@ class Predictor:
         """Returns the stage of each level's network."""
         return {level: self.members[0][level].network.stage for level in self.levels}
 
-    def forward(self, images: np.ndarray) -> Forward:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Returns the names of the columns that its networks read beside a photo."""
+        codings = [loaded.network.columns for member in self.members for loaded in member.values()]
+        return tuple(dict.fromkeys(name for one in codings if one is not None for name in one.column_names))
+
+    def forward(self, images: np.ndarray, table: pd.DataFrame | None = None) -> Forward:
         """Gives photos to the device, and returns before they are computed.
 
         Args:
           images: uint8[B, image_size, image_size, 3].
+          table: Columns that networks may read beside photos, at most B rows; what is not there is unknown.
         """
         outputs = []
         for member in self.members:
             by_level = {}
             for level, loaded in member.items():
-                views = [loaded.run(np.ascontiguousarray(transform(images))) for transform in self.transforms]
+                views = [
+                    loaded.run(np.ascontiguousarray(transform(images)), table)
+                    for transform in self.transforms
+                ]
                 by_level[level] = _Views(views[0], tuple(view.probs for view in views))
             outputs.append(by_level)
         return Forward(tuple(outputs), self.taxonomy.finest)
@@ -230,18 +249,22 @@ def compiled_body(backbone: str, precision: str) -> Callable[..., tuple[jax.Arra
 def compiled_network(model: nn.Module, spec: registry.ModelSpec) -> Callable[..., Any]:
     """Returns the jitted function (variables, uint8[B, H, W, 3]) -> the fields of `Output`, by the whole network.
 
+    Of a network that reads columns they come third, float32[B, D].
+
     Args:
       model: Any registered module; of its feature maps those are taken that it gives.
       spec: Its specification.
     """
     names = registry.feature_maps(model, spec)
 
-    def run(variables: Any, images: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...], jax.Array | None]:
+    def run(
+        variables: Any, images: jax.Array, *table: jax.Array
+    ) -> tuple[jax.Array, tuple[jax.Array, ...], jax.Array | None]:
         pixels = normalize(images, spec)
         if not names:
-            logits = model.apply(variables, pixels, train=False).astype(jnp.float32)
+            logits = model.apply(variables, pixels, *table, train=False).astype(jnp.float32)
             return jax.nn.softmax(logits), (logits,), None
-        named = model.apply(variables, pixels, train=False, features=True)
+        named = model.apply(variables, pixels, *table, train=False, features=True)
         maps = [named[names[len(names) // 3]], named[names[-1]]]
         means = tuple(some.astype(jnp.float32).mean(axis=(1, 2)) for some in maps)
         return jax.nn.softmax(named["logits"].astype(jnp.float32)), means, maps[-1]

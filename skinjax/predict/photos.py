@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,9 @@ from skinjax.predict.reading import Decoded, ahead, batches, read_photo
 from skinjax.predict.reference import ReferenceLimits, reference_limits, run_references
 from skinjax.predict.run_target import predictor_target
 from skinjax.predict.target_call import TargetCall, TargetDecision, target_calls
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -137,6 +140,7 @@ def predict_photos(
     threads: int = 2,
     explain: ExplanationTarget | None = None,
     draw: DrawExplanation | None = None,
+    columns: pd.DataFrame | None = None,
 ) -> Iterator[Answer]:
     """Answers photos, in order, as they come.
 
@@ -148,6 +152,7 @@ def predict_photos(
       threads: For reading photos.
       explain: What explanations are of; None for none.
       draw: Makes a picture of each explanation; see `DrawExplanation`.
+      columns: What networks may read beside the photos, a row per file; None, and columns that it lacks, are unknown.
 
     Yields:
       One answer per photo, those that cannot be read among them.
@@ -164,21 +169,32 @@ def predict_photos(
     def read(path: str | Path) -> tuple[str, Decoded | photos.PhotoError]:
         return str(path), read_photo(path, size, predictor.fit)
 
-    waiting: deque[tuple[list[tuple[str, Any]], NDArray[np.uint8], Forward | None]] = deque()
+    waiting: deque[_Batch] = deque()
+    first = 0
     with ThreadPoolExecutor(threads) as pool:
         for some in batches(ahead(pool, read, paths, 2 * batch_size + threads), batch_size):
             images = np.zeros((batch_size, size, size, 3), np.uint8)
-            readable = [photo.image for _, photo in some if isinstance(photo, Decoded)]
-            images[: len(readable)] = readable or 0
-            waiting.append((some, images, predictor.forward(images) if readable else None))
+            readable = {row: photo.image for row, (_, photo) in enumerate(some) if isinstance(photo, Decoded)}
+            images[: len(readable)] = list(readable.values()) or 0
+            table = None if columns is None else columns.iloc[[first + row for row in readable]]
+            first += len(some)
+            waiting.append((some, images, table, predictor.forward(images, table) if readable else None))
             while len(waiting) > 1:  # one batch is computed while the one before it is answered
                 yield from _answers(predictor, context, *waiting.popleft(), explain, draw)
         while waiting:
             yield from _answers(predictor, context, *waiting.popleft(), explain, draw)
 
 
+_Batch = tuple[list[tuple[str, Any]], NDArray[np.uint8], "pd.DataFrame | None", Forward | None]
+"""Files with what was read of them; the readable photos, their columns, and what networks say of them."""
+
+
 def check_explanations(
-    key: Any, predictor: Predictor, answers: Sequence[Answer], layer: str | None = None
+    key: Any,
+    predictor: Predictor,
+    answers: Sequence[Answer],
+    layer: str | None = None,
+    columns: pd.DataFrame | None = None,
 ) -> list[Similarity]:
     """Returns whether the explanations of answered photos depend on what the network learned.
 
@@ -187,6 +203,7 @@ def check_explanations(
       predictor: Networks of a run.
       answers: Answers of photos that were explained, all at one level; their files are read again.
       layer: Feature map; None for the last.
+      columns: As for `predict_photos`, a row per answer.
 
     Returns:
       As `skinjax.predict.randomization.randomization_check`, of the first fold's network.
@@ -208,8 +225,9 @@ def check_explanations(
         images.append(photo.image)
     network = loaded.network
     return randomization_check(
-        key, network.model(), loaded.variables, network.spec, np.stack(images), np.stack(members), layer
-    )
+        key, network.model(), loaded.variables, network.spec, np.stack(images), np.stack(members), layer,
+        *network.table(columns, len(images)),
+    )  # fmt: skip
 
 
 def check_explanation_target(explain: ExplanationTarget, predictor: Predictor) -> None:
@@ -248,6 +266,7 @@ def _answers(
     context: AnswerContext,
     some: list[tuple[str, Any]],
     images: NDArray[np.uint8],
+    table: pd.DataFrame | None,
     forward: Forward | None,
     explain: ExplanationTarget | None,
     draw: DrawExplanation | None,
@@ -271,7 +290,8 @@ def _answers(
         answer = _answer(path, photo, far, row, outcome, predictor.taxonomy, context)
         answer = dataclasses.replace(answer, target=calls[row])
         if explain is not None and draw is not None:
-            explanation = _explain(predictor, explain, answer, images[row], forward, row)
+            these = None if table is None else table.iloc[[row]]
+            explanation = _explain(predictor, explain, answer, images[row], these, forward, row)
             answer = dataclasses.replace(
                 answer,
                 explanation=draw(path, answer, explanation),
@@ -331,6 +351,7 @@ def _explain(
     explain: ExplanationTarget,
     answer: Answer,
     image: NDArray[np.uint8],
+    table: pd.DataFrame | None,
     forward: Forward,
     row: int,
 ) -> Explanation:
@@ -348,9 +369,10 @@ def _explain(
         network = loaded.network
         values = np.asarray(
             grad_cam(
-                network.model(), loaded.variables, network.spec, image[None], members, layer=explain.layer
+                network.model(), loaded.variables, network.spec, image[None], members, explain.layer,
+                *network.table(table, 1),
             )
-        )
+        )  # fmt: skip
     return Explanation(values[0], class_name, level, network_level)
 
 

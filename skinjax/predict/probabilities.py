@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 from skinjax.data.images import photos
 from skinjax.predict.networks import Forward, Predictor
 from skinjax.predict.reading import ahead, batches
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,6 +38,7 @@ class PhotoProbabilities:
 def photo_probabilities(
     predictor: Predictor,
     paths: Sequence[Path],
+    columns: pd.DataFrame | None = None,
     *,
     batch_size: int = 16,
     threads: int = 2,
@@ -44,6 +49,7 @@ def photo_probabilities(
     Args:
       predictor: Networks of a run.
       paths: N files.
+      columns: What networks may read beside them, N rows; None, and columns that it lacks, are unknown.
       batch_size: Photos the device computes at a time; the last batch is padded, so nothing is compiled twice.
       threads: For reading photos.
       progress: Called with the number of photos that have been read, as they come.
@@ -77,11 +83,14 @@ def photo_probabilities(
         for level, probs in forward.probabilities().items():
             found[level].append(probs[:count])
 
+    answered = 0
     with ThreadPoolExecutor(threads) as pool:
         for some in batches(readable(pool), batch_size):
             images = np.zeros((batch_size, size, size, 3), np.uint8)
             images[: len(some)] = some
-            waiting.append((len(some), predictor.forward(images)))
+            these = None if columns is None else columns.iloc[rows[answered : answered + len(some)]]
+            answered += len(some)
+            waiting.append((len(some), predictor.forward(images, these)))
             if len(waiting) > 1:  # one batch is computed while the next one is read
                 settle()
         while waiting:

@@ -52,6 +52,7 @@ def randomization_check(
     images: NDArray[np.uint8],
     members: NDArray[np.bool_],
     layer: str | None = None,
+    table: NDArray[np.floating] | None = None,
 ) -> list[Similarity]:
     """Compares the maps of a network with those of the same network under ever more random weights.
 
@@ -63,6 +64,7 @@ def randomization_check(
       images: uint8[N, H, W, 3].
       members: bool[N, K], which classes are explained.
       layer: The feature map, the last by default.
+      table: float[N, D], encoded columns of a network that reads them; None for none.
 
     Returns:
       One entry per part, from the head to the stem.
@@ -70,10 +72,10 @@ def randomization_check(
     Raises:
       ValueError: As `skinjax.predict.gradcam.grad_cam`.
     """
-    trained = np.asarray(grad_cam(model, variables, spec, images, members, layer))
+    trained = np.asarray(grad_cam(model, variables, spec, images, members, layer, table))
     results = []
     for part, changed in randomized(variables, registry.init_variables(model, key), spec):
-        maps = np.asarray(grad_cam(model, changed, spec, images, members, layer))
+        maps = np.asarray(grad_cam(model, changed, spec, images, members, layer, table))
         pairs = list(zip(trained, maps, strict=True))
         results.append(
             Similarity(

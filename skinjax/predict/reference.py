@@ -142,7 +142,7 @@ def run_references(
     predictions = None
     for number, member in enumerate(predictor.members):
         network = member[predictor.taxonomy.finest].network
-        described = json.dumps(dataclasses.asdict(network), sort_keys=True)
+        described = json.dumps(network.to_dict(), sort_keys=True)
         key = hashlib.sha256(f"{VERSION} {digest} {predictor.fit} {described}".encode()).hexdigest()
         stored = predictor.workdir / f"novelty_{network.stage}_fold_{network.fold}.npz"
         reference = _read(stored, key)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from skinjax.data.columns import unknown_columns
 from skinjax.labels.taxonomy import Taxonomy
 from skinjax.predict.answers import Answer, csv_header
 from skinjax.predict.decisions import DecisionOptions
@@ -43,6 +44,7 @@ def answers_table(
     fold: int,
     photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     stages: Sequence[str] = (),
+    columns: pd.DataFrame | None = None,
     **options: Any,
 ) -> pd.DataFrame:
     """Answers photos with the networks of a run.
@@ -52,13 +54,15 @@ def answers_table(
       fold: Whose networks answer; -1 for the mean over all folds.
       photos: Photos and folders of photos, or a single one.
       stages: Which networks answer, one per level; by default as `skinjax.predict.networks.load_predictor` chooses.
+      columns: What networks may read beside the photos, a row for each of `photos`, which are then no folders; None for
+        nothing.
       options: Of `skinjax.predict.decisions.DecisionOptions`.
 
     Returns:
       A row per photo, with the columns of `skinjax.predict.answers.csv_header`.
 
     Raises:
-      ValueError: An option out of range, or networks that cannot answer together.
+      ValueError: An option out of range, networks that cannot answer together, or columns of other photos.
     """
     folder = RunFolder.read(workdir)
     predictor = load_predictor(folder.path, fold, stages)
@@ -71,8 +75,12 @@ def answers_table(
         _LOG.info("%s", context.target.note())
     given = [photos] if isinstance(photos, str | os.PathLike) else photos
     paths, _ = find_photos([Path(path) for path in given])
+    if columns is not None and len(columns) != len(paths):
+        raise ValueError(f"columns must have a row per photo, got {len(columns)} for {len(paths)} photos")
+    for note in unknown_columns(predictor.columns, columns):
+        _LOG.warning("%s", note)
     batch_size = 1 if len(paths) <= ONE_BY_ONE else 16
-    answers = predict_photos(predictor, paths, context, batch_size=batch_size)
+    answers = predict_photos(predictor, paths, context, batch_size=batch_size, columns=columns)
     return _table(answers, predictor.taxonomy)
 
 

@@ -71,6 +71,49 @@ def stored_predictions(study: str, options: Mapping[str, Any], name: str) -> dic
         return {one: f"{one}_test" for one in options.get("backbones", ())}
     if study == "cross_dataset":
         return {f"trained on {side.upper()}": f"{side}_on_a" for side in "ab"}
+    if study == "probe":
+        models = probe_models(options)
+        return {
+            one: "out_of_fold" if not number else f"out_of_fold_{number + 1}"
+            for number, one in enumerate(models)
+        }
     if study == "evolution":
         return {f"{one} set": f"{one}_0" for one in ("evolved", "start")}
     return {name: POOLED[study]} if study in POOLED else {}
+
+
+def named_file(entry: str) -> tuple[str, str]:
+    """Returns the name and the path of a features file that is given as `path` or `name=path`.
+
+    Args:
+      entry: One of an option's entries; without a name the file's own, less its ending, serves.
+
+    >>> named_file("runs/ham/dinov3.parquet"), named_file("PanDerm=a=b.parquet")
+    (('dinov3', 'runs/ham/dinov3.parquet'), ('PanDerm', 'a=b.parquet'))
+    """
+    name, equals, path = entry.partition("=")
+    if equals and name and not {"/", "\\"} & set(name):
+        return name.strip(), path.strip()
+    return Path(entry).stem, entry
+
+
+def probe_models(options: Mapping[str, Any]) -> dict[str, tuple[int, bool]]:
+    """Returns the models of a study of probes, the main one first.
+
+    Args:
+      options: Of the run.
+
+    Returns:
+      Name of a model -> number of its features file, from 0, and whether it reads columns.
+
+    >>> probe_models({"features": ["a.parquet", "b.parquet"], "columns": ["age"]})
+    {'a with columns': (0, True), 'a': (0, False), 'b with columns': (1, True), 'b': (1, False)}
+    """
+    names = [named_file(entry)[0] for entry in options.get("features") or ()] or [options.get("backbone", "")]
+    if not options.get("columns"):
+        return {name: (number, False) for number, name in enumerate(names)}
+    return {
+        f"{name}{ending}": (number, not alone)
+        for number, name in enumerate(names)
+        for ending, alone in ((" with columns", False), ("", True))
+    }

@@ -15,6 +15,8 @@ returns its result. The same arguments again resume a run that was stopped, or r
 | `evolution` | which hyper-parameters suit these photos? | 4.2.2 |
 | `malignancy` | how malignant is a tumour, and which cancers were graded too low? | 5 |
 | `cross_dataset` | what does a network lose on another population? | 2 |
+| `features` | a vector per photo, by a network as it is | 4.3 |
+| `probe` | how good are heads on such vectors, of any network? | 4 |
 | `evaluation` | how good are anybody's predictions? | all |
 | `reader_kit` | photos for readers, blinded, and a page to answer on | 3 |
 | `prediction` | what are these photos? | all |
@@ -28,8 +30,8 @@ import importlib
 from types import ModuleType
 
 STUDIES = (
-    "training", "backbones", "two_stage", "hierarchy", "evolution", "malignancy", "cross_dataset", "evaluation",
-    "reader_kit", "prediction", "audit", "preparation",
+    "training", "backbones", "two_stage", "hierarchy", "evolution", "malignancy", "cross_dataset", "features",
+    "probe", "evaluation", "reader_kit", "prediction", "audit", "preparation",
 )  # fmt: skip
 """Names of the studies, which are those of their modules."""
 

@@ -47,7 +47,7 @@ from skinjax.runs.metrics import MetricsLog
 from skinjax.runs.networks import Network
 from skinjax.runs.options import option
 from skinjax.studies.result import StudyResult
-from skinjax.studies.steps import inputs, networks, reporting, running, targets
+from skinjax.studies.steps import inputs, metadata, networks, reporting, running, targets
 from skinjax.studies.steps.division import Parts, divide
 from skinjax.studies.steps.options import DividedConfig
 from skinjax.train.loop import Fitted
@@ -164,13 +164,15 @@ def _train(
     trainer: networks.Trainer, config: Config, name: str, data: PreparedPhotos, divided: Parts
 ) -> tuple[NetworkStudies, pd.DataFrame, dict[str, Any]]:
     """Trains a backbone, or reads it where that is done; returns its figures, test predictions and costs."""
-    network = networks.describe(config, name, 0, data.taxonomy.finest, data.taxonomy.classes(), name)
+    coding = metadata.coding(config, data, divided.train)
+    network = networks.describe(config, name, 0, data.taxonomy.finest, data.taxonomy.classes(), name, coding)
     start = networks.start_variables(config, network)
     fitted = trainer.train(
         network, start, data, data.labels, divided.train, divided.test, name, config.epochs,
         validation=divided.validation,
     )  # fmt: skip
-    logits = networks.predict(config, network, fitted, networks.subset(data, divided.validation))
+    validation = networks.subset(data, divided.validation, network=network)
+    logits = networks.predict(config, network, fitted, validation)
     frames = {
         "validation": networks.predictions_of(data, divided.validation, logits),
         "test": networks.predictions_of(data, divided.test, fitted.logits),

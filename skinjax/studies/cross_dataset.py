@@ -38,7 +38,7 @@ from skinjax.runs.folder import RunFolder
 from skinjax.runs.metrics import MetricsLog
 from skinjax.runs.options import option
 from skinjax.studies.result import StudyResult
-from skinjax.studies.steps import crossed, inputs, networks, populations, running
+from skinjax.studies.steps import crossed, inputs, metadata, networks, populations, running
 from skinjax.studies.steps.data_options import SourceOptions
 from skinjax.studies.steps.options import CrossValidatedConfig
 from skinjax.studies.steps.populations import SIDES
@@ -156,7 +156,10 @@ def _run_fold(
     """Trains a fold's network of each set, and stores what both say of the fold's photos of both sets."""
     masks = populations.train_masks(sets, fold_of, fold, config.equal_size, config.seed)
     for side, (data, train) in enumerate(zip(sets, masks, strict=True)):
-        network = networks.describe(config, SIDES[side], fold, data.taxonomy.finest, data.taxonomy.classes())
+        coding = metadata.coding(config, data, train)
+        network = networks.describe(
+            config, SIDES[side], fold, data.taxonomy.finest, data.taxonomy.classes(), columns=coding
+        )
         title = f"fold {fold + 1} of {config.folds}, {SIDES[side].upper()}"
         fitted = trainer.train(
             network, networks.start_variables(config, network), data, data.labels, train, fold_of[side] == fold,
@@ -164,7 +167,7 @@ def _run_fold(
         )  # fmt: skip
         for on, other in enumerate(sets):
             held_out = fold_of[on] == fold
-            subset = networks.subset(other, held_out)
+            subset = networks.subset(other, held_out, network=network)
             logits = fitted.logits if on == side else networks.predict(config, network, fitted, subset)
             frame = networks.predictions_of(other, held_out, logits, fold)
             if processes.is_first():

@@ -109,6 +109,10 @@ class Config(OneFoldConfig):
                 raise ValueError(
                     f"{name}={value} is not used here: a candidate predicts after its last epoch"
                 )
+        if self.columns:
+            raise ValueError(
+                f"columns={','.join(self.columns)} is not used here: candidates are trained on photos alone"
+            )
         if self.search_folds > self.folds:
             raise ValueError(f"search_folds must be at most folds={self.folds}, got {self.search_folds}")
         self.weights()

@@ -15,6 +15,7 @@ its layers. The report then has figure 4-6, with the random start that the thesi
     skinjax hierarchy --manifest=photos/manifest.csv --taxonomy=classes.csv --workdir=runs/mine
     skinjax hierarchy --dataset=pad_ufes_20 --source=PAD-UFES-20 --workdir=runs/pad
     skinjax hierarchy --flagfile=experiments/flagfiles/hierarchy.flags --manifest=...     # chapter 4's settings
+    skinjax hierarchy --manifest=... --columns=age,sex,body_site    # and what columns add to the finest network
     skinjax hierarchy --smoke                                                 # all of it, tiny
     skinjax hierarchy --smoke --transfer_variants=0,10/45,23/45,30/45,all            # and figure 4-6
     skinjax hierarchy --fold=2 ...   # one fold; others may run in other processes, the last one reports
@@ -30,7 +31,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -43,7 +44,7 @@ from skinjax.runs.folder import RunFolder
 from skinjax.runs.metrics import MetricsLog
 from skinjax.runs.options import option
 from skinjax.studies.result import StudyResult
-from skinjax.studies.steps import inputs, networks, reporting, running, starts
+from skinjax.studies.steps import inputs, metadata, networks, reporting, running, starts
 from skinjax.studies.steps.options import CrossValidatedConfig
 
 NAME = "hierarchy"
@@ -143,6 +144,9 @@ def _train(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list[s
     if config.transfer_variants:
         variants = starts.pool(folder, ways, config.folds, data, meta_level)
         extra = [starts.section(folder, ways, variants, data, meta_level, config.seed)]
+    more: dict[str, Any] = {"extra": extra}
+    if config.columns:
+        more = metadata.told(config, data, pooled, metadata.pool(folder, config.folds, data), extra)
     reporting.report(
         folder,
         "Hierarchical diagnosis",
@@ -152,7 +156,7 @@ def _train(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list[s
         document,
         split.split_warnings(data.labels_by_name, data.cases, fold_of),
         curves=starts.own_curves(folder),
-        extra=extra,
+        **more,
     )
     return []
 
@@ -167,14 +171,19 @@ def _run_fold(
 ) -> pd.DataFrame:
     """Trains the networks of a fold; returns the predictions of the two that are fused, of the photos held out."""
     taxonomy, sub_level = data.taxonomy, data.taxonomy.finest
-    sub = networks.describe(config, "sub", fold, sub_level, taxonomy.classes(sub_level))
-    meta = networks.describe(config, "meta", fold, meta_level, taxonomy.classes(meta_level))
+    coding = metadata.coding(config, data, ~held_out)
+    sub = networks.describe(config, "sub", fold, sub_level, taxonomy.classes(sub_level), columns=coding)
+    meta = networks.describe(config, "meta", fold, meta_level, taxonomy.classes(meta_level), columns=coding)
     meta_labels = taxonomy.parents(sub_level, meta_level)[data.labels]
     title = f"fold {fold + 1} of {config.folds}"
     fine = trainer.train(
         sub, networks.start_variables(config, sub), data, data.labels, ~held_out, held_out, f"{title}, sub",
         config.epochs,
     )  # fmt: skip
+    if coding is not None:
+        metadata.train_alone(
+            trainer, sub, data, ~held_out, held_out, f"{title}, sub", metadata.ALONE, f"fold_{fold}"
+        )
     ways, seed = starts.plan(config), networks.seed_of(config, "meta", fold)
     logits = {}
     for start in ways.starts:

@@ -40,7 +40,7 @@ from skinjax.runs.folder import RunFolder
 from skinjax.runs.metrics import MetricsLog
 from skinjax.runs.options import option
 from skinjax.studies.result import StudyResult
-from skinjax.studies.steps import inputs, networks, reporting, running, tumours
+from skinjax.studies.steps import inputs, metadata, networks, reporting, running, tumours
 from skinjax.studies.steps.options import CrossValidatedConfig
 
 NAME = "malignancy"
@@ -144,7 +144,10 @@ def _run_fold(
     trainer: networks.Trainer, config: Config, fold: int, data: PreparedPhotos, held_out: np.ndarray
 ) -> None:
     """Trains the network of a fold and stores its predictions of the photos held out."""
-    network = networks.describe(config, "sub", fold, data.taxonomy.finest, data.taxonomy.classes())
+    coding = metadata.coding(config, data, ~held_out)
+    network = networks.describe(
+        config, "sub", fold, data.taxonomy.finest, data.taxonomy.classes(), columns=coding
+    )
     variables, title = networks.start_variables(config, network), f"fold {fold + 1} of {config.folds}"
     fitted = trainer.train(network, variables, data, data.labels, ~held_out, held_out, title, config.epochs)
     frame = networks.predictions_of(data, held_out, fitted.logits, fold)

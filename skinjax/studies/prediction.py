@@ -4,6 +4,7 @@
     skinjax predict --workdir=runs/demo --photos=clinic --out=answers   # a folder, at the device's speed
     skinjax predict --workdir=runs/pad --photos=a.jpg --degrees=pad_ufes_20 --explain_class=MEL
     skinjax predict --workdir=runs/demo --photos=a.jpg --explain --check_explanations
+    skinjax predict --workdir=runs/pad --photos=today.csv               # image, and columns that the networks read
     skinjax predict --workdir=runs/pad --photos=visits.csv --by=lesion  # lesions over time: image, lesion_id, date
     skinjax predict --workdir=runs/demo                                 # makes ready, answers nothing
     skinjax predict --smoke                                             # all of it, on a run made for it
@@ -41,6 +42,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
+from skinjax.data.columns import unknown_columns
 from skinjax.runs.options import Options, option
 from skinjax.studies.result import StudyResult
 from skinjax.studies.steps import answering, lesions
@@ -57,7 +59,10 @@ class Config(Options):
 
     group: ClassVar[str] = "this study"
 
-    photos: tuple[str, ...] = option((), "Photos and folders of photos, parted by commas.")
+    photos: tuple[str, ...] = option(
+        (),
+        "Photos and folders of photos, parted by commas, or one CSV (image, and columns that networks read beside it).",
+    )
     by: Literal["photo", "lesion"] = option(
         "photo",
         "What is told beside each photo. lesion: changes over time, of one CSV (image, lesion_id, date).",
@@ -169,7 +174,7 @@ def run(
     """Answers photos with the networks of a run.
 
     Args:
-      photos: Photos and folders of photos; None takes those that the options name.
+      photos: Photos and folders of photos, or one table of photos; None takes those that the options name.
       config: The options.
       workdir: Folder of the run whose networks answer; None only with `smoke`, which makes one.
 
@@ -188,10 +193,13 @@ def run(
     if workdir is None:
         raise ValueError("workdir must be the folder of a run whose networks answer; give workdir=FOLDER")
     visits = lesions.visits_of(names, config.by)
-    paths = [visit.path for visit in visits] if visits else answering.check_photos(names)
+    table = lesions.table_of(names, config.by)
+    paths = list(table.paths) if table else answering.check_photos(names)
     session = answering.open_session(config, Path(workdir), len(paths))
     if not paths:
         return Result(NAME, Path(workdir), (*session.notes, "ready; no photos to answer"))
     out = out or Path(workdir) / "answers"
-    found = answering.answer(session, paths, out, visits)
-    return Result(NAME, Path(workdir), (*session.notes, found.counted), out=out, lines=found.lines)
+    columns = table.frame if table else None
+    found = answering.answer(session, paths, out, visits, columns)
+    notes = (*session.notes, *unknown_columns(session.predictor.columns, columns), found.counted)
+    return Result(NAME, Path(workdir), notes, out=out, lines=found.lines)

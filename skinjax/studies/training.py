@@ -2,6 +2,7 @@
 
     skinjax train --manifest=photos/manifest.csv --taxonomy=classes.csv --backbone=efficientnet_b0
     skinjax train --dataset=ham10000 --source=HAM10000 --fold=0 --folds=5 --workdir=runs/ham
+    skinjax train --manifest=photos/manifest.csv --columns=age,sex,body_site   # and what they add to the photos
     skinjax train --smoke
     skinjax train --coordinator=host:1234 --processes=2 --process_index=0 ...   # and 1 on another host
 
@@ -27,7 +28,7 @@ from skinjax.runs import processes
 from skinjax.runs.folder import RunFolder
 from skinjax.runs.metrics import MetricsLog
 from skinjax.studies.result import StudyResult
-from skinjax.studies.steps import inputs, networks, reporting, running
+from skinjax.studies.steps import inputs, metadata, networks, reporting, running
 from skinjax.studies.steps.options import OneFoldConfig
 
 NAME = "training"
@@ -71,19 +72,27 @@ def _train(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list[s
     level, fold = data.taxonomy.finest, max(config.fold, 0)
     train, test = _parts(config, data, fold)
     document = inputs.begin(folder, config, data)
-    network = networks.describe(config, "sub", fold, level, data.taxonomy.classes(level))
+    coding = metadata.coding(config, data, train)
+    network = networks.describe(config, "sub", fold, level, data.taxonomy.classes(level), columns=coding)
     variables = networks.start_variables(config, network)
     with MetricsLog(folder.path) as log:
-        fitted = networks.Trainer(config, folder, log).train(
+        trainer = networks.Trainer(config, folder, log)
+        fitted = trainer.train(
             network, variables, data, data.labels, train, test, network.backbone, config.epochs
         )
-    frame = networks.predictions_of(data, test, fitted.logits, fold)
-    if processes.is_first():
-        predictions.write_predictions(frame, folder.predictions_file("held_out"), data.taxonomy)
+        frame = networks.predictions_of(data, test, fitted.logits, fold)
+        if processes.is_first():
+            predictions.write_predictions(frame, folder.predictions_file("held_out"), data.taxonomy)
+        more = {}
+        if coding is not None:
+            alone = metadata.train_alone(
+                trainer, network, data, train, test, network.backbone, metadata.ALONE
+            )
+            more = metadata.told(config, data, frame, alone)
     used = train | test
     part = test[used].astype(int)
     notes = split.split_warnings(data.labels_by_name[used], data.cases[used], part, list(np.bincount(part)))
-    reporting.report(folder, f"One network: {network.backbone}", frame, None, data, document, notes)
+    reporting.report(folder, f"One network: {network.backbone}", frame, None, data, document, notes, **more)
     return []
 
 

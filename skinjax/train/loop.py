@@ -28,6 +28,9 @@ from skinjax.train.state import Recipe, Totals, TrainState, create_state
 from skinjax.train.step import compiled_predict, compiled_train_step, make_optimizer, rate_factors
 
 Variables = dict[str, Any]
+STEP_INPUTS: tuple[str, ...] = ("image", "label", "table")
+"""Entries of a batch that the training step reads."""
+
 ClassBalance = Literal["none", "weights", "effective", "sampling"]
 """Ways to even out classes of unequal size; see `Settings`."""
 
@@ -110,8 +113,6 @@ def predict_logits(
 ) -> np.ndarray:
     """Returns the logits of every photo of a subset, once each and in order.
 
-    Each process computes its share on its own devices, and all get the whole.
-
     Args:
       model: A network of `skinjax.models`.
       spec: Its specification.
@@ -123,22 +124,41 @@ def predict_logits(
     Returns:
       float32[n, K].
     """
-    predict = compiled_predict(model, spec)
+    return predict_rows(compiled_predict(model, spec), variables, subset, batch_size, threads)
+
+
+def predict_rows(
+    compute: Callable[..., jax.Array], variables: Variables, subset: Subset, batch_size: int, threads: int = 2
+) -> np.ndarray:
+    """Returns a row for every photo of a subset, once each and in order.
+
+    Each process computes its share on its own devices, and all get the whole.
+
+    Args:
+      compute: Jitted, (variables, uint8[B, H, W, 3], columns if the subset has any) -> [B, K].
+      variables: Variables of the network.
+      subset: The photos.
+      batch_size: Photos at a time, over all processes; rounded up to a multiple of the devices.
+      threads: Threads that read photos.
+
+    Returns:
+      [n, K], of the dtype that `compute` returns.
+    """
     by_photo = NamedSharding(local_mesh(), PartitionSpec(DATA_AXIS))
     processes, index = jax.process_count(), jax.process_index()
     batch_size = -(-batch_size // jax.device_count()) * jax.device_count()
     variables = local_copy(variables)
-    logits, waiting = [], collections.deque[jax.Array]()
+    found, waiting = [], collections.deque[jax.Array]()
     for batch in evaluation_batches(
         subset, batch_size, process_index=index, process_count=processes, threads=threads
     ):
-        images = jax.device_put(batch["image"], by_photo)
+        inputs = [jax.device_put(batch[name], by_photo) for name in ("image", "table") if name in batch]
         while len(waiting) > updates_ahead():
-            logits.append(np.asarray(waiting.popleft()))
-        waiting.append(predict(variables, images))
-    logits.extend(np.asarray(result) for result in waiting)
+            found.append(np.asarray(waiting.popleft()))
+        waiting.append(compute(variables, *inputs))
+    found.extend(np.asarray(result) for result in waiting)
     # A batch's rows are one process's after another's.
-    rows = np.stack(logits)  # [batches, rows of this process, K]
+    rows = np.stack(found)  # [batches, rows of this process, K]
     whole = gather_rows(rows).reshape(processes, *rows.shape).swapaxes(0, 1)
     return whole.reshape(-1, rows.shape[-1])[: len(subset)]
 
@@ -256,7 +276,7 @@ class _Training:
             losses = _Losses(checkpoints)
             epoch_began = time.monotonic()
             for update, batch in enumerate(batches, done + 1):
-                photos = parallel.place_batch({name: batch[name] for name in ("image", "label")})
+                photos = parallel.place_batch({name: batch[name] for name in STEP_INPUTS if name in batch})
                 losses.settle(updates_ahead())
                 placed, loss = self.step(placed, photos, recipe, class_weights)
                 losses.add(update, loss, batch["photo"])

@@ -54,6 +54,15 @@ class Method:
     frozen_blocks: int = 0
     layer_decay: float = 1.0
 
+    @classmethod
+    def finetune(cls) -> Method:
+        """Returns our method for fine-tuning a network with ImageNet weights; goes with `Recipe.finetune`.
+
+        >>> Method.finetune().optimizer
+        'adamw'
+        """
+        return cls(optimizer="adamw", decay_all=False, average_decay=0.98, layer_decay=0.85)
+
     def __post_init__(self) -> None:
         choices = {
             "optimizer": get_args(Optimizer),

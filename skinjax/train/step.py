@@ -19,6 +19,7 @@ from jax import lax
 
 from skinjax.augment import augment
 from skinjax.models.compilation import compiler_options
+from skinjax.models.metadata import WithColumns
 from skinjax.models.pixels import normalize
 from skinjax.models.registry import ModelSpec, variable_shapes
 from skinjax.train import averaging, freezing, losses, optimizers
@@ -99,7 +100,8 @@ def train_step(
       spec: Its specification, which says the pixel range.
       method: Optimiser, loss and the like.
       state: Before the update.
-      batch: `image` uint8[B, H, W, 3], `label` int32[B]; other entries are ignored.
+      batch: `image` uint8[B, H, W, 3], `label` int32[B]; `table` float32[B, D] where the network reads columns. Other
+        entries are ignored.
       recipe: Hyper-parameters.
       class_weights: float32[K], the weight of a photo by its class; ones for none.
       axis_name: Mapped axis that the batch is spread over, B then being this device's part; None where it is whole.
@@ -119,10 +121,11 @@ def train_step(
     loss_of = losses.make_loss(method.loss, smoothing=method.label_smoothing, gamma=method.focal_gamma)
 
     def loss_function(params: Any, stats: Any, part: Any, key: jax.Array) -> Any:
-        images, labels, weights = part
+        images, labels, weights, *table = part
         logits, changes = model.apply(
             as_variables(params, stats),
             normalize(images, spec),
+            *table,
             train=True,
             mutable=["batch_stats"],
             rngs={"dropout": key},
@@ -146,7 +149,7 @@ def train_step(
 
     nothing = jax.tree.map(jnp.zeros_like, state.params), jnp.zeros(()), Totals.zero()
     start = nothing, state.batch_stats, jnp.int32(0)
-    whole = images, labels, weights
+    whole = (images, labels, weights, *([batch["table"]] if "table" in batch else ()))
     if method.accumulate == 1:
         sums, _ = add_part(start, whole)
     else:
@@ -199,7 +202,9 @@ def compiled_train_step(
     """
     parallel = parallel or Parallel()
     if (axis := parallel.batch_norm_axis) is not None:
-        if hasattr(model, "axis_name"):
+        if isinstance(model, WithColumns) and hasattr(model.backbone, "axis_name"):
+            model = model.on_axis(axis)
+        elif hasattr(model, "axis_name"):
             model = model.clone(axis_name=axis)
         elif "batch_stats" in variable_shapes(model, spec):
             raise ValueError(
@@ -209,11 +214,14 @@ def compiled_train_step(
 
 
 @functools.lru_cache(maxsize=16)
-def compiled_predict(model: nn.Module, spec: ModelSpec) -> Callable[[Any, jax.Array], jax.Array]:
-    """Returns the jitted function (variables, uint8[B, H, W, 3]) -> logits float32[B, K]."""
+def compiled_predict(model: nn.Module, spec: ModelSpec) -> Callable[..., jax.Array]:
+    """Returns the jitted function (variables, uint8[B, H, W, 3]) -> logits float32[B, K].
 
-    def predict(variables: Any, images: jax.Array) -> jax.Array:
-        logits = model.apply(variables, normalize(images, spec), train=False)
+    Of a network that reads columns they come third, float32[B, D].
+    """
+
+    def predict(variables: Any, images: jax.Array, *table: jax.Array) -> jax.Array:
+        logits = model.apply(variables, normalize(images, spec), *table, train=False)
         return logits.astype(jnp.float32)
 
     return jax.jit(predict, compiler_options=compiler_options())

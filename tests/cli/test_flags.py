@@ -45,6 +45,8 @@ FORMER = {
         "replicates retrain_seeds search_backbone search_fraction shared_factor"
     ),
     "malignancy": TRAINING + "cost degrees fold folds readers",
+    "features": PHOTOS + "backbone batch_size out precision pretrained",
+    "probe": PHOTOS + "backbone balanced batch_size columns features folds inner_folds meta_level precision pretrained",
     "cross_dataset": TRAINING + (
         "equal_size fold folds other_dataset other_manifest other_source other_taxonomy shared_taxonomy"
     ),

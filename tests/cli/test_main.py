@@ -42,7 +42,7 @@ def test_help_of_a_study_has_its_docstring_and_its_flags_in_groups():
     assert shown.startswith(hierarchy.__doc__)
     headings = re.findall(r"^([a-z][^\n]*):$", shown[len(hierarchy.__doc__) :], re.MULTILINE)
     assert headings == [
-        "this study", "running", "photos", "network and training", "optimiser and loss",
+        "this study", "running", "photos", "network and training", "columns beside the photos", "optimiser and loss",
         "hyper-parameters (Table 4-1 of the thesis)",
         "flips and Cutout (not in Table 4-1; values are ours)", "devices and processes",
     ]  # fmt: skip

@@ -27,16 +27,16 @@ def make(root, *files):
         path.touch()
 
 
-PAD_HEADER = "patient_id,lesion_id,smoke,age,gender,fitspatrick,region,diagnostic,img_id,biopsed\n"
+PAD_HEADER = "patient_id,lesion_id,smoke,age,gender,fitspatrick,region,diagnostic,img_id,biopsed,itch\n"
 HAM_HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization"
 
 
 def test_pad_ufes_20_in_the_publishers_layout(tmp_path):
     (tmp_path / "metadata.csv").write_text(
         PAD_HEADER
-        + "PAT_1,7,,55,FEMALE,3.0,NECK,BCC,PAT_1_7_100.png,True\n"
-        + "PAT_2,7,,61,,,FACE,NEV,PAT_2_7_200.png,False\n"
-        + "PAT_2,8,,61,MALE,2.0,FACE,ACK,PAT_2_8_300.png,False\n"
+        + "PAT_1,7,,55,FEMALE,3.0,NECK,BCC,PAT_1_7_100.png,True,True\n"
+        + "PAT_2,7,False,61,,,FACE,NEV,PAT_2_7_200.png,False,UNK\n"
+        + "PAT_2,8,,61,MALE,2.0,FACE,ACK,PAT_2_8_300.png,False,True\n"
     )
     # The archives unpack to a folder of their own name inside one of the same name.
     make(tmp_path, "images/imgs_part_1/imgs_part_1/PAT_1_7_100.png", "imgs_part_3/PAT_2_7_200.png")
@@ -53,6 +53,8 @@ def test_pad_ufes_20_in_the_publishers_layout(tmp_path):
             "body_site": "neck",
             "source": "pad_ufes_20",
             "biopsed": "True",
+            "smoke": "",
+            "itch": "True",
         },
         {
             "image": "imgs_part_3/PAT_2_7_200.png",
@@ -65,6 +67,8 @@ def test_pad_ufes_20_in_the_publishers_layout(tmp_path):
             "body_site": "face",
             "source": "pad_ufes_20",
             "biopsed": "False",
+            "smoke": "False",
+            "itch": "",
         },
     ]
     assert (report.rows, report.photos, report.cases) == (3, 2, 2)

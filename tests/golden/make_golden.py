@@ -3,7 +3,8 @@
     python tests/golden/make_golden.py [name ...]          # in an environment with the `peers` extra
 
 The weights need no file: `draw` gives every array from the seed and its name, here and in the tests. The outputs were
-made with timm 1.0.31 and torch 2.13.0, and with Keras 3.15.0 on JAX, on CPU, in float64, and rounded to float32.
+made with timm 1.0.31 and torch 2.13.0 (2.14.1 of lite0), and with Keras 3.15.0 on JAX, on CPU, in float64, and
+rounded to float32.
 
 Of a feature map is kept the mean over its columns ("_rows") and over its rows ("_columns"), which is small and
 still tells where a shift is, of at most 320 evenly spaced channels. Of a training step are kept the sums of the

@@ -49,7 +49,9 @@ def answered(folder, probs, decisions=FITTED, target=None, light: int = 150):
     noise = np.random.default_rng(0).normal(light, 8, (32, 32, 3)).clip(0, 255)
     Image.fromarray(noise.astype(np.uint8)).save(folder / "a.png")
     said = SimpleNamespace(probabilities=lambda: {TREE.finest: probs[None]}, features=list)
-    predictor = SimpleNamespace(taxonomy=TREE, image_size=32, fit="stretch", forward=lambda images: said)
+    predictor = SimpleNamespace(
+        taxonomy=TREE, image_size=32, fit="stretch", forward=lambda images, table: said
+    )
     context = AnswerContext(OPTIONS, decisions, ReferenceLimits(), target)
     return next(predict_photos(predictor, [folder / "a.png"], context, batch_size=1))
 

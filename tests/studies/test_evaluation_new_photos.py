@@ -172,14 +172,14 @@ def test_probabilities_are_those_of_the_training_for_the_same_photos(name, folde
 def test_the_mean_of_folds_and_named_networks_answer_too(folder, run_of, tmp_path):
     workdir = run_of("hierarchy")
     answers = {}
-    for fold in (0, 1, -1):
-        evaluate(workdir, folder / "new" / "manifest.csv", f"--fold={fold}", f"--out={tmp_path / str(fold)}")
-        answers[fold] = read_predictions(tmp_path / str(fold) / "predictions.parquet")
+    for name, flag in (("0", "--fold=0"), ("1", "--fold=1"), ("mean", "--ensemble")):
+        evaluate(workdir, folder / "new" / "manifest.csv", flag, f"--out={tmp_path / name}")
+        answers[name] = read_predictions(tmp_path / name / "predictions.parquet")
     for level in ("", "kind:"):
-        names = [name for name in answers[0] if name.startswith(f"{level}p_")]
-        mean = (answers[0][names] + answers[1][names]) / 2
-        np.testing.assert_allclose(answers[-1][names], mean, atol=1e-6)
-    assert "the mean of 2 folds" in page(tmp_path / "-1")
+        names = [name for name in answers["0"] if name.startswith(f"{level}p_")]
+        mean = (answers["0"][names] + answers["1"][names]) / 2
+        np.testing.assert_allclose(answers["mean"][names], mean, atol=1e-6)
+    assert "the mean of 2 folds" in page(tmp_path / "mean")
     told = evaluate(workdir, folder / "new" / "manifest.csv", "--stages=nosuch", code=2)
     assert "has no network 'nosuch'" in told.stderr
     told = evaluate(workdir, folder / "new" / "manifest.csv", "--fold=7", code=2)

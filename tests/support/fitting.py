@@ -18,12 +18,14 @@ import numpy as np
 from skinjax.augment import DEFAULT_STRENGTHS
 from skinjax.data.pipeline.loader import Subset
 from skinjax.models import registry
+from skinjax.models.metadata import with_columns
 from skinjax.models.ops.layers import DepthwiseConv, Dropout, DropPath
 from skinjax.models.ops.normalization import Norm, conv_norm
 from skinjax.train.loop import Settings, StoppedError, fit
 from skinjax.train.method import Method
 from skinjax.train.parallel import Parallel
 from skinjax.train.state import Recipe
+from tests.support import small_backbones
 
 STOPPED = 75
 
@@ -56,8 +58,10 @@ class Coloured:
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         return {"image": self.images[index]}
 
-    def subset(self) -> Subset:
-        return Subset(self, np.arange(len(self.labels)), self.labels)
+    def subset(self, width: int = 0) -> Subset:
+        """All photos; with a width, each with so many columns of noise."""
+        table = np.random.default_rng(7).normal(size=(len(self.labels), width)).astype(np.float32)
+        return Subset(self, np.arange(len(self.labels)), self.labels, table if width else None)
 
 
 def main() -> None:
@@ -69,13 +73,19 @@ def main() -> None:
     parser.add_argument("--average_decay", type=float, default=0.0)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--stop_after", type=int, default=0, help="updates")
+    parser.add_argument("--fusion", choices=["concat", "metablock"], help="with columns beside the photos")
     parser.add_argument("--coordinator")
     parser.add_argument("--processes", type=int)
     parser.add_argument("--index", type=int)
     options = parser.parse_args()
     if options.coordinator:
         jax.distributed.initialize(options.coordinator, options.processes, options.index)
-    model = Small()
+    spec, width = registry.spec("efficientnet_nano"), 4 if options.fusion else 0
+    model: nn.Module = Small()
+    if options.fusion:
+        with small_backbones.registered():
+            spec = registry.spec("small")
+            model = with_columns(registry.create("small", 3), spec, width, options.fusion)
     settings = Settings(
         epochs=options.epochs,
         batch_size=16,
@@ -88,10 +98,10 @@ def main() -> None:
     try:
         fitted = fit(
             model,
-            registry.spec("efficientnet_nano"),
+            spec,
             registry.init_variables(model, jax.random.key(0)),
-            Coloured(50, 0).subset(),
-            Coloured(19, 1).subset(),
+            Coloured(50, 0).subset(width),
+            Coloured(19, 1).subset(width),
             recipe,
             settings,
             options.folder,

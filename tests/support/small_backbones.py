@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 
 from skinjax.models import registry
-from skinjax.models.backbones.backbone import FeatureMaps
+from skinjax.models.backbones.backbone import FeatureMaps, Head
 from skinjax.models.ops.normalization import Norm, conv_norm
 from skinjax.models.registry import ModelSpec
 
@@ -46,14 +46,14 @@ class Small(nn.Module):
     @nn.compact
     def __call__(
         self, images: jax.Array, *, train: bool = False, features: bool = False,
-        offsets: Mapping[str, jax.Array] | None = None,
+        offsets: Mapping[str, jax.Array] | None = None, head: Head | None = None,
     ) -> jax.Array | dict[str, jax.Array]:  # fmt: skip
         """Computes the logits float32[N, num_classes] of photos [N, H, W, 3], or all named features."""
         maps, x = FeatureMaps(images, offsets), images
         norm = dataclasses.replace(self.norm, axis_name=self.axis_name)
         for name in SMALL.block_names:
             x = maps.record(name, Block(norm, self.width, name=name)(x, train=train))
-        return maps.classify(x, self.num_classes, 0.0, norm.dtype, train=train, features=features)
+        return maps.classify(x, self.num_classes, 0.0, norm.dtype, train=train, features=features, head=head)
 
 
 def build(spec: ModelSpec, num_classes: int, *, bn_momentum: float, **more: Any) -> Small:

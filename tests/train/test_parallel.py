@@ -93,6 +93,19 @@ def test_a_run_goes_on_with_other_numbers_of_devices_and_processes(place, one_de
     assert_same(result, one_device)
 
 
+@pytest.mark.parametrize("fusion", ["concat", "metablock"])
+def test_columns_go_with_their_photos_over_devices_and_processes(place, fusion):
+    one = place / f"{fusion}.npz"
+    wait(start(place / fusion, one, f"--fusion={fusion}"))
+    if fusion == "concat":
+        several = place / "concat_pmap.npz"
+        wait(start(place / "concat_pmap", several, "--fusion=concat", "--backend=pmap", devices=4))
+    else:
+        several = place / "metablock_two.npz"
+        together(2, place / "metablock_two", several, "--fusion=metablock")
+    assert_same(several, arrays(one))
+
+
 def test_batch_norm_per_device_is_the_same_under_jit_and_pmap_and_not_the_global_one(place, one_device):
     for backend in ("jit", "pmap"):
         flags = [f"--backend={backend}", "--batch_norm=per_device"]

@@ -32,6 +32,13 @@ _ISIC2019 = {
     "VASC": 253,
     "DF": 239,
 }
+PAD_UFES_20_COLUMNS = (
+    "smoke", "drink", "background_father", "background_mother", "pesticide", "skin_cancer_history", "cancer_history",
+    "has_piped_water", "has_sewage_system", "diameter_1", "diameter_2", "itch", "grew", "hurt", "changed", "bleed",
+    "elevation",
+)  # fmt: skip
+"""What the publisher of PAD-UFES-20 tells of persons and lesions beside the manifest's own columns."""
+
 _FITZPATRICK17K_TYPES = {"-1": 565, "1": 2947, "2": 4808, "3": 3308, "4": 2781, "5": 1533, "6": 635}
 
 
@@ -39,7 +46,9 @@ def import_pad_ufes_20(source: Path) -> tuple[pd.DataFrame, ImportReport]:
     """Reads PAD-UFES-20 (Pacheco et al. 2020): clinical photos by smartphone, cases are patients.
 
     `lesion_id` becomes `patient/lesion`, since the publisher's lesion numbers recur under several patients.
-    `biopsed` is kept; it gives the label away, as every cancer and about a fifth of the rest were biopsied.
+    `biopsed` is kept; it gives the label away, as every cancer and about a fifth of the rest were biopsied. The history
+    and measures of `PAD_UFES_20_COLUMNS` are kept too, those not known (`UNK`) empty; most were asked where a biopsy
+    was taken, so that their absence gives the label away.
     """
     columns = (
         "img_id",
@@ -67,6 +76,8 @@ def import_pad_ufes_20(source: Path) -> tuple[pd.DataFrame, ImportReport]:
             "biopsed": table["biopsed"],
         }
     )
+    told = [name for name in PAD_UFES_20_COLUMNS if name in table]
+    frame = frame.assign(**{name: table[name].replace("UNK", "") for name in told})
     owners = table.groupby("lesion_id")["patient_id"].nunique()
     counts = {
         "photos": (2298, len(table)),
@@ -78,6 +89,11 @@ def import_pad_ufes_20(source: Path) -> tuple[pd.DataFrame, ImportReport]:
         f"{recurring}; a lesion is keyed by both.",
         "biopsed gives the label away: keep it out of any model.",
     ]
+    if told:
+        notes.append(
+            "Histories, skin tones and diameters were mostly recorded of lesions that were biopsied: that they are "
+            "missing gives the label away."
+        )
     folders = ("imgs_part_1", "imgs_part_2", "imgs_part_3", "images")
     return _finish("pad_ufes_20", source, frame, table["img_id"], folders, counts, _PAD_UFES_20, notes)
 

@@ -44,11 +44,13 @@ class Subset:
       source: `source[i]["image"]` is uint8[H, W, 3]; for instance `skinjax.data.pipeline.prepare.Prepared.source`.
       indices: int64[n], which photos of the source.
       labels: int32[n], the class of each of them.
+      table: float32[M, D], encoded columns of every photo of the source; None for networks that read photos alone.
     """
 
     source: Any
     indices: np.ndarray
     labels: np.ndarray
+    table: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if len(self.indices) != len(self.labels):
@@ -63,15 +65,16 @@ class Subset:
 
     def __getitem__(self, index: int) -> Batch:
         photo = int(self.indices[index])
-        return {
+        one = {
             "image": self.source[photo]["image"],
             "label": np.int32(self.labels[index]),
             "photo": np.int64(photo),
         }
+        return one if self.table is None else one | {"table": self.table[photo]}
 
     def where(self, chosen: np.ndarray) -> Subset:
         """Returns the photos at the given places of this subset (int or bool array)."""
-        return Subset(self.source, self.indices[chosen], self.labels[chosen])
+        return Subset(self.source, self.indices[chosen], self.labels[chosen], self.table)
 
     def read(self, places: np.ndarray) -> Batch:
         """Reads the photos at the given places of this subset.
@@ -80,7 +83,8 @@ class Subset:
           places: int[b], at least one.
 
         Returns:
-          `{"image": uint8[b, H, W, 3], "label": int32[b], "photo": int64[b]}`; `photo` indexes the source.
+          `{"image": uint8[b, H, W, 3], "label": int32[b], "photo": int64[b]}`; `photo` indexes the source. With a
+          table `"table": float32[b, D]` too.
 
         >>> source = [{"image": np.full((2, 2, 3), number, np.uint8)} for number in range(9)]
         >>> batch = Subset(source, np.arange(9), np.arange(9) % 3).read(np.array([7, 2]))
@@ -93,7 +97,8 @@ class Subset:
         images[0] = first
         for row, photo in enumerate(photos[1:].tolist(), start=1):
             images[row] = self.source[photo]["image"]
-        return {"image": images, "label": np.asarray(self.labels[places], np.int32), "photo": photos}
+        batch = {"image": images, "label": np.asarray(self.labels[places], np.int32), "photo": photos}
+        return batch if self.table is None else batch | {"table": self.table[photos]}
 
 
 def steps_per_epoch(photo_count: int, batch_size: int) -> int:

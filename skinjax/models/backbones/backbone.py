@@ -29,7 +29,7 @@ Variables are {"params": ..., "batch_stats": ...}, whose top-level keys are the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -39,6 +39,9 @@ import jax.numpy as jnp
 from skinjax.models.ops.layers import Dropout, fan_in_uniform
 from skinjax.models.ops.normalization import Norm
 from skinjax.models.spec import ModelSpec
+
+Head = Callable[[jax.Array, Callable[[jax.Array], jax.Array]], jax.Array]
+"""From averaged features [N, c], and a function that drops some of an array in training, to logits [N, classes]."""
 
 
 class FeatureMaps:
@@ -74,7 +77,15 @@ class FeatureMaps:
         return x
 
     def classify(
-        self, x: jax.Array, num_classes: int, dropout_rate: float, dtype: Any, *, train: bool, features: bool
+        self,
+        x: jax.Array,
+        num_classes: int,
+        dropout_rate: float,
+        dtype: Any,
+        *,
+        train: bool,
+        features: bool,
+        head: Head | None = None,
     ) -> jax.Array | dict[str, jax.Array]:
         """Averages the last map, drops, and computes the logits with a dense layer called "head".
 
@@ -87,6 +98,7 @@ class FeatureMaps:
           dtype: Dtype of the head's computation.
           train: Whether to drop.
           features: Whether to return everything that was recorded.
+          head: What computes the logits instead, as `skinjax.models.metadata` has it; None for the dense layer.
 
         Returns:
           Logits float32 [N, num_classes], or a dict of the maps by name, "pooled" float32 [N, c] and "logits".
@@ -99,9 +111,12 @@ class FeatureMaps:
                 f"offsets must name feature maps, {', '.join(self._named)}, got {', '.join(sorted(self._offsets))}"
             )
         pooled = x.astype(jnp.float32).mean(axis=(1, 2))
-        kept = Dropout(dropout_rate, name="dropout")(pooled, train=train)
-        head = nn.Dense(num_classes, kernel_init=fan_in_uniform, dtype=dtype, name="head")
-        logits = head(kept).astype(jnp.float32)
+        dropout = Dropout(dropout_rate, name="dropout")
+        if head is None:
+            dense = nn.Dense(num_classes, kernel_init=fan_in_uniform, dtype=dtype, name="head")
+            logits = dense(dropout(pooled, train=train)).astype(jnp.float32)
+        else:
+            logits = head(pooled, lambda values: dropout(values, train=train)).astype(jnp.float32)
         return self._named | {"pooled": pooled, "logits": logits} if features else logits
 
 
@@ -154,6 +169,7 @@ class Backbone(nn.Module):
         train: bool = False,
         features: bool = False,
         offsets: Mapping[str, jax.Array] | None = None,
+        head: Head | None = None,
     ) -> jax.Array | dict[str, jax.Array]:
         """Computes the logits, or all named features.
 
@@ -164,6 +180,7 @@ class Backbone(nn.Module):
             is above 0).
           features: True returns the dict of named features, "logits" among them.
           offsets: Arrays that are added to the feature maps of these names.
+          head: What computes the logits instead of the dense layer, which then has no parameters; None for that.
 
         Returns:
           Logits float32 [N, num_classes], or the dict.
@@ -174,5 +191,5 @@ class Backbone(nn.Module):
         maps = FeatureMaps(images, offsets, self.smallest_size)
         x = self.run(images, maps, train=train)
         return maps.classify(
-            x, self.num_classes, self.dropout_rate, self.dtype, train=train, features=features
+            x, self.num_classes, self.dropout_rate, self.dtype, train=train, features=features, head=head
         )

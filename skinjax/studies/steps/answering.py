@@ -26,6 +26,8 @@ from skinjax.studies.steps.answer_table import AnswerTable
 from skinjax.studies.steps.lesions import history_lines, write_histories
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from skinjax.predict.answers import Answer
     from skinjax.predict.networks import Predictor
     from skinjax.predict.photos import AnswerContext, Explanation, ExplanationTarget
@@ -140,7 +142,13 @@ def open_session(config: Config, workdir: Path, count: int) -> Session:
     return Session(config, predictor, context, batch_size, explained, notes)
 
 
-def answer(session: Session, paths: list[Path], out: Path, visits: Sequence[Visit] = ()) -> Answered:
+def answer(
+    session: Session,
+    paths: list[Path],
+    out: Path,
+    visits: Sequence[Visit] = (),
+    columns: pd.DataFrame | None = None,
+) -> Answered:
     """Answers photos, and writes the files in `out`, whole or not at all.
 
     Args:
@@ -148,6 +156,7 @@ def answer(session: Session, paths: list[Path], out: Path, visits: Sequence[Visi
       paths: The photos.
       out: Folder to write.
       visits: Whose and of which day each photo is, in the same order; none for no history.
+      columns: What networks may read beside the photos, a row per photo; None for nothing.
 
     Raises:
       ValueError: No photo can be read.
@@ -159,6 +168,7 @@ def answer(session: Session, paths: list[Path], out: Path, visits: Sequence[Visi
     table, scores = AnswerTable(taxonomy), list[PhotoScore]()
     outcomes: Counter[str] = Counter()
     checked: list[Answer] = []
+    places: list[int] = []
     if (out / "explanations").exists() and not (out / "predictions.csv").is_file():
         raise ValueError(f"{out / 'explanations'} is not of an earlier answer; name another out=FOLDER")
     with filling(out, last="predictions.jsonl") as hidden:
@@ -172,6 +182,7 @@ def answer(session: Session, paths: list[Path], out: Path, visits: Sequence[Visi
             threads=config.threads,
             explain=session.explained,
             draw=draw,
+            columns=columns,
         )
         with _writing(hidden, session) as write, _progress(len(paths)) as progress:
             for number, one in enumerate(answers, 1):
@@ -183,6 +194,7 @@ def answer(session: Session, paths: list[Path], out: Path, visits: Sequence[Visi
                     scores.append(PhotoScore.of(one))
                 if one.error is None and len(checked) < CHECKED:
                     checked.append(one)
+                    places.append(number - 1)
         if not checked:
             raise ValueError(f"no photo of {len(paths)} can be read; the first: {_first_error(hidden)}")
         lines = [*table.lines]
@@ -191,7 +203,8 @@ def answer(session: Session, paths: list[Path], out: Path, visits: Sequence[Visi
             write_histories(histories, hidden)
             lines += history_lines(histories, session.context.record.repeats)
         if config.check_explanations:
-            lines += _check(session, checked, hidden / "explanations")
+            of_checked = None if columns is None else columns.iloc[places]
+            lines += _check(session, checked, hidden / "explanations", of_checked)
     if not visits:
         for name in ("history.csv", "history.jsonl"):  # an earlier answer's
             (out / name).unlink(missing_ok=True)
@@ -362,14 +375,18 @@ def _first_error(folder: Path) -> str:
     return f"{first['photo']} {first['error']}"
 
 
-def _check(session: Session, answers: list[Answer], folder: Path) -> Iterator[str]:
+def _check(
+    session: Session, answers: list[Answer], folder: Path, columns: pd.DataFrame | None
+) -> Iterator[str]:
     """Writes how explanations change as weights are made random, and returns it as lines."""
     import jax
 
     from skinjax.predict.photos import check_explanations
 
     layer = session.explained.layer if session.explained else None
-    found = check_explanations(jax.random.key(session.config.seed), session.predictor, answers, layer)
+    found = check_explanations(
+        jax.random.key(session.config.seed), session.predictor, answers, layer, columns
+    )
     with (folder / "check.csv").open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["random_down_to", "rank_correlation", "ssim"])

@@ -6,10 +6,12 @@ import dataclasses
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from skinjax.data.column_leaks import refuse_leaks, silence_notes
+from skinjax.data.columns import check_columns
 from skinjax.data.photo_set import PhotoSet, PreparedPhotos, case_identity, read_photos
 from skinjax.files.atomic import replacing
 from skinjax.files.locks import Lock
@@ -110,7 +112,7 @@ def _weight_packages(config: Any) -> tuple[str, ...]:
     from skinjax.models import registry
     from skinjax.models.weights.packages import IMAGENET
 
-    if getattr(config, "pretrained", "") != IMAGENET:
+    if getattr(config, "pretrained", "") != IMAGENET or getattr(config, "features", ()):
         return ()
     backbones = getattr(config, "backbones", None) or (config.backbone,)
     return tuple(registry.spec(name).imagenet_package for name in backbones)
@@ -129,7 +131,8 @@ def named_by(config: Any, photos: PhotoSet) -> Any:
 def audited(photos: PhotoSet, config: SourceOptions, folder: RunFolder, *, again: bool = False) -> PhotoSet:
     """Audits photos where the options ask for it, and lets near-duplicates stand in for cases where there are none.
 
-    Findings that the run told once about the same manifest are not told again when it resumes.
+    Findings that the run told once about the same manifest are not told again when it resumes. Columns that networks
+    are to read and that give the label away are refused.
 
     Args:
       photos: The photos.
@@ -137,7 +140,8 @@ def audited(photos: PhotoSet, config: SourceOptions, folder: RunFolder, *, again
       folder: Of the run; findings are written into its folder `audit`.
       again: Whether to audit even so.
     """
-    return processes.first_alone("audit", lambda: _audited(photos, config, folder, again))
+    found = processes.first_alone("audit", lambda: _audited(photos, config, folder, again))
+    return checked_columns(found, getattr(config, "columns", ()))
 
 
 def prepared(
@@ -184,23 +188,57 @@ def begin(folder: RunFolder, config: Options, *sets: PreparedPhotos) -> dict[str
     Raises:
       ValueError: Options, photos, labels, cases or classes have changed.
     """
+    fingerprint = "+".join(one.fingerprint for one in sets)
+    return begin_photos(folder, config, fingerprint, *(one.photos for one in sets))
+
+
+def begin_photos(folder: RunFolder, config: Options, fingerprint: str, *sets: PhotoSet) -> dict[str, Any]:
+    """Writes the configuration of a run as `begin` does, also of photos that are not decoded here.
+
+    Args:
+      folder: Of the run.
+      config: The study's options.
+      fingerprint: Identifies what the run is made from.
+      sets: The photos, of one taxonomy.
+
+    Returns:
+      What `config.json` holds.
+
+    Raises:
+      ValueError: As `begin`.
+    """
 
     def work() -> dict[str, Any]:
         return folder.begin(
             config,
-            "+".join(one.fingerprint for one in sets),
+            fingerprint,
             sets[0].taxonomy,
             frozenset[str]().union(*(one.identities() for one in sets)),
-            frozenset(case_identity(case) for one in sets for case in set(one.cases)),
-            synthetic=any(one.photos.synthetic for one in sets),
-            photo_root=folder.place_of(sets[0].photos.root),
+            frozenset(case_identity(case) for one in sets for case in set(one.frame["case_id"])),
+            synthetic=any(one.synthetic for one in sets),
+            photo_root=folder.place_of(sets[0].root),
             photos=sum(len(one) for one in sets),
             cases=sum(int(one.frame["case_id"].nunique()) for one in sets),
-            notes=list(dict.fromkeys(note for one in sets for note in one.photos.notes)),
+            notes=list(dict.fromkeys(note for one in sets for note in one.notes)),
             **provenance((*PACKAGES, *_weight_packages(config))),
         )
 
     return processes.first_alone("configuration", work)
+
+
+def checked_columns(photos: PhotoSet, names: Sequence[str]) -> PhotoSet:
+    """Refuses columns that cannot serve or give the label away, and notes those whose being unknown does."""
+    if not names:
+        return photos
+    frame = photos.frame
+    labels, cases = frame["label"], frame["case_id"]
+    check_columns(frame, names)
+    silent = refuse_leaks(frame, names, labels, cases)
+    check_columns(frame, names, silent)
+    notes = silence_notes(frame, silent, labels, cases)
+    for note in notes:
+        _LOG.warning("%s", note)
+    return dataclasses.replace(photos, notes=(*photos.notes, *notes))
 
 
 def _rendered(config: SourceOptions, folder: RunFolder, spec: Mapping[str, Any]) -> PhotoSet:

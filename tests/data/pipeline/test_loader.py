@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import multiprocessing
 import os
@@ -67,6 +68,18 @@ def test_an_epoch_holds_each_photo_at_most_once_in_an_order_new_every_epoch():
     assert len({tuple(epoch) for epoch in epochs}) == 3
     assert photos(training_batches(subset(22), 5, 3, steps=3 * steps)) == drawn
     assert photos(training_batches(subset(22), 5, 4, steps=steps)) != drawn[:steps]
+
+
+def test_rows_of_a_table_go_with_their_photos():
+    table = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
+    ours = dataclasses.replace(subset(22, offset=7), table=table)
+    for batch in training_batches(ours, 5, 0, steps=9, balanced=True):
+        np.testing.assert_array_equal(batch["table"], table[batch["photo"]])
+    *whole, last = evaluation_batches(ours.where(np.arange(4, 13)), 5)
+    np.testing.assert_array_equal(whole[0]["table"], table[11:16])
+    assert not last["table"][~last["mask"]].any()
+    np.testing.assert_array_equal(ours[3]["table"], table[10])
+    assert "table" not in next(training_batches(subset(22), 5, 0, steps=1))
 
 
 def test_an_epoch_of_whole_batches_holds_every_photo():
