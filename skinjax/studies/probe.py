@@ -187,7 +187,7 @@ def _probe(photos: PhotoSet | None, files: _Files | None, config: Config, folder
     if config.columns:
         with_, without = (predictions.probabilities(frames[name], taxonomy) for name in (main, others[0]))
         section, finding = metadata_section(
-            labels, cases, with_, without, config.columns, "linear", seed=config.seed
+            labels, cases, with_, without, config.columns, "linear", trained=False, seed=config.seed
         )
         more = {"extra": [section, *more["extra"]], "verdict": [finding]}
     reporting.report(
