@@ -262,29 +262,40 @@ def check_columns(frame: pd.DataFrame, names: Sequence[str], silent: Collection[
             )
 
 
-def unknown_columns(names: Sequence[str], frame: pd.DataFrame | None) -> list[str]:
+def unknown_columns(coding: ColumnCoding | None, frame: pd.DataFrame | None) -> list[str]:
     """Returns a sentence that says what networks read beside photos and do not find; none where nothing is missing.
 
+    Text in a column of numbers and a category that no training photo has are unknown too, and named.
+
     Args:
-      names: Columns that they read.
+      coding: Encoding of the columns that they read; None for none.
       frame: What is given, a row per photo; None for nothing.
 
     >>> import pandas as pd
-    >>> unknown_columns(["age", "sex"], pd.DataFrame({"age": ["61", ""]}))
+    >>> sex = Column("sex", "category", values=("f", "m"), shares=(0.5, 0.5))
+    >>> coding = ColumnCoding((Column("age", "number"), sex))
+    >>> unknown_columns(coding, pd.DataFrame({"age": ["61", ""]}))
     ['the networks read age and sex beside a photo: unknown are age of 1 of 2 photos, sex of all']
-    >>> unknown_columns(["age"], None)
-    ['the networks read age beside a photo: unknown are age of all']
+    >>> unknown_columns(coding, pd.DataFrame({"age": ["61", "old"], "sex": ["F", "male"]}))[0].partition("unknown")[2]
+    " are age of 1 of 2 photos ('old' is no number), sex of 1 of 2 photos ('male' is in no training photo)"
     """
-    if not names:
+    if coding is None or not coding.columns:
         return []
-    told = []
+    told, names = [], coding.column_names
     text = None if frame is None else known_text(frame, names)
-    for name in names:
-        lost = -1 if text is None else int((text[name] == "").sum())
-        if text is None or lost == len(text):
-            told.append(f"{name} of all")
-        elif lost:
-            told.append(f"{name} of {lost:,} of {len(text):,} photos")
+    for column in coding.columns:
+        if text is None:
+            told.append(f"{column.name} of all")
+            continue
+        cells = text[column.name]
+        lost = ~column.knows(cells)
+        if not lost.any():
+            continue
+        strange = sorted(set(cells[lost]) - {""})
+        fault = "is no number" if column.kind == "number" else "is in no training photo"
+        words = f" ({strange[0]!r} {fault})" if strange else ""
+        of = "all" if lost.all() else f"{int(lost.sum()):,} of {len(text):,} photos"
+        told.append(f"{column.name} of {of}{words}")
     read = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
     return [f"the networks read {read} beside a photo: unknown are {', '.join(told)}"] if told else []
 

@@ -56,19 +56,19 @@ def _kappa(totals: NDArray[np.float64], power: int) -> NDArray[np.float64]:
     return 1 - np.divide(totals[:, 0], expected, out=np.full(len(totals), np.nan), where=expected > 0)
 
 
-@WeightedMetric.of_sums(_plain_sums)
+@WeightedMetric.of_sums(_plain_sums, (-1.0, 1.0))
 def kappa(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns Cohen's kappa: `kappa(labels[N], answers[N]) -> float` of at most 1; NaN where all are of one class."""
     return _kappa(totals, 0)
 
 
-@WeightedMetric.of_sums(_degree_sums(1))
+@WeightedMetric.of_sums(_degree_sums(1), (-1.0, 1.0))
 def linear_kappa(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns kappa weighted by distance: `linear_kappa(labels int[N], answers int[N]) -> float`, of degrees."""
     return _kappa(totals, 1)
 
 
-@WeightedMetric.of_sums(_degree_sums(2))
+@WeightedMetric.of_sums(_degree_sums(2), (-1.0, 1.0))
 def quadratic_kappa(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns kappa weighted by squared distance: `quadratic_kappa(labels int[N], answers int[N]) -> float`."""
     return _kappa(totals, 2)

@@ -234,6 +234,8 @@ def by_case(
             low, high, reason = np.nan, np.nan, INFLATED
         elif metric is not accuracy:
             low, high = with_unvaried_classes(metric, values, codes, confidence, (low, high))
+        if isinstance(metric, WeightedMetric):
+            low, high = (float(np.clip(limit, *metric.bounds)) for limit in (low, high))
         if not reason and not low < high:  # one answer for all: few replicates, which lack a class, differ
             low, high, reason = np.nan, np.nan, UNVARIED
     return BootstrapInterval(

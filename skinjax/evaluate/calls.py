@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from skinjax.evaluate import bootstrap
-from skinjax.evaluate.metrics import WeightedMetric, photo_table
+from skinjax.evaluate.metrics import SHARE, WeightedMetric, photo_table
 from skinjax.evaluate.proportions import proportion_by_case
 from skinjax.evaluate.results import Interval, Result
 from skinjax.evaluate.samples import binary_sample
@@ -46,13 +46,13 @@ def _outcomes(labels: NDArray, calls: NDArray) -> csr_array:
     return photo_table(entries, len(ones), 4)
 
 
-@WeightedMetric.of_sums(_outcomes)
+@WeightedMetric.of_sums(_outcomes, (-1.0, 1.0))
 def youden_index(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns Youden's index: `youden_index(labels 0/1[N], calls float[N] in [0, 1])`; NaN without both classes."""
     return totals[:, 0] / totals[:, 1] + totals[:, 2] / totals[:, 3] - 1
 
 
-@WeightedMetric.of_sums(_outcomes)
+@WeightedMetric.of_sums(_outcomes, SHARE)
 def call_accuracy(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the share of photos called right: `call_accuracy(labels 0/1[N], calls float[N] in [0, 1])`."""
     return (totals[:, 0] + totals[:, 2]) / (totals[:, 1] + totals[:, 3])

@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 
 from skinjax.evaluate import bootstrap
 from skinjax.evaluate.agreement import quadratic_kappa
-from skinjax.evaluate.metrics import WeightedMetric, photo_table
+from skinjax.evaluate.metrics import SHARE, WeightedMetric, photo_table
 from skinjax.evaluate.mrmc import Contrast, mean_over_readers
 from skinjax.evaluate.proportions import proportion_by_case
 from skinjax.evaluate.resampling import Call, check_replicates, over_draws
@@ -34,7 +34,7 @@ def _under_sums(true: NDArray, given: NDArray) -> csr_array:
     return photo_table([(0, cancer & (given < true)), (1, cancer)], len(true), 2)
 
 
-@WeightedMetric.of_sums(_under_sums)
+@WeightedMetric.of_sums(_under_sums, SHARE)
 def under_graded(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the share of photos of degree above 0 given a lower one: `under_graded(true int[N], given int[N])`."""
     return np.divide(totals[:, 0], totals[:, 1], out=np.full(len(totals), np.nan), where=totals[:, 1] > 0)

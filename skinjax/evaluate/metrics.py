@@ -7,6 +7,7 @@ All follow the policy on missing classes of `skinjax.evaluate.confusion`. Kappa 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,6 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from skinjax.evaluate.confusion import class_ratios
+
+SHARE, AT_LEAST_0 = (0.0, 1.0), (0.0, math.inf)
+"""Bounds of metrics."""
 
 _LEAST_PROBABILITY = float(np.finfo(np.float64).eps)  # of the truth in the log loss, as in scikit-learn
 
@@ -31,6 +35,7 @@ class WeightedMetric:
         that is undefined. A curve gives float64[R, T].
       sums: `sums(*arrays)`, what each photo adds to each of S sums, a sparse float64[N, S]; or None.
       value: `value(totals float64[R, S])` gives what `compute` does; or None. It may divide 0 by 0.
+      bounds: The least and the largest value that it can have; no limit of an interval lies beyond.
 
     Example:
       >>> @WeightedMetric
@@ -43,15 +48,17 @@ class WeightedMetric:
     compute: Callable[..., NDArray[np.float64]]
     sums: Callable[..., csr_array] | None = None
     value: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     @classmethod
     def of_sums(
-        cls, sums: Callable[..., csr_array]
+        cls, sums: Callable[..., csr_array], bounds: tuple[float, float] = (-math.inf, math.inf)
     ) -> Callable[[Callable[[NDArray[np.float64]], NDArray[np.float64]]], WeightedMetric]:
         """Decorates a function of totals over photos, `value(totals float64[R, S]) -> float64[R]`.
 
         Args:
           sums: What each photo adds to each total; see the class.
+          bounds: See the class.
         """
 
         def decorate(value: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> WeightedMetric:
@@ -59,7 +66,7 @@ class WeightedMetric:
                 with np.errstate(divide="ignore", invalid="ignore"):
                     return value(weights @ sums(*arrays))
 
-            return cls(compute, sums, value)
+            return cls(compute, sums, value, bounds)
 
         return decorate
 
@@ -171,55 +178,55 @@ def mean(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     return totals[:, 0] / totals[:, 1]
 
 
-@WeightedMetric.of_sums(_hits)
+@WeightedMetric.of_sums(_hits, SHARE)
 def accuracy(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the share of photos called right: `accuracy(labels[N], predicted[N]) -> float` in [0, 1]."""
     return totals[:, 0] / totals[:, 1]
 
 
-@WeightedMetric.of_sums(_class_counts)
+@WeightedMetric.of_sums(_class_counts, SHARE)
 def balanced_accuracy(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the mean recall of the classes with photos: `balanced_accuracy(labels[N], predicted[N]) -> float`."""
     recall, _, _, support, _ = _ratios(totals)
     return recall.sum(axis=1) / (support > 0).sum(axis=1)
 
 
-@WeightedMetric.of_sums(_class_counts)
+@WeightedMetric.of_sums(_class_counts, SHARE)
 def macro_recall(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the mean recall of the classes that are seen or called: `macro_recall(labels[N], predicted[N])`."""
     recall, *_, classes = _ratios(totals)
     return recall.sum(axis=1) / classes
 
 
-@WeightedMetric.of_sums(_class_counts)
+@WeightedMetric.of_sums(_class_counts, SHARE)
 def macro_precision(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the mean precision of the classes seen or called: `macro_precision(labels[N], predicted[N])`."""
     _, precision, *_, classes = _ratios(totals)
     return precision.sum(axis=1) / classes
 
 
-@WeightedMetric.of_sums(_class_counts)
+@WeightedMetric.of_sums(_class_counts, SHARE)
 def macro_f1(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the mean F1 of the classes that are seen or called: `macro_f1(labels[N], predicted[N]) -> float`."""
     _, _, f1, _, classes = _ratios(totals)
     return f1.sum(axis=1) / classes
 
 
-@WeightedMetric.of_sums(_class_counts)
+@WeightedMetric.of_sums(_class_counts, SHARE)
 def weighted_f1(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the mean F1 over photos, each with its class's: `weighted_f1(labels[N], predicted[N]) -> float`."""
     _, _, f1, support, _ = _ratios(totals)
     return (f1 * support).sum(axis=1) / support.sum(axis=1)
 
 
-@WeightedMetric.of_sums(_class_counts)
+@WeightedMetric.of_sums(_class_counts, SHARE)
 def weighted_precision(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the mean precision over photos, each with its class's: `weighted_precision(labels[N], predicted[N])`."""
     _, precision, _, support, _ = _ratios(totals)
     return (precision * support).sum(axis=1) / support.sum(axis=1)
 
 
-@WeightedMetric.of_sums(_squares)
+@WeightedMetric.of_sums(_squares, AT_LEAST_0)
 def brier(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the Brier score: `brier(labels int[N], probs)` with probs float[N] of class 1, or float[N, K].
 
@@ -229,7 +236,7 @@ def brier(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     return totals[:, 0] / totals[:, 1]
 
 
-@WeightedMetric.of_sums(_surprises)
+@WeightedMetric.of_sums(_surprises, AT_LEAST_0)
 def log_loss(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the mean of -log p of the true class: `log_loss(labels int[N], probs float[N] or float[N, K])`.
 

@@ -83,14 +83,15 @@ class Run:
 
     def predict(
         self,
-        photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | pd.DataFrame,
         columns: pd.DataFrame | None = None,
         **options: Any,
     ) -> pd.DataFrame:
         """Answers photos: by the networks of this fold together, calibrated, with sets and reasons.
 
         Args:
-          photos: Photos and folders of photos, or a single one.
+          photos: Photos and folders of photos, or a single one; or a frame with a column `image` and the columns that
+            networks read beside the photos.
           columns: What networks may read beside the photos, a row for each of `photos`, which are then no folders.
           options: Those of `skinjax.predict.decisions.DecisionOptions`, such as `coverage`.
 

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from skinjax.data.columns import ColumnCoding
 from skinjax.labels.taxonomy import Taxonomy
 from skinjax.models import registry
 from skinjax.models.backbones.backbone import Backbone
@@ -149,6 +150,12 @@ class Predictor:
         """Returns the names of the columns that its networks read beside a photo."""
         codings = [loaded.network.columns for member in self.members for loaded in member.values()]
         return tuple(dict.fromkeys(name for one in codings if one is not None for name in one.column_names))
+
+    @property
+    def coding(self) -> ColumnCoding | None:
+        """Returns the encoding of these columns by the first network that reads any; None where none does."""
+        codings = [loaded.network.columns for member in self.members for loaded in member.values()]
+        return next((one for one in codings if one is not None), None)
 
     def forward(self, images: np.ndarray, table: pd.DataFrame | None = None) -> Forward:
         """Gives photos to the device, and returns before they are computed.

@@ -42,7 +42,7 @@ def read_answers(source: str | os.PathLike[str] | io.StringIO) -> pd.DataFrame:
 def answers_table(
     workdir: str | os.PathLike[str],
     fold: int,
-    photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | pd.DataFrame,
     stages: Sequence[str] = (),
     columns: pd.DataFrame | None = None,
     **options: Any,
@@ -52,7 +52,8 @@ def answers_table(
     Args:
       workdir: Folder of the run.
       fold: Whose networks answer; -1 for the mean over all folds.
-      photos: Photos and folders of photos, or a single one.
+      photos: Photos and folders of photos, or a single one; or a frame with a column `image` and the columns that
+        networks read beside the photos.
       stages: Which networks answer, one per level; by default as `skinjax.predict.networks.load_predictor` chooses.
       columns: What networks may read beside the photos, a row for each of `photos`, which are then no folders; None for
         nothing.
@@ -73,11 +74,17 @@ def answers_table(
         _LOG.warning(NOT_CALIBRATED)
     if context.target is not None:
         _LOG.info("%s", context.target.note())
-    given = [photos] if isinstance(photos, str | os.PathLike) else photos
+    if isinstance(photos, pd.DataFrame):
+        if "image" not in photos:
+            raise ValueError(f"photos must have a column image, got {', '.join(map(str, photos))}")
+        columns = photos if columns is None else columns
+        given: Iterable[str | os.PathLike[str]] = photos["image"].astype(str).tolist()
+    else:
+        given = [photos] if isinstance(photos, str | os.PathLike) else photos
     paths, _ = find_photos([Path(path) for path in given])
     if columns is not None and len(columns) != len(paths):
         raise ValueError(f"columns must have a row per photo, got {len(columns)} for {len(paths)} photos")
-    for note in unknown_columns(predictor.columns, columns):
+    for note in unknown_columns(predictor.coding, columns):
         _LOG.warning("%s", note)
     batch_size = 1 if len(paths) <= ONE_BY_ONE else 16
     answers = predict_photos(predictor, paths, context, batch_size=batch_size, columns=columns)

@@ -201,5 +201,5 @@ def run(
     out = out or Path(workdir) / "answers"
     columns = table.frame if table else None
     found = answering.answer(session, paths, out, visits, columns)
-    notes = (*session.notes, *unknown_columns(session.predictor.columns, columns), found.counted)
+    notes = (*session.notes, *unknown_columns(session.predictor.coding, columns), found.counted)
     return Result(NAME, Path(workdir), notes, out=out, lines=found.lines)

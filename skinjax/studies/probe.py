@@ -35,6 +35,7 @@ from skinjax.data import predictions, split
 from skinjax.data.features import Features, read_features
 from skinjax.data.photo_set import PhotoSet, flat_taxonomy
 from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
+from skinjax.models import registry
 from skinjax.report.sections.metadata import metadata_section
 from skinjax.runs import processes
 from skinjax.runs.document import named_file, probe_models, stored_predictions
@@ -47,6 +48,8 @@ from skinjax.studies.steps.options import FeatureOptions
 from skinjax.train.probe import INNER_FOLDS
 
 NAME = "probe"
+KNOWN = {"backbone", "pretrained", "image_size", "precision", "fit", "seed", "weights"}
+"""What a features file must know of its network for that to be stored with the heads."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -90,14 +93,34 @@ class Config(PreparationOptions, FeatureOptions, RunOptions):
 class Result(StudyResult):
     """Answers of the first features' heads; `predictions` are out of fold, with the coarser heads' columns."""
 
+    @property
+    def table(self) -> pd.DataFrame | None:
+        """Returns the models compared, where there are several; else the methods."""
+        return self.tables.get("models", self.tables.get(self.main_table))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Files:
+    """Features of the same photos by several networks, as files have them.
+
+    Attributes:
+      sets: One per file, in the order of the first one's photos.
+      photos: Their photos.
+      fingerprint: Identifies photos, labels, cases, classes and all vectors.
+    """
+
+    sets: Sequence[Features]
+    photos: PhotoSet
+    fingerprint: str
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Subject:
-    """Features of the same photos by several networks, and their photos.
+    """What heads are fitted to.
 
     Attributes:
-      sets: One per network.
-      photos: Their photos.
+      sets: Features of the same photos, one per network.
+      photos: The photos.
       variables: Of the network of the first, where it is known.
       document: What `config.json` holds.
     """
@@ -125,20 +148,26 @@ def run(photos: PhotoSet | None, config: Config, workdir: str | os.PathLike[str]
     if photos is not None and config.features:
         raise ValueError("features and photos are both given; give one of them")
     config = inputs.named_by(config, photos) if photos is not None else config
+    files = _read(config) if config.features else None
+    if files is not None:
+        config = _of_their_network(config, files.sets[0])
+        _refuse_other_features(files, workdir)
     return running.carry_out(
-        Result, NAME, config, workdir, lambda folder: _probe(photos, config, folder), photos
+        Result, NAME, config, workdir, lambda folder: _probe(photos, files, config, folder), photos
     )
 
 
-def _probe(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list[str]:
-    subject = _read(config, folder) if config.features else _computed(photos, config, folder)
+def _probe(photos: PhotoSet | None, files: _Files | None, config: Config, folder: RunFolder) -> list[str]:
+    subject = _of_files(files, config, folder) if files else _computed(photos, config, folder)
     first, taxonomy = subject.sets[0].frame, subject.photos.taxonomy
+    if first["label"].nunique() < 2:
+        raise ValueError(f"photos must be of two classes at least, got {first['label'].iloc[0]} alone")
     meta_level = _coarse_level(taxonomy, config.meta_level)
     labels, cases = taxonomy.encode(first["label"]), first["case_id"].to_numpy(str)
     fold_of = split.kfold_by_case(labels, cases, config.folds, config.seed)
     settings = probed.ProbeSettings(config.folds, config.inner_folds, config.balanced, config.seed)
     models = probe_models(folder.options)
-    files = stored_predictions(NAME, folder.options, "")
+    stored = stored_predictions(NAME, folder.options, "")
     frames: dict[str, pd.DataFrame] = {}
     main_heads: list[probed.FoldHeads] = []
     for name, (number, with_columns) in models.items():
@@ -149,16 +178,16 @@ def _probe(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list[s
         )
         main_heads = main_heads or heads
         if processes.is_first():
-            predictions.write_predictions(frames[name], folder.predictions_file(files[name]), taxonomy)
+            predictions.write_predictions(frames[name], folder.predictions_file(stored[name]), taxonomy)
     if subject.variables is not None:
         network = dict(subject.sets[0].network)
         probed.store_networks(folder, network, subject.variables, taxonomy, main_heads, meta_level)
     main, *others = models
-    more: dict[str, Any] = {"extra": [probed.heads_section(main, main_heads)]}
+    more: dict[str, Any] = {"extra": [probed.heads_section(main, main_heads, subject.sets[0].network)]}
     if config.columns:
         with_, without = (predictions.probabilities(frames[name], taxonomy) for name in (main, others[0]))
         section, finding = metadata_section(
-            labels, cases, with_, without, config.columns, "linear", seed=config.seed
+            labels, cases, with_, without, config.columns, "linear", trained=False, seed=config.seed
         )
         more = {"extra": [section, *more["extra"]], "verdict": [finding]}
     reporting.report(
@@ -194,8 +223,8 @@ def _computed(photos: PhotoSet | None, config: Config, folder: RunFolder) -> _Su
     return _Subject((found,), data.photos, variables, document)
 
 
-def _read(config: Config, folder: RunFolder) -> _Subject:
-    """Returns features of files, in the order of the first one's photos."""
+def _read(config: Config) -> _Files:
+    """Reads and compares the features files that the options name."""
     named = [named_file(entry) for entry in config.features]
     taxonomy = load_taxonomy(config.taxonomy) if config.taxonomy else None
     first = read_features(named[0][1], taxonomy)
@@ -210,8 +239,50 @@ def _read(config: Config, folder: RunFolder) -> _Subject:
     values = hashlib.sha256(b"".join(np.ascontiguousarray(one.values).tobytes() for one in sets)).hexdigest()
     classes = hashlib.sha256(taxonomy.to_json().encode()).hexdigest()
     fingerprint = f"{photos.fingerprint[:16]}-{classes[:16]}-{values[:16]}"
-    document = inputs.begin_photos(folder, config, fingerprint, photos)
-    return _Subject(sets, photos, _variables(first, config.fit), document)
+    return _Files(sets, photos, fingerprint)
+
+
+def _of_their_network(config: Config, features: Features) -> Config:
+    """Returns the options with the network that made the features, so that `config.json` is true of them.
+
+    Raises:
+      ValueError: The options name another network, which would not be used.
+    """
+    if not config.smoke:
+        defaults = {field.name: field.default for field in dataclasses.fields(Config)}
+        for name in ("backbone", "pretrained", "precision", "image_size"):
+            if getattr(config, name) != defaults[name]:
+                raise ValueError(
+                    f"{name}={getattr(config, name)} is not used with features={','.join(config.features)}, which were "
+                    "made already; leave it out"
+                )
+    network = features.network
+    return dataclasses.replace(
+        config,
+        backbone=str(network.get("backbone", "")),
+        pretrained=str(network.get("pretrained", "")),
+        image_size=0,
+    )
+
+
+def _refuse_other_features(files: _Files, workdir: str | os.PathLike[str]) -> None:
+    """Refuses a finished run of other features, whose result would be taken for that of these."""
+    folder = RunFolder(Path(workdir), NAME)
+    document = folder.document if folder.finished else None
+    if (
+        document is not None
+        and document["study"] == NAME
+        and document["data_fingerprint"] != files.fingerprint
+    ):
+        raise ValueError(
+            f"workdir={workdir} holds a finished run of other features, photos, labels or cases; name another folder"
+        )
+
+
+def _of_files(files: _Files, config: Config, folder: RunFolder) -> _Subject:
+    """Begins the run of features files."""
+    document = inputs.begin_photos(folder, config, files.fingerprint, files.photos)
+    return _Subject(files.sets, files.photos, _variables(files.sets[0], config.fit), document)
 
 
 def _refuse_other_facts(first: Features, other: Features, path: str) -> None:
@@ -227,19 +298,27 @@ def _refuse_other_facts(first: Features, other: Features, path: str) -> None:
 
 
 def _variables(features: Features, fit: str) -> dict[str, Any] | None:
-    """Returns the weights of the network that made features, where skinjax did and the weights are still there."""
+    """Returns the weights of the network that made features, where skinjax did and the weights are still the same."""
     network = features.network
-    if not {"backbone", "pretrained", "image_size", "precision", "fit", "seed"} <= set(network):
-        return None
-    if network["fit"] != fit:
-        _LOG.warning(
-            "no networks are stored: the photos were prepared with fit=%s; give --fit=%s",
-            *[network["fit"]] * 2,
-        )
-        return None
-    options = FeatureOptions(backbone=network["backbone"], pretrained=network["pretrained"])
     try:
-        return pooled.weights(options, network["seed"])
-    except ValueError as error:
-        _LOG.warning("no networks are stored: %s", error)
+        if not set(network) >= KNOWN:
+            raise ValueError("skinjax did not make these features, or they passed through a CSV")
+        if not isinstance(network["image_size"], int) or network["precision"] not in ("float32", "bfloat16"):
+            raise ValueError(f"what the file says of its network is not valid: {dict(network)}")
+        if network["fit"] != fit:
+            raise ValueError(f"the photos were prepared with fit={network['fit']}; give fit={network['fit']}")
+        options = FeatureOptions(backbone=network["backbone"], pretrained=network["pretrained"])
+        width = registry.spec(options.backbone).feature_width
+        if features.values.shape[1] != width:
+            raise ValueError(
+                f"{options.backbone} has {width} features, and these are {features.values.shape[1]}"
+            )
+        variables = pooled.weights(options, network["seed"])
+        if pooled.digest(variables, options.backbone) != network["weights"]:
+            raise ValueError(
+                f"the weights {options.pretrained or 'drawn'} are not those that made these features"
+            )
+    except (ValueError, TypeError) as error:
+        _LOG.warning("no networks are stored, so predict cannot answer photos with these heads: %s", error)
         return None
+    return variables

@@ -119,4 +119,5 @@ class StudyResult:
     def _shown(self) -> pd.DataFrame:
         table = self.table
         assert table is not None
-        return table.iloc[:_SHOWN_ROWS, :_SHOWN_COLUMNS]
+        said = [name for name in table if not (str(name).endswith("_reason") and table[name].isna().all())]
+        return table[said].iloc[:_SHOWN_ROWS, :_SHOWN_COLUMNS]

@@ -17,7 +17,7 @@ PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 
 INNER_FOLDS = 3
 _FIRST, _NEXT = 5, 2  # penalties at once: the largest, and then while the smallest is the best
-_LEAST_DEVIATION = 1e-6
+_LEAST_VARIATION = 1e-7  # standard deviation over mean, at which float32 has no more digits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,7 +80,8 @@ def fit_probe(
       The head.
 
     Raises:
-      ValueError: Shapes do not fit, features are not finite, labels are out of range, or no penalty is above 0.
+      ValueError: Shapes do not fit, features are not finite or none varies, labels are out of range, or no penalty is
+        above 0.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 40)
@@ -97,9 +98,10 @@ def fit_probe(
         raise ValueError(f"inner_folds must be at least 2, got {inner_folds}")
     mean = inputs.mean(axis=0, dtype=np.float64)
     deviation = inputs.std(axis=0, dtype=np.float64)
-    deviation = np.where(
-        deviation > _LEAST_DEVIATION, deviation, np.inf
-    )  # a constant feature counts for nothing
+    varies = deviation > _LEAST_VARIATION * np.abs(mean)
+    if not varies.any():
+        raise ValueError("features must vary, got the same for all photos")
+    deviation = np.where(varies, deviation, np.inf)  # a constant feature counts for nothing
     scaled = ((inputs - mean) / deviation).astype(np.float32)
 
     folds = min(inner_folds, len(np.unique(case_ids)))
@@ -154,15 +156,12 @@ def _try(
     )
     found = {}
     for place, penalty in enumerate(penalties):
-        of_parts = list(
-            zip(*(every[place * parts : (place + 1) * parts] for every in (kernels, biases)), strict=True)
-        )
+        of_penalty = slice(place * parts, (place + 1) * parts)
+        heads = list(zip(kernels[of_penalty], biases[of_penalty], strict=True))
         loss = (
-            float("nan")
-            if inner is None
-            else _held_out_loss(scaled, truth, inner, of_parts[:-1], weights[-1])
+            float("nan") if inner is None else _held_out_loss(scaled, truth, inner, heads[:-1], weights[-1])
         )
-        found[penalty] = Tried(*of_parts[-1], loss)
+        found[penalty] = Tried(kernel=heads[-1][0], bias=heads[-1][1], inner_loss=loss)
     return found
 
 

@@ -170,3 +170,16 @@ def test_one_answer_for_all_has_no_interval_where_some_replicates_lack_a_class()
     assert 0 < found.missing_class < 0.05 * 999
     assert np.isnan(found.low)
     assert found.reason == "all replicates are alike"
+
+
+@pytest.mark.parametrize("metric", [macro_f1, balanced_accuracy, macro_recall, macro_precision])
+def test_no_limit_lies_beyond_what_a_metric_can_be(metric):
+    """Few cases, most of them wrong, and classes whose photos all have one answer."""
+    rng, lowest = np.random.default_rng(0), []
+    for study in range(60):
+        cases = np.repeat(np.arange(8), 2)
+        labels, answers = rng.integers(0, 4, 8)[cases], rng.integers(0, 4, 16)
+        found = by_case(metric, (labels, answers), cases, 99, seed=study)
+        assert np.isnan(found.low) or 0 <= found.low <= found.estimate <= found.high <= 1
+        lowest.append(found.low)
+    assert min(lowest) == 0

@@ -38,10 +38,10 @@ def test_figures_are_scikit_learns(made):
 @pytest.mark.parametrize(
     ("order", "words"),
     [
-        ((2, 3), "is clear: it does"),
-        ((3, 2), "is clear: it harms"),
-        ((2, 4), "cannot be told from these cases"),
-        ((2, 2), "cannot be told: no interval"),
+        ((2, 3), "it helps by balanced accuracy and macro AUC"),
+        ((3, 2), "it harms by balanced accuracy and macro AUC"),
+        ((2, 4), "these cases cannot tell whether it helps"),
+        ((2, 2), "these cases cannot tell whether it helps"),
     ],
 )
 def test_the_finding_goes_by_the_interval(made, order, words):
@@ -49,6 +49,8 @@ def test_the_finding_goes_by_the_interval(made, order, words):
     section, finding = metadata_section(
         labels, cases, made[order[0]], made[order[1]], ("age", "sex"), "metablock", replicates=199
     )
-    assert finding.startswith("Metadata (age and sex) changes balanced accuracy by")
-    assert finding.endswith(f"by case; whether it helps {words}.")
+    assert finding.startswith(
+        "Metadata (age and sex) changes the finest network's balanced accuracy, without fusion, by"
+    )
+    assert finding.endswith(f"by case: {words}.")
     assert section.id == "metadata"

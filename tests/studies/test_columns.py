@@ -87,7 +87,7 @@ def test_the_report_says_what_columns_add_by_the_two_stored_predictions(photos, 
     assert table["difference"] == pytest.approx(figures["fused"] - figures["alone"])
     page = (trained / "report" / "index.html").read_text(encoding="utf-8")
     assert "What metadata adds" in page
-    assert "Metadata (age, sex and site) changes balanced accuracy by" in page
+    assert "Metadata (age, sex and site) changes the finest network" in page
 
 
 def test_the_encoding_is_of_the_training_photos_and_lies_with_the_network(photos, trained):

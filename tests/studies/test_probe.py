@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 
@@ -207,6 +208,77 @@ def test_the_report_says_what_columns_add_and_a_run_is_evaluated_again(photos, r
     assert RunFolder.read(run).finished
 
 
+def test_other_features_are_no_finished_run(file, photos, tmp_path):
+    """Vectors exported anew under the same name are not taken for those of the run."""
+    theirs = colour_file(photos, tmp_path / "colours.csv")
+    flags = [f"--features={theirs}", f"--taxonomy={photos / 'taxonomy.csv'}", "--folds=2"]
+    first = command("probe", tmp_path / "run", *flags)
+    assert command("probe", tmp_path / "run", *flags).stdout == first.stdout
+    table = pd.read_csv(theirs)
+    table.assign(f_3=table["f_3"] + 1e-3).to_csv(theirs, index=False)
+    told = command("probe", tmp_path / "run", *flags, code=2)
+    assert (
+        "holds a finished run of other features, photos, labels or cases; name another folder" in told.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seed": 5}, "the weights drawn are not those that made these features"),
+        ({"image_size": "x"}, "what the file says of its network is not valid"),
+        ({"fit": "crop"}, "the photos were prepared with fit=crop; give --fit=crop"),
+        ({"pretrained": "gone.pth"}, "gone.pth"),
+    ],
+)
+def test_no_networks_are_stored_that_did_not_make_the_features(file, tmp_path, change, words):
+    given = read_features(file)
+    other = tmp_path / "other.parquet"
+    write_features(dataclasses.replace(given, network=given.network | change), other)
+    told = command("probe", tmp_path / "run", f"--features={other}", "--folds=2")
+    assert "no networks are stored, so predict cannot answer photos with these heads: " in told.stderr
+    assert words.replace("--", "") in told.stderr.replace("--", "")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_fewer_features_than_the_network_has_are_no_network_s(file, tmp_path):
+    given, other = read_features(file), tmp_path / "other.parquet"
+    write_features(dataclasses.replace(given, values=given.values[:, :9]), other)
+    told = command("probe", tmp_path / "run", f"--features={other}", "--folds=2")
+    assert "small has 32 features, and these are 9" in told.stderr
+
+
+def test_the_configuration_names_the_network_of_the_file(file, photos, tmp_path):
+    command("probe", tmp_path / "ours", f"--features={file}", "--folds=2")
+    assert RunFolder.read(tmp_path / "ours").options["backbone"] == "small"
+    page = (tmp_path / "ours" / "report" / "index.html").read_text(encoding="utf-8")
+    assert (
+        "averaged last map of small with random weights, which learned nothing, of photos of 32 pixels"
+        in page
+    )
+    theirs = colour_file(photos, tmp_path / "colours.csv")
+    told = command("probe", tmp_path / "theirs", f"--features={theirs}", "--folds=2")
+    assert RunFolder.read(tmp_path / "theirs").options["backbone"] == ""
+    assert "skinjax did not make these features" in told.stderr
+    page = (tmp_path / "theirs" / "report" / "index.html").read_text(encoding="utf-8")
+    assert "The network that made the features of colours is not known" in page
+
+
+def test_a_frame_of_photos_and_columns_is_answered(photos, run):
+    stored = read_predictions(run / "predictions" / "out_of_fold.parquet").iloc[:3]
+    frame = stored.assign(image=[str(photos / image) for image in stored["image"]], age=["old", "44", "61"])
+    with small_backbones.registered():
+        loaded = load_run(run)
+        table = loaded.predict(frame[["image", "age", "site"]])
+        same = loaded.predict(frame["image"].tolist(), frame[["age", "site"]])
+        pd.testing.assert_frame_equal(table, same)
+        with pytest.raises(ValueError, match="photos must have a column image, got age, site"):
+            loaded.predict(frame[["age", "site"]])
+    (photos / "odd.csv").write_text(f"image,age,site\n{stored['image'].iloc[0]},old,moon\n")
+    told = command("predict", run, f"--photos={photos / 'odd.csv'}", f"--out={run / 'odd'}")
+    assert "age of all ('old' is no number), site of all ('moon' is in no training photo)" in told.stdout
+
+
 def test_a_finished_run_is_read_again(run, photos):
     before = (run / "report" / "index.html").stat().st_mtime_ns
     command("probe", run, *NETWORK_FLAGS, *source(photos), "--folds=3", "--columns=age,site")
@@ -277,6 +349,10 @@ def test_the_recipe_of_pytorch_users(photos, tmp_path):
             "--meta_level=family must be one of the coarser levels kind",
         ),
         (["--features={file}", "--folds=90"], "folds"),
+        (
+            ["--features={file}", "--backbone=densenet121"],
+            "--backbone=densenet121 is not used with --features=",
+        ),
     ],
 )
 def test_what_cannot_be_probed_is_refused(file, tmp_path, flags, words):

@@ -76,6 +76,8 @@ def test_scale_and_place_of_features_do_not_count() -> None:
     probe = fit_probe(features, labels, cases)
     moved = fit_probe(features * 7 - 20, labels, cases)
     np.testing.assert_allclose(moved.logits(features * 7 - 20), probe.logits(features), atol=1e-2)
+    small = fit_probe(features * np.float32(1e-8), labels, cases)
+    np.testing.assert_allclose(small.logits(features * np.float32(1e-8)), probe.logits(features), atol=1e-2)
 
 
 def test_a_class_without_photos_is_never_named_and_a_constant_feature_counts_for_nothing() -> None:
@@ -108,6 +110,7 @@ def test_inner_folds_keep_cases_whole() -> None:
         ({"labels": [0, 1, 2, 5], "num_classes": 3}, "labels must lie in 0 to 2, got 0 to 5"),
         ({"penalties": (0.0,)}, r"penalties must be finite numbers above 0, got \[0.0\]"),
         ({"inner_folds": 1}, "inner_folds must be at least 2, got 1"),
+        ({"features": np.ones((4, 2))}, "features must vary, got the same for all photos"),
     ],
 )
 def test_what_does_not_fit_is_named(changed: dict, words: str) -> None:

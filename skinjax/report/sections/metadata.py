@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -29,6 +29,7 @@ def metadata_section(
     columns: Sequence[str],
     fusion: str,
     *,
+    trained: bool = True,
     replicates: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -42,18 +43,18 @@ def metadata_section(
       alone: float[N, K], of the network that reads photos alone.
       columns: Names of the columns.
       fusion: One of `skinjax.models.metadata.Fusion`.
+      trained: Whether networks were trained; else heads fitted to stored features.
       replicates: Of the bootstrap.
       confidence: Confidence level of every interval, in (0, 1).
       seed: Seed of the resampling.
     """
     table = metadata_table(labels, cases, fused, alone, replicates, confidence, seed)
     by_metric = {row["metric"]: row for row in table.to_dict("records")}
-    row = by_metric["balanced_accuracy"]
-    verdict = "cannot be told: no interval" if pd.isna(row["low"]) else _verdict(row["low"], row["high"])
+    accuracy, area = by_metric["balanced_accuracy"], by_metric["macro_auc"]
     finding = (
-        f"Metadata ({listed(list(columns))}) changes balanced accuracy by {points(row['difference'])} percentage points"
-        + ("" if pd.isna(row["low"]) else f" ({points(row['low'])} to {points(row['high'])})")
-        + f" and macro AUC by {signed(by_metric['macro_auc']['difference'])}, by case; whether it helps {verdict}."
+        f"Metadata ({listed(list(columns))}) changes the finest network's balanced accuracy, without fusion, by "
+        f"{_with_limits(accuracy, points)} percentage points and its macro AUC by {_with_limits(area, signed)}, by "
+        f"case: {_verdict(accuracy, area)}."
     )
     shown = (
         Column("Figure", ["Balanced accuracy", "Macro AUC"]),
@@ -68,12 +69,17 @@ def metadata_section(
         ),
         Column("p", [p_value(value) for value in table["p_value"]]),
     )
-    words = (
-        "Both networks have the same backbone, settings, photos and order; one reads the columns too, "
-        f"{FUSIONS[fusion]}. Differences ({100 * confidence:g}% intervals) are paired on the same held-out photos: "
-        "bootstrap over cases for balanced accuracy, in percentage points, the clustered test for macro AUC. They are "
-        "of one training each: another seed gives somewhat other networks."
+    alike = (
+        "Both heads are fitted to the same features of the same photos and folds; one reads the columns too"
+        if not trained
+        else "Both networks have the same backbone, settings, photos and order; one reads the columns too"
     )
+    words = (
+        f"{alike}, {FUSIONS[fusion]}. Differences ({100 * confidence:g}% intervals) are paired on the same held-out "
+        "photos: bootstrap over cases for balanced accuracy, in percentage points, the clustered test for macro AUC."
+    )
+    if trained:
+        words += " They are of one training each: another seed gives somewhat other networks."
     return Section(
         ID, TITLE, (Text(finding), Table("metadata", table, shown), Text(words, small=True))
     ), finding
@@ -113,10 +119,22 @@ def metadata_table(
     return pd.DataFrame([accuracy, area])
 
 
-def _verdict(low: float, high: float) -> str:
-    if low > 0:
-        return "is clear: it does"
-    return "is clear: it harms" if high < 0 else "cannot be told from these cases"
+def _with_limits(row: Mapping[str, Any], write: Callable[[float], str]) -> str:
+    limits = "" if pd.isna(row["low"]) else f" ({write(row['low'])} to {write(row['high'])})"
+    return f"{write(row['difference'])}{limits}"
+
+
+def _verdict(accuracy: Mapping[str, Any], area: Mapping[str, Any]) -> str:
+    """Returns what the two differences say together."""
+    names = {"balanced accuracy": accuracy, "macro AUC": area}
+    better = [name for name, row in names.items() if row["low"] > 0]
+    worse = [name for name, row in names.items() if row["high"] < 0]
+    told = [f"it helps by {listed(better)}"] if better else []
+    told += [f"it harms by {listed(worse)}"] if worse else []
+    open_ = [name for name in names if name not in better + worse]
+    if not told:
+        return "these cases cannot tell whether it helps"
+    return "; ".join(told) + (f"; by {open_[0]} these cases cannot tell" if open_ else "")
 
 
 def _cells(table: pd.DataFrame, name: str) -> list[str]:

@@ -107,7 +107,7 @@ def answers_of(
             frame["image"], frame["case_id"], frame["label"], 0, finest, chosen.space.taxonomy, coarser, frame
         )
     for predictor in loaded.values():
-        told = unknown_columns(predictor.columns, frame)
+        told = unknown_columns(predictor.coding, frame)
         notes += [f"{note[0].upper()}{note[1:]}." for note in told]
     notes = list(dict.fromkeys(notes))
     if folder.synthetic:

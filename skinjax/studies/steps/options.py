@@ -73,6 +73,13 @@ class NetworkOptions(Options):
         "How classes of unequal size are evened out: weights in the loss, by frequency or by the effective number of "
         "photos, or sampling of classes.",
     )
+    prior_adjustment: float = option(
+        0.0,
+        "Factor of log(class frequency) taken off the logits of the trained network, so that rarer classes are named "
+        "more often: 0 for accuracy, 1 as if all classes were equally common.",
+        low=0,
+        high=2,
+    )
     evaluate_every: int = option(1, "Epochs between evaluations on the held-out photos.", low=1)
     validation_fraction: float = option(
         0.0, "Share of the training cases set apart to choose the best epoch by.", low=0, high=0.5
@@ -330,6 +337,7 @@ class TrainingConfig(
             batch_size=self.batch_size_of(photo_count),
             seed=seed,
             class_balance=self.class_balance,
+            prior_adjustment=self.prior_adjustment,
             method=self.method(),
             parallel=Parallel(self.parallel, self.batch_norm),
             evaluate_every=self.evaluate_every,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import jax
 import numpy as np
+from flax import traverse_util
 
 from skinjax.data.features import Features
 from skinjax.data.photo_set import PreparedPhotos
@@ -92,5 +94,25 @@ def features_of(
         data.frame,
         np.concatenate(parts),
         data.taxonomy,
-        network | {"image_size": data.prepared.image_size, "seed": options.get("seed", 0)},
+        network
+        | {
+            "image_size": data.prepared.image_size,
+            "seed": options.get("seed", 0),
+            "weights": digest(variables, config.backbone),
+        },
     )
+
+
+def digest(variables: dict[str, Any], backbone: str) -> str:
+    """Identifies a network's weights, its head aside.
+
+    Args:
+      variables: Of the network.
+      backbone: Its name in the registry.
+    """
+    found, head = hashlib.sha256(), registry.spec(backbone).head
+    flat = traverse_util.flatten_dict(variables, sep="/")
+    for name in sorted(name for name in flat if name.split("/")[1] != head):
+        found.update(name.encode())
+        found.update(np.ascontiguousarray(flat[name], np.float32).tobytes())
+    return found.hexdigest()[:16]

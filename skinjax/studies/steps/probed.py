@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -171,12 +171,13 @@ def store_networks(
                 checkpoints.save_final(jax.tree.map(np.asarray, whole))
 
 
-def heads_section(name: str, heads: Sequence[FoldHeads]) -> Section:
-    """Returns the section on the heads: their penalties and inner losses.
+def heads_section(name: str, heads: Sequence[FoldHeads], network: Mapping[str, Any]) -> Section:
+    """Returns the section on the heads: their penalties and inner losses, and the network that made the features.
 
     Args:
       name: Of the features.
       heads: Of each fold.
+      network: See `skinjax.data.features.Features`.
     """
     rows = [
         {
@@ -190,7 +191,7 @@ def heads_section(name: str, heads: Sequence[FoldHeads]) -> Section:
     ]
     data = pd.DataFrame(rows)
     shown = (
-        Column("Fold", [str(fold + 1) for fold in data["fold"]], number=True),
+        Column("Fold", [str(fold) for fold in data["fold"]], number=True),
         Column("Level", data["level"].tolist()),
         Column("Penalty", [f"{value:g}" for value in data["penalty"]], number=True),
         Column("Log loss on inner folds", [f"{value:.3f}" for value in data["inner_loss"]], number=True),
@@ -205,9 +206,25 @@ def heads_section(name: str, heads: Sequence[FoldHeads]) -> Section:
         "probes",
         "How heads were fitted",
         (
+            Text(_made_by(name, network)),
             words,
             Table(
                 "probes", data, shown, "Penalty of each head, and its log loss on inner folds", folded=True
             ),
         ),
+    )
+
+
+def _made_by(name: str, network: Mapping[str, Any]) -> str:
+    """Returns a sentence on the network that made features."""
+    if not network:
+        return f"The network that made the features of {name} is not known: skinjax did not make them."
+    weights = (
+        f"the weights {network['pretrained']}"
+        if network["pretrained"]
+        else "random weights, which learned nothing"
+    )
+    return (
+        f"The features of {name} are the averaged last map of {network['backbone']} with {weights}, of photos of "
+        f"{network['image_size']} pixels; the network was not trained on these photos."
     )

@@ -121,7 +121,7 @@ def gather(config: Config, question: Question, whole: PreparedPhotos, folder: Ru
             )
     if question.foreign is not None:
         notes += question.foreign.notes
-        lacking = unknown_columns(config.columns, question.foreign.frame)
+        lacking = unknown_columns(metadata.coding(config, data, divided.train), question.foreign.frame)
         notes += [f"{FOREIGN}: {note}." for note in lacking]
         size = networks.image_size(config)
         samples[FOREIGN] = _all(inputs.prepared(question.foreign, config, folder, size, "_foreign"))
