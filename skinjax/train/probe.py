@@ -56,6 +56,7 @@ def fit_probe(
     *,
     num_classes: int | None = None,
     balanced: bool = True,
+    factors: ArrayLike | None = None,
     penalties: Sequence[float] = PENALTIES,
     inner_folds: int = INNER_FOLDS,
     seed: int = 0,
@@ -72,6 +73,8 @@ def fit_probe(
       cases: [N], the case of each photo; no case is in both parts of an inner split.
       num_classes: K; None takes one more than the largest label.
       balanced: Whether every class weighs the same, in the fit and in the choice of the penalty; else every photo.
+      factors: float[F] above 0, multiplied to the standardised features: the penalty bears less on one with a larger
+        factor. None for 1 throughout.
       penalties: Values that lambda may have, each above 0; see `skinjax.train.logistic`.
       inner_folds: Folds of the choice; where there are fewer cases than that, as many as there are.
       seed: Of the inner folds.
@@ -102,6 +105,13 @@ def fit_probe(
     if not varies.any():
         raise ValueError("features must vary, got the same for all photos")
     deviation = np.where(varies, deviation, np.inf)  # a constant feature counts for nothing
+    if factors is not None:
+        given = np.asarray(factors, np.float64)
+        if given.shape != mean.shape or not (given > 0).all() or not np.isfinite(given).all():
+            raise ValueError(
+                f"factors must be {len(mean)} finite numbers above 0, got shape {list(given.shape)}"
+            )
+        deviation = deviation / given
     scaled = ((inputs - mean) / deviation).astype(np.float32)
 
     folds = min(inner_folds, len(np.unique(case_ids)))

@@ -71,6 +71,15 @@ def test_the_penalty_is_the_best_of_a_search_by_case(balanced: bool) -> None:
     np.testing.assert_allclose(softmax(probe.logits(features), axis=1), whole, atol=3e-3)
 
 
+def test_the_penalty_bears_less_on_a_feature_with_a_larger_factor():
+    features, labels, cases = photos()
+    factors = np.geomspace(0.5, 8, 12)
+    probe = fit_probe(features, labels, cases, balanced=False, factors=factors, penalties=(0.3,))
+    scaled = StandardScaler().fit_transform(features.astype(np.float64)) * factors
+    expected = peer(scaled, labels, np.ones(len(labels)), 0.3, scaled)
+    np.testing.assert_allclose(softmax(probe.logits(features), axis=1), expected, atol=2e-3)
+
+
 def test_scale_and_place_of_features_do_not_count() -> None:
     features, labels, cases = photos()
     probe = fit_probe(features, labels, cases)
@@ -110,6 +119,7 @@ def test_inner_folds_keep_cases_whole() -> None:
         ({"labels": [0, 1, 2, 5], "num_classes": 3}, "labels must lie in 0 to 2, got 0 to 5"),
         ({"penalties": (0.0,)}, r"penalties must be finite numbers above 0, got \[0.0\]"),
         ({"inner_folds": 1}, "inner_folds must be at least 2, got 1"),
+        ({"factors": [1.0, 0.0]}, r"factors must be 2 finite numbers above 0, got shape \[2\]"),
         ({"features": np.ones((4, 2))}, "features must vary, got the same for all photos"),
     ],
 )

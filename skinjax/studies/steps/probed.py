@@ -98,15 +98,18 @@ def fit_heads(
         for fold in range(settings.folds):
             train, held_out = fold_of != fold, fold_of == fold
             coding = fit_columns(frame[train], columns, silent, check=False) if columns else None
-            inputs = features.values
+            inputs, factors = features.values, np.ones(features.values.shape[1])
             if coding is not None:
                 inputs = np.concatenate([inputs, coding.encode(frame)], axis=1)
+                # A few columns say as much as all features together before anything is fitted.
+                factors = np.r_[factors, np.full(coding.width, np.sqrt(len(factors) / coding.width))]
             heads = {}
             for level in levels:
                 labels = fine if level == finest else taxonomy.parents(finest, level)[fine]
                 heads[level] = fit_probe(
                     inputs[train], labels[train], cases[train], num_classes=len(taxonomy.classes(level)),
-                    balanced=settings.balanced, inner_folds=settings.inner_folds, seed=settings.seed,
+                    balanced=settings.balanced, inner_folds=settings.inner_folds, factors=factors,
+                    seed=settings.seed,
                 )  # fmt: skip
                 logits = heads[level].logits(inputs[held_out])
                 probs[level][held_out] = np.asarray(jax.nn.softmax(logits), np.float64)
