@@ -32,6 +32,7 @@ FINETUNE = {
     "epochs": 10,
     "batch_norm_momentum": 0.9,
     "drop_path_rate": 0.0,
+    "prior_adjustment": 0.5,
     "test_time_augmentation": "dihedral",
     "weight_decay": Recipe.finetune().weight_decay,
 }
