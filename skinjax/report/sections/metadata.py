@@ -119,12 +119,12 @@ def metadata_table(
     return pd.DataFrame([accuracy, area])
 
 
-def _with_limits(row: Mapping[str, Any], write: Callable[[float], str]) -> str:
+def _with_limits(row: Mapping[Any, Any], write: Callable[[float], str]) -> str:
     limits = "" if pd.isna(row["low"]) else f" ({write(row['low'])} to {write(row['high'])})"
     return f"{write(row['difference'])}{limits}"
 
 
-def _verdict(accuracy: Mapping[str, Any], area: Mapping[str, Any]) -> str:
+def _verdict(accuracy: Mapping[Any, Any], area: Mapping[Any, Any]) -> str:
     """Returns what the two differences say together."""
     names = {"balanced accuracy": accuracy, "macro AUC": area}
     better = [name for name, row in names.items() if row["low"] > 0]
