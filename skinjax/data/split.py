@@ -62,7 +62,7 @@ def split_by_case(
         raise ValueError(f"ratios must all be positive, got {ratios!r}")
     counts = _count(labels, cases)
     if len(counts.sizes) < len(shares):
-        raise ValueError(f"{len(shares)} parts need at least as many cases, got {len(counts.sizes)} cases")
+        raise ValueError(f"{len(shares)} parts need at least as many cases, got {len(counts.sizes)}")
     return _assign(counts, shares / shares.sum(), seed)[counts.case_of_row]
 
 
@@ -91,7 +91,7 @@ def kfold_by_case(
         raise ValueError(f"folds must be at least 2, got {folds}")
     counts = _count(labels, cases)
     if len(counts.sizes) < folds:
-        raise ValueError(f"{folds} folds need at least as many cases, got {len(counts.sizes)} cases")
+        raise ValueError(f"{folds} folds need at least as many cases, got {len(counts.sizes)}")
     return _assign(counts, np.full(folds, 1 / folds), seed)[counts.case_of_row]
 
 
@@ -140,11 +140,14 @@ def split_warnings(
     case_classes = np.unique(np.stack([counts.case_of_row, counts.class_of_row]), axis=1)[1]
     for i, name in enumerate(counts.classes):
         held = int((case_classes == i).sum())
-        lacking = " and ".join(f"part {f}" for f in np.flatnonzero(in_part[:, i] == 0))
+        empty = np.flatnonzero(in_part[:, i] == 0)
+        lacking = " and ".join(f"part {f}" for f in empty)
         if lacking:
             few = f", fewer than the {number} parts" if held < number else ""
             noun = "case" if held == 1 else "cases"
-            sentences.append(f"class {name!r} has {held} {noun}{few}; {lacking} has none of it.")
+            sentences.append(
+                f"class {name!r} has {held} {noun}{few}; {lacking} {'has' if len(empty) == 1 else 'have'} none of it."
+            )
     ideals = np.asarray(ratios, float) / np.sum(ratios) * len(part)
     for f, (found, ideal) in enumerate(zip(np.bincount(part, minlength=number), ideals, strict=True)):
         if abs(found - ideal) > 0.1 * ideal:

@@ -171,7 +171,7 @@ def test_a_million_photos_in_seconds():
     [
         (
             lambda: kfold_by_case(["a"] * 3, [1, 2, 3], 4, 0),
-            "4 folds need at least as many cases, got 3 cases",
+            "4 folds need at least as many cases, got 3",
         ),
         (lambda: kfold_by_case(["a"] * 3, [1, 2, 3], 1, 0), "folds must be at least 2, got 1"),
         (lambda: kfold_by_case(["a"] * 3, [1, 2], 2, 0), r"got shapes \(3,\) and \(2,\)"),

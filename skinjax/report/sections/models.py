@@ -112,10 +112,13 @@ def models_blocks(main: Study, others: Mapping[str, Study]) -> list[Block]:
     methods = {model.method for model in models.values()}
     words = (
         "Differences are of the first named less the second, on the same photos, with intervals and p-values by "
-        f"case: DeLong’s clustered test for the {by_area}, paired bootstrap for the others. The corrected p "
-        f"is for all {len(pairs) // max(len(metrics), 1)} pairs together, for each figure by itself: single-step maxT "
-        f"over the resampled cases for the bootstrap’s, Holm’s for the {by_area}."
+        f"case: DeLong’s clustered test for the {by_area}, paired bootstrap for the others."
     )
+    if (count := len(pairs) // max(len(metrics), 1)) > 1:
+        words += (
+            f" The corrected p is for all {count} pairs together, for each figure by itself: single-step maxT over the "
+            f"resampled cases for the bootstrap’s, Holm’s for the {by_area}."
+        )
     if methods != {"flat"}:
         words += (
             " Where a coarse network’s answers stand in a model’s predictions, it answers by soft fusion."
