@@ -36,7 +36,7 @@ _STANDARD_ERRORS = 3.0
 
 @dataclasses.dataclass(frozen=True)
 class ColumnLeak:
-    """What a column tells of the label by itself, on cases not seen.
+    """Share of the label's information that a column explains by itself, on cases not seen.
 
     Attributes:
       column: Its name.

@@ -1,4 +1,4 @@
-"""What a patient is told, and how often that came too late for the run's own patients.
+"""Advice to a patient, and how often it came too late for the run's own patients.
 
 How soon to see a doctor follows `skinjax.decide.advice`. How often it was too late is counted on the run's held-out
 photos by the very same rule, with temperatures, certainty and cut-points fitted on the other cases, in five parts. Two
@@ -71,7 +71,7 @@ class AdviceRecord:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Advice:
-    """What the patient of one photo is told.
+    """Advice to the patient of one photo.
 
     Attributes:
       urgency: One of `skinjax.labels.degrees.URGENCIES`; None where it is withheld, which it never is where the most

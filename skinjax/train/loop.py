@@ -24,6 +24,7 @@ from skinjax.train.history import Row
 from skinjax.train.losses import balanced_class_weights, effective_number_weights
 from skinjax.train.method import Method
 from skinjax.train.parallel import Parallel, gather_rows, local_copy, local_mesh
+from skinjax.train.priors import without_prior
 from skinjax.train.state import Recipe, Totals, TrainState, create_state
 from skinjax.train.step import compiled_predict, compiled_train_step, make_optimizer, rate_factors
 
@@ -309,7 +310,8 @@ class _Training:
             if record.best is not None and record.best.step != int(state.step):
                 final, logits = checkpoints.load_best(record.best.step, final), None
             if settings.prior_adjustment:
-                final, logits = self._adjusted(final), None
+                tau = settings.prior_adjustment
+                final, logits = without_prior(final, self.spec.head, self.train.labels, tau), None
             checkpoints.save_final(final)
         if logits is None:
             logits = self._predict(final, self.held_out)
@@ -322,17 +324,6 @@ class _Training:
         state = create_state(variables, optimizer, self.settings.seed, averaged=method.average_decay > 0)
         state = parallel.place(state)
         return checkpoints.restore(state) or (state, Record())
-
-    def _adjusted(self, variables: Variables) -> Variables:
-        """Returns the network with `prior_adjustment` times the logarithm of each class's share off its head's bias."""
-        model, tau = self.model, self.settings.prior_adjustment
-        less = jnp.asarray(tau * log_shares(self.train.labels, model.num_classes))
-        *path, last = head_path(variables["params"], self.spec.head)
-        params = changed = dict(variables["params"])
-        for name in path:
-            changed[name] = changed = dict(changed[name])
-        changed[last] = changed[last] - less
-        return variables | {"params": params}
 
     def _predict(self, variables: Variables, subset: Subset) -> np.ndarray:
         settings = self.settings
@@ -407,42 +398,6 @@ def _check(settings: Settings, validation: Subset | None) -> None:
         raise ValueError(f"patience must be at least 0, got {settings.patience}")
     if settings.patience and settings.choose_by is None:
         raise ValueError(f"patience is {settings.patience}, but choose_by names no metric to wait for")
-
-
-def head_path(params: Variables, head: str) -> tuple[str, ...]:
-    """Returns the names that lead to the bias which is added to the logits.
-
-    Args:
-      params: Parameters of a network.
-      head: Name of its head.
-
-    Raises:
-      ValueError: The head is no dense layer with a bias, nor ends in one called `logits`.
-
-    >>> head_path({"head": {"kernel": 0, "bias": 0}}, "head"), head_path({"head": {"logits": {"bias": 0}}}, "head")
-    (('head', 'bias'), ('head', 'logits', 'bias'))
-    """
-    for path in ((head, "bias"), (head, "logits", "bias")):
-        found: Any = params
-        for name in path:
-            found = found.get(name) if isinstance(found, dict) else None
-        if found is not None:
-            return path
-    raise ValueError("prior_adjustment must be 0 for a network whose head has no bias")
-
-
-def log_shares(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Returns float32[K], the logarithm of each class's share of the photos; of a class without any, of half a photo.
-
-    Args:
-      labels: int[N].
-      num_classes: K.
-
-    >>> np.exp(log_shares(np.array([0, 0, 0, 1]), 2)).round(2).tolist()
-    [0.75, 0.25]
-    """
-    counts = np.maximum(np.bincount(labels, minlength=num_classes), 0.5)
-    return np.log(counts / len(labels)).astype(np.float32)
 
 
 def class_weights(labels: np.ndarray, num_classes: int, settings: Settings) -> np.ndarray:

@@ -348,7 +348,7 @@ def test_the_recipe_of_pytorch_users(photos, tmp_path):
             ["--features={file}", "--meta_level=family"],
             "--meta_level=family must be one of the coarser levels kind",
         ),
-        (["--features={file}", "--folds=90"], "folds"),
+        (["--features={file}", "--folds=90"], "90 folds need at least as many cases, got 40"),
         (
             ["--features={file}", "--backbone=densenet121"],
             "--backbone=densenet121 is not used with --features=",
@@ -369,8 +369,9 @@ def test_what_cannot_be_probed_is_refused(file, tmp_path, flags, words):
     assert not (tmp_path / "run" / "report").exists()
 
 
-def test_a_network_without_named_features_is_refused(photos, tmp_path):
+def test_an_unknown_network_and_an_unknown_ending_are_refused(photos, tmp_path):
     told = command("features", tmp_path, "--backbone=nothing", "--pretrained=", *source(photos), code=2)
-    assert "nothing" in told.stderr
+    assert "--backbone must be a registered one, such as " in told.stderr
+    assert 'got "nothing"' in told.stderr
     told = command("features", tmp_path, *NETWORK_FLAGS, *source(photos), "--out=features.txt", code=2)
     assert "--out=features.txt must end in .parquet or .csv" in told.stderr

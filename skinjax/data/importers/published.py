@@ -37,7 +37,7 @@ PAD_UFES_20_COLUMNS = (
     "has_piped_water", "has_sewage_system", "diameter_1", "diameter_2", "itch", "grew", "hurt", "changed", "bleed",
     "elevation",
 )  # fmt: skip
-"""What the publisher of PAD-UFES-20 tells of persons and lesions beside the manifest's own columns."""
+"""Columns of PAD-UFES-20's publisher on persons and lesions, beside the manifest's own."""
 
 _FITZPATRICK17K_TYPES = {"-1": 565, "1": 2947, "2": 4808, "3": 3308, "4": 2781, "5": 1533, "6": 635}
 

@@ -159,7 +159,7 @@ def _places(
 
 
 class _Said(NamedTuple):
-    """What is known of a state dict beside its arrays; as in `StoredWeights`."""
+    """Facts about a state dict beside its arrays; as in `StoredWeights`."""
 
     note: str
     part: str
