@@ -14,13 +14,25 @@ said of them is kept as `timm_<recipe>.parquet` in `--out`, so that the report c
 With `--recipe=adamw` timm is trained as `ham_from_scratch.flags` trains: AdamW, moving averages of the weights, batch
 normalisation's momentum, quarter turns, and the mean over the eight symmetries of a photo. What is left between the two
 is then the frameworks' and, of the augmentation, shifts, zoom and colour, which PyTorch does not get here.
+
+    python -m skinjax train --flagfile=experiments/flagfiles/finetune.flags --dataset=ham10000 --source=HAM10000 \
+        --fold=0 --workdir=runs/ham_lite0
+    python -m benchmarks.against_timm --workdir=runs/ham_lite0 --recipe=finetune
+
+`--recipe=finetune` gives timm the start and the recipe of `finetune.flags`: the same file of ImageNet weights, timm's
+own AdamW with layer decay, cosine schedule with warm-up and moving average, torchvision's rotations, shifts, zoom,
+mirror images and colour at the same strengths, the mean over the eight symmetries, and the same part of the class
+frequencies taken off the logits.
 """
 
 import argparse
 import copy
+import dataclasses
 import json
 import math
+import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +47,48 @@ from skinjax.evaluate import metrics
 from skinjax.evaluate.bootstrap import by_case, paired_by_case
 from skinjax.evaluate.multiclass import compare_macro_auc, macro_auc_interval
 from skinjax.files.host import restart_tuned
+from skinjax.models.registry import spec
+from skinjax.models.weights.packages import find_imagenet
 from skinjax.runs.folder import RunFolder
+from skinjax.train.priors import log_shares
 from tests.peers.adapters import import_timm
 
 TIMM = {
     "efficientnet_b0": "tf_efficientnet_b0",
     "efficientnet_b3": "tf_efficientnet_b3",
+    "efficientnet_lite0": "tf_efficientnet_lite0",
     "densenet121": "densenet121",
 }
-MEAN, STD = 0.5, 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How timm's network is trained.
+
+    Attributes:
+      options: Of `timm.create_model`.
+      pretrained: Whether it starts from the backbone's ImageNet weights.
+      average_decay: Of the moving averages of the weights; 0 for none.
+      augmentation: "mirrors", "turns" (and mirrors), or "affine" (turns by any angle, shifts, zoom and colour too).
+      symmetries: Whether photos are predicted as the mean over eight.
+      prior: Factor of log(class frequency) that is taken off the logits.
+    """
+
+    options: dict[str, float]
+    pretrained: bool = False
+    average_decay: float = 0.0
+    augmentation: str = "mirrors"
+    symmetries: bool = True
+    prior: float = 0.0
+
+
+RECIPES = {
+    "sgd": Recipe({}, symmetries=False),
+    "adamw": Recipe(
+        {"bn_momentum": 1 - 0.97, "drop_path_rate": 0.0}, average_decay=0.995, augmentation="turns"
+    ),
+    "finetune": Recipe({"bn_momentum": 1 - 0.9}, True, 0.98, "affine", prior=0.5),
+}
 METRICS = {
     "accuracy": metrics.accuracy,
     "balanced accuracy": metrics.balanced_accuracy,
@@ -74,22 +119,84 @@ def photos_of(run: Any, prepared_folder: Path, threads: int) -> tuple[pd.DataFra
 
 
 def train_timm(
-    name: str, images: Any, labels: np.ndarray, classes: int, args: argparse.Namespace
-) -> tuple[Any, float]:
-    """Trains timm's network and returns it with the seconds that took."""
+    name: str, images: Callable[[int], np.ndarray], labels: np.ndarray, classes: int, args: argparse.Namespace
+) -> tuple[Any, str]:
+    """Trains timm's network on photos by row; returns it with what its training took, in words."""
     import torch
 
+    recipe, steps = RECIPES[args.recipe], args.epochs * (len(labels) // args.batch_size)
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     rng = np.random.default_rng(args.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    options = {"bn_momentum": 1 - 0.97, "drop_path_rate": 0.0} if args.recipe == "adamw" else {}
-    model = import_timm().create_model(name, num_classes=classes, pretrained=False, **options)
+    model = import_timm().create_model(TIMM[name], num_classes=classes, pretrained=False, **recipe.options)
+    if recipe.pretrained:
+        load_imagenet(model, name)
     model = model.to(device, memory_format=torch.channels_last).train()
+    optimizer, advance = optimizer_of(args.recipe, model, steps)
+    average = copy.deepcopy(model) if recipe.average_decay else None
+    loss_of, done = torch.nn.CrossEntropyLoss(), 0
+    began, times = time.monotonic(), []
+    for epoch in range(args.epochs):
+        order = rng.permutation(len(labels))[: len(labels) // args.batch_size * args.batch_size]
+        for rows in order.reshape(-1, args.batch_size):
+            batch = augmented(np.stack([images(row) for row in rows]), rng, recipe.augmentation)
+            optimizer.zero_grad(set_to_none=True)
+            loss = loss_of(
+                model(as_tensor(batch, name, device)), torch.as_tensor(labels[rows], device=device).long()
+            )
+            loss.backward()
+            optimizer.step()
+            done += 1
+            advance(done)
+            if average is not None:
+                decay = min(recipe.average_decay, (1 + done) / (10 + done))
+                with torch.no_grad():
+                    for kept, new in zip(
+                        average.state_dict().values(), model.state_dict().values(), strict=True
+                    ):
+                        kept.lerp_(new, 1 - decay) if kept.is_floating_point() else kept.copy_(new)
+        times.append(time.monotonic() - began)
+        print(f"timm: epoch {epoch + 1}/{args.epochs}, loss {loss.item():.3f}, {times[-1]:.0f} s", flush=True)
+    speed = args.epochs * len(labels) / times[-1]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    took = f"{times[-1]:.0f} s of training, {speed:.1f} photos/s, first epoch {times[0]:.0f} s, peak {peak:.0f} MiB"
+    return (average or model).eval(), took
+
+
+def load_imagenet(model: Any, name: str) -> None:
+    """Fills a network of timm with the installed ImageNet weights, which are stored in timm's order; not the head."""
+    import torch
+
+    stored = torch.load(find_imagenet(spec(name)).path, map_location="cpu", weights_only=True)
+    state = model.state_dict()
+    for (ours, tensor), (theirs, value) in zip(state.items(), stored.items(), strict=True):
+        if ours.startswith("classifier."):
+            continue
+        if tensor.shape != value.shape:
+            raise SystemExit(
+                f"{ours} must have the shape of {theirs}, {tuple(value.shape)}, got {tuple(tensor.shape)}"
+            )
+        tensor.copy_(value)
+
+
+def optimizer_of(recipe: str, model: Any, steps: int) -> tuple[Any, Callable[[int], None]]:
+    """Returns the optimiser of a recipe and a function that sets its learning rate after so many updates."""
+    import torch
+
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     rest = [p for p in model.parameters() if p.ndim < 2]
-    steps = args.epochs * (len(labels) // args.batch_size)
-    if args.recipe == "adamw":
+    if recipe == "finetune":
+        from timm.optim import create_optimizer_v2
+        from timm.scheduler import CosineLRScheduler
+
+        made = create_optimizer_v2(model, "adamw", lr=1e-3, weight_decay=0.02, layer_decay=0.85)
+        cosine = CosineLRScheduler(
+            made, steps, lr_min=1e-5, warmup_t=20, warmup_lr_init=1e-5, warmup_prefix=True, t_in_epochs=False
+        )
+        cosine.step_update(0)
+        return made, lambda done: cosine.step_update(done)
+    if recipe == "adamw":
         groups = [{"params": decayed, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}]
         optimizer: Any = torch.optim.AdamW(groups, lr=1e-3)
         scheduler: Any = torch.optim.lr_scheduler.LambdaLR(
@@ -99,30 +206,7 @@ def train_timm(
         groups = [{"params": decayed, "weight_decay": 5e-4}, {"params": rest, "weight_decay": 0.0}]
         optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9)
         scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=steps)
-    average = copy.deepcopy(model) if args.recipe == "adamw" else None
-    loss_of, began, done = torch.nn.CrossEntropyLoss(), time.monotonic(), 0
-    for epoch in range(args.epochs):
-        order = rng.permutation(len(labels))[: len(labels) // args.batch_size * args.batch_size]
-        for rows in order.reshape(-1, args.batch_size):
-            batch = mirrored(np.stack([images(row) for row in rows]), rng, turns=args.recipe == "adamw")
-            optimizer.zero_grad(set_to_none=True)
-            loss = loss_of(
-                model(as_tensor(batch, device)), torch.as_tensor(labels[rows], device=device).long()
-            )
-            loss.backward()
-            optimizer.step()
-            scheduler.step()
-            done += 1
-            if average is not None:
-                decay = min(0.995, (1 + done) / (10 + done))
-                with torch.no_grad():
-                    for kept, new in zip(
-                        average.state_dict().values(), model.state_dict().values(), strict=True
-                    ):
-                        kept.lerp_(new, 1 - decay) if kept.is_floating_point() else kept.copy_(new)
-        seconds = time.monotonic() - began
-        print(f"timm: epoch {epoch + 1}/{args.epochs}, loss {loss.item():.3f}, {seconds:.0f} s", flush=True)
-    return (average or model).eval(), time.monotonic() - began
+    return optimizer, lambda done: scheduler.step()
 
 
 def _burnt_in_cosine(done: int, steps: int, burn_in: int = 200) -> float:
@@ -130,26 +214,48 @@ def _burnt_in_cosine(done: int, steps: int, burn_in: int = 200) -> float:
     return (0.01 + 0.99 * (1 + math.cos(math.pi * way)) / 2) * min((done + 1) / burn_in, 1) ** 4
 
 
-def mirrored(batch: np.ndarray, rng: np.random.Generator, turns: bool) -> np.ndarray:
-    """Photos mirrored on both axes at random, and turned by a quarter where asked."""
+def augmented(batch: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndarray:
+    """Returns uint8[N, h, w, 3] photos, mirrored at random; with "turns" and "affine" changed as `Recipe` says."""
     batch = np.stack([image[:, ::-1] if rng.random() < 0.5 else image for image in batch])
     batch = np.stack([image[::-1] if rng.random() < 0.5 else image for image in batch])
-    return (
-        np.stack([image.swapaxes(0, 1) if rng.random() < 0.5 else image for image in batch])
-        if turns
-        else batch
-    )
+    if kind == "turns":
+        return np.stack([image.swapaxes(0, 1) if rng.random() < 0.5 else image for image in batch])
+    if kind == "affine":
+        import torch
+        from torchvision.transforms import v2
+
+        bilinear = v2.InterpolationMode.BILINEAR
+        change = v2.Compose(
+            [
+                v2.RandomAffine(180, (0.08, 0.08), (0.8, 1.2), 1, interpolation=bilinear, fill=127),
+                v2.ColorJitter(brightness=0.1, saturation=0.15, hue=0.01),
+            ]
+        )
+        photos = torch.from_numpy(batch.transpose(0, 3, 1, 2).copy())
+        return torch.stack([change(photo) for photo in photos]).numpy().transpose(0, 2, 3, 1)
+    return batch
 
 
-def as_tensor(batch: np.ndarray, device: str) -> Any:
+def as_tensor(batch: np.ndarray, name: str, device: str) -> Any:
     import torch
 
-    pixels = (np.ascontiguousarray(batch, np.float32) / 255 - MEAN) / STD
+    mean, std = (np.asarray(values, np.float32) for values in (spec(name).mean, spec(name).std))
+    pixels = (np.ascontiguousarray(batch, np.float32) / 255 - mean) / std
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device, memory_format=torch.channels_last)
 
 
-def predict_timm(model: Any, images: Any, count: int, args: argparse.Namespace) -> np.ndarray:
-    """Returns float64[count, K] probabilities; with the second recipe the mean over a photo's eight symmetries."""
+def predict_timm(
+    model: Any,
+    name: str,
+    images: Callable[[int], np.ndarray],
+    count: int,
+    prior: np.ndarray,
+    args: argparse.Namespace,
+) -> np.ndarray:
+    """Returns float64[count, K] probabilities, the mean over a photo's eight symmetries where the recipe says so.
+
+    `prior` is float[K] and taken off the logits.
+    """
     import torch
 
     device = next(model.parameters()).device
@@ -159,9 +265,10 @@ def predict_timm(model: Any, images: Any, count: int, args: argparse.Namespace) 
         for first in range(0, count, args.batch_size):
             batch = np.stack([images(row) for row in range(first, min(first + args.batch_size, count))])
             total = np.zeros(())
-            for turn, mirror in symmetries if args.recipe == "adamw" else symmetries[:1]:
+            for turn, mirror in symmetries if RECIPES[args.recipe].symmetries else symmetries[:1]:
                 seen = np.rot90(batch[:, :, ::-1] if mirror else batch, turn, (1, 2))
-                total = total + torch.softmax(model(as_tensor(seen, device)).double(), 1).cpu().numpy()
+                logits = model(as_tensor(seen, name, device)).double() - torch.as_tensor(prior, device=device)
+                total = total + torch.softmax(logits, 1).cpu().numpy()
             answers.append(total / total.sum(axis=1, keepdims=True))
     return np.concatenate(answers)
 
@@ -173,7 +280,7 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, required=True, help="a finished run of skinjax train")
     parser.add_argument("--prepared", type=Path, help="its prepared photos; default: WORKDIR/prepared")
     parser.add_argument("--out", type=Path, help="folder for timm's predictions; default: WORKDIR")
-    parser.add_argument("--recipe", choices=("sgd", "adamw"), default="sgd")
+    parser.add_argument("--recipe", choices=tuple(RECIPES), default="sgd")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -189,17 +296,19 @@ def main() -> None:
     if shared := set(frame["case_id"].iloc[train]) & set(frame["case_id"].iloc[test]):
         raise SystemExit(f"{len(shared)} cases are trained on and held out")
     path = (args.out or args.workdir) / f"timm_{args.recipe}.parquet"
-    seconds = float("nan")
+    took = "predictions of a former call"
     if not path.exists():
         classes = len(taxonomy.classes())
-        model, seconds = train_timm(
-            TIMM[flags["backbone"]],
+        name = flags["backbone"]
+        model, took = train_timm(
+            name,
             lambda row: source[int(train[row])]["image"],
             labels[train],
             classes,
             args,
         )
-        probs = predict_timm(model, lambda row: source[int(test[row])]["image"], len(test), args)
+        prior = RECIPES[args.recipe].prior * log_shares(labels[train], classes)
+        probs = predict_timm(model, name, lambda row: source[int(test[row])]["image"], len(test), prior, args)
         of = frame.iloc[test]
         write_predictions(
             from_arrays(of["image"], of["case_id"], of["label"], 0, probs, taxonomy, extra=of), path, taxonomy
@@ -207,7 +316,7 @@ def main() -> None:
     theirs = read_predictions(path).set_index("image").loc[ours["image"]].reset_index()
     print_table(ours, theirs, taxonomy, f"timm, {args.recipe}")
     size = f"{len(train)} photos, {args.epochs} epochs, {args.batch_size} photos per update"
-    print(f"\ntimm: {seconds:.0f} s of training; {size}")
+    print(f"\ntimm: {took}; {size}")
 
 
 def print_table(ours: pd.DataFrame, theirs: pd.DataFrame, taxonomy: Any, title: str) -> None:
