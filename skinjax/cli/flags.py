@@ -31,7 +31,7 @@ def define(config: type[Options], values: flags.FlagValues) -> None:
       config: The configuration.
       values: Where the flags are defined.
     """
-    defaults = config()
+    defaults = _defaults(config)
     for name, kind in option_types(config).items():
         known = details(config, name)
         _define(name, getattr(defaults, name), kind, known.help, group_of(config, name), values)
@@ -50,8 +50,9 @@ def read(config: type[Config], values: flags.FlagValues) -> tuple[Config, frozen
     Raises:
       ValueError: A value is out of its range.
     """
-    found, given = {}, set()
-    for name in option_types(config):
+    given = {name for name in option_types(config) if values[name].present}
+    found = dict(_unnamed(config, values, given))
+    for name in given:
         flag = values[name]
         found[name] = flag.value
         if isinstance(flag.value, list) and (path := _parted_path(flag.value)):
@@ -60,9 +61,24 @@ def read(config: type[Config], values: flags.FlagValues) -> tuple[Config, frozen
             )
         if details(config, name).path and str(flag.value or "").startswith("~"):
             found[name] = os.path.expanduser(flag.value)
-        if flag.present:
-            given.add(name)
     return config.from_dict(found), frozenset(given)
+
+
+def _defaults(config: type[Options], preset: str = "", **given: Any) -> Options:
+    """Returns the values of options that no flag names: of a study that has presets, those of a preset."""
+    named = preset or getattr(config, "command_preset", "")
+    return config.of_preset(named, **given) if named else config()  # type: ignore[attr-defined]
+
+
+def _unnamed(config: type[Config], values: flags.FlagValues, given: Collection[str]) -> Mapping[str, Any]:
+    """Returns the values of the options that are not given; a trial by --smoke takes those of no preset."""
+    if "preset" not in option_types(config):
+        return {name: values[name].value for name in option_types(config) if name not in given}
+    smoke = "smoke" in given and values["smoke"].value
+    preset = values["preset"].value if "preset" in given or not smoke else "thesis"
+    named = {name: values[name].value for name in ("batch_size", "optimizer") if name in given}
+    filled = _defaults(config, preset, **named).to_dict()
+    return {name: value for name, value in filled.items() if name not in given}
 
 
 def typed(words: Sequence[str], values: flags.FlagValues) -> frozenset[str]:

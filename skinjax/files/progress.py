@@ -13,6 +13,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 _REDRAW_SECONDS = 0.2
 _LINE_SECONDS = 15.0
+_RATE_SECONDS = 3.0  # of updates before a rate and the time left are shown
 _COUNT = "{desc}: {n_fmt}/{total_fmt}{unit}"
 
 
@@ -50,13 +51,14 @@ class Progress:
         self._terminal = self._stream.isatty()
         self._began = self._shown = time.monotonic()
         self._started = False
-        text = _COUNT + ", {rate_noinv_fmt}, {remaining} left{postfix}"
+        head = "[{bar:24}] " + _COUNT if self._terminal else _COUNT
+        self._early, self._format = head + "{postfix}", head + ", {rate_noinv_fmt}, {remaining} left{postfix}"
         self._bar = _Bar(
             desc=title,
             total=total,
             unit=f" {unit}",
             file=self._stream,
-            bar_format="[{bar:24}] " + text if self._terminal else text,
+            bar_format=self._early,
             delay=0 if self._terminal else math.inf,  # in a log tqdm itself draws nothing
             mininterval=_REDRAW_SECONDS,
             miniters=0,
@@ -75,12 +77,22 @@ class Progress:
             self._write_line()
         self._bar.close()
 
+    def wait(self, note: str) -> None:
+        """Says what the first update waits for, such as a compilation."""
+        self._bar.set_postfix_str(note, refresh=self._terminal)
+        if not self._terminal:
+            self._write_line()
+
     def update(self, done: int, note: str = "") -> None:
         """Says that `done` units are done; `note` is shown behind them."""
         if not self._started:  # the first update pays for compilation, so the rate counts from there
             self._started = True
+            self._counted = time.monotonic()
             self._bar.unpause()
             self._bar.initial = done
+            self._bar.set_postfix_str("", refresh=False)
+        elif time.monotonic() - self._counted >= _RATE_SECONDS:
+            self._bar.bar_format = self._format
         if note:
             self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(done - self._bar.n)

@@ -271,6 +271,18 @@ class RunFolder:
         return pd.read_csv(path)
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences about the run's networks that its report has to say."""
+        path = self.path / "remarks.txt"
+        return tuple(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else ()
+
+    def remark(self, sentence: str) -> None:
+        """Adds a sentence to the remarks, once."""
+        if sentence not in self.remarks:
+            with (self.path / "remarks.txt").open("a", encoding="utf-8") as file:
+                file.write(sentence + "\n")
+
+    @property
     def report(self) -> Path:
         """The folder of the report."""
         return self.path / "report"

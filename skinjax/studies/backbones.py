@@ -47,9 +47,10 @@ from skinjax.runs.metrics import MetricsLog
 from skinjax.runs.networks import Network
 from skinjax.runs.options import option
 from skinjax.studies.result import StudyResult
-from skinjax.studies.steps import inputs, metadata, networks, reporting, running, targets
+from skinjax.studies.steps import inputs, metadata, networks, plan, reporting, running, targets
 from skinjax.studies.steps.division import Parts, divide
 from skinjax.studies.steps.options import DividedConfig
+from skinjax.studies.steps.presets import Preset
 from skinjax.train.loop import Fitted
 
 NAME = "backbones"
@@ -62,6 +63,8 @@ class Config(DividedConfig):
     """Options of the study."""
 
     group: ClassVar[str] = "this study"
+    command_preset: ClassVar[Preset] = "thesis"
+    unfilled: ClassVar[frozenset[str]] = frozenset({"backbone"})
 
     backbone: str = option("", "Not used here: name the networks in --backbones.")
     backbones: tuple[str, ...] = option(
@@ -121,10 +124,17 @@ def _compare(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list
     data = next(iter(prepared.values()))
     divided = divide(config, data)
     readers = targets.readers(config.readers, data.frame["image"][divided.test])
+    counts = int(divided.train.sum()), int(divided.test.sum() + divided.validation.sum())
+    classes = len(data.taxonomy.classes())
+    tasks = [
+        plan.Task(name, *counts, config.epochs, classes, networks.image_size(config, name), name)
+        for name in config.backbones
+    ]
+    course = plan.announce(config, folder, [data], tasks)
     document = inputs.begin(folder, config, data)
     found, tests, costs = {}, {}, []
     with MetricsLog(folder.path) as log:
-        trainer = networks.Trainer(config, folder, log)
+        trainer = networks.Trainer(config, folder, log, course)
         for name in config.backbones:
             size = networks.image_size(config, name)
             found[name], tests[name], cost = _train(trainer, config, name, prepared[size], divided)

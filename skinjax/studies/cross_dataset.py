@@ -38,7 +38,7 @@ from skinjax.runs.folder import RunFolder
 from skinjax.runs.metrics import MetricsLog
 from skinjax.runs.options import option
 from skinjax.studies.result import StudyResult
-from skinjax.studies.steps import crossed, inputs, metadata, networks, populations, running
+from skinjax.studies.steps import crossed, inputs, metadata, networks, plan, populations, running
 from skinjax.studies.steps.data_options import SourceOptions
 from skinjax.studies.steps.options import CrossValidatedConfig
 from skinjax.studies.steps.populations import SIDES
@@ -127,11 +127,13 @@ def _train(photos: PhotoSet | None, other: PhotoSet | None, config: Config, fold
     )
     sets = (first, second)
     fold_of = [networks.case_folds(config, data, config.epochs) for data in sets]
+    tasks = [task for fold in networks.chosen_folds(config) for task in _tasks(config, sets, fold_of, fold)]
+    course = plan.announce(config, folder, sets, tasks)
     document = inputs.begin(folder, config, *sets)
     if config.equal_size:
         _LOG.info("training on equally many photos of both sets")
     with MetricsLog(folder.path) as log:
-        trainer = networks.Trainer(config, folder, log)
+        trainer = networks.Trainer(config, folder, log, course)
         for fold in networks.chosen_folds(config):
             _run_fold(trainer, config, fold, sets, fold_of)
     if not processes.is_first():
@@ -144,6 +146,21 @@ def _train(photos: PhotoSet | None, other: PhotoSet | None, config: Config, fold
         notes += [f"{name}: {remark}" for remark in remarks]
     crossed.report(folder, sets, found, config.folds, document, notes)
     return []
+
+
+def _tasks(
+    config: Config, sets: tuple[PreparedPhotos, PreparedPhotos], fold_of: list[np.ndarray], fold: int
+) -> list[plan.Task]:
+    """Returns the networks of a fold in the order of training."""
+    size, found = networks.image_size(config), []
+    masks = populations.train_masks(sets, fold_of, fold, config.equal_size, config.seed)
+    for side, (data, train) in enumerate(zip(sets, masks, strict=True)):
+        photos = int(train.sum())
+        photos -= round(config.validation_fraction * photos)
+        held_out = sum(int((of == fold).sum()) for of in fold_of)
+        classes = len(data.taxonomy.classes())
+        found.append(plan.Task(f"set {SIDES[side].upper()}", photos, held_out, config.epochs, classes, size))
+    return found
 
 
 def _run_fold(

@@ -38,7 +38,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from skinjax.data.photo_set import PhotoSet
+from skinjax.data.photo_set import PhotoSet, PreparedPhotos
 from skinjax.evolve import Weights, table_4_1
 from skinjax.evolve.gain import Gain, compare_sets
 from skinjax.report.sections.evolution import Evolution, answer, sections
@@ -47,8 +47,9 @@ from skinjax.runs import processes
 from skinjax.runs.folder import RunFolder
 from skinjax.runs.options import option
 from skinjax.studies.result import StudyResult
-from skinjax.studies.steps import candidates, inputs, networks, retraining, running, search_cases
+from skinjax.studies.steps import candidates, inputs, networks, plan, retraining, running, search_cases
 from skinjax.studies.steps.options import OneFoldConfig
+from skinjax.studies.steps.presets import Preset
 
 NAME = "evolution"
 FIXED = ("evaluate_every", "validation_fraction", "choose_by", "patience", "test_time_augmentation")
@@ -62,6 +63,8 @@ class Config(OneFoldConfig):
     """Options of the study."""
 
     group: ClassVar[str] = "this study"
+    command_preset: ClassVar[Preset] = "thesis"
+    unfilled: ClassVar[frozenset[str]] = frozenset(FIXED)
 
     generations: int = option(50, "Generations after the start set.", low=1, smoke=3)
     population: int = option(1, "Candidates per generation.", low=1, smoke=2)
@@ -174,6 +177,7 @@ def _evolve(photos: PhotoSet | None, config: Config, folder: RunFolder, backbone
     audited = inputs.audited(inputs.photos_of(photos, config, folder), config, folder)
     data = inputs.prepared(audited, config, folder, networks.image_size(config))
     division = search_cases.divide(config, data)
+    plan.announce(config, folder, [data], _tasks(config, data, division, backbone))
     document = inputs.begin(folder, config, data)
     level, classes = data.taxonomy.finest, data.taxonomy.classes()
     base = candidates.base_recipe(config, division)
@@ -225,3 +229,22 @@ def _evolve(photos: PhotoSet | None, config: Config, folder: RunFolder, backbone
     )
     _LOG.info("fittest set: %s", flagfile)
     return []
+
+
+def _tasks(
+    config: Config, data: PreparedPhotos, division: search_cases.Division, backbone: str
+) -> list[plan.Task]:
+    """Returns the networks of a run: candidates, repetitions of the start set, and both sets trained again."""
+    size, small = networks.image_size(config), networks.image_size(config, backbone)
+    photos = division.fewest(search_cases.possible_folds(config))
+    held_out = int((division.search_fold >= 0).sum()) - photos
+    candidate = plan.Task(
+        "candidate", photos, held_out, config.epochs, len(data.taxonomy.classes()), small, backbone
+    )
+    again = dataclasses.replace(
+        candidate, kind="set trained again", photos=int(division.train.sum()), held_out=int(division.test.sum()),
+        image_size=size, backbone=config.backbone,
+    )  # fmt: skip
+    folds = max(config.search_folds, 1)
+    searched = (config.generations * config.population + 1 + config.repeats) * folds
+    return [candidate] * searched + [again] * 2 * config.retrain_seeds

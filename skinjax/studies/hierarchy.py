@@ -44,7 +44,7 @@ from skinjax.runs.folder import RunFolder
 from skinjax.runs.metrics import MetricsLog
 from skinjax.runs.options import option
 from skinjax.studies.result import StudyResult
-from skinjax.studies.steps import inputs, metadata, networks, reporting, running, starts
+from skinjax.studies.steps import inputs, metadata, networks, plan, reporting, running, starts
 from skinjax.studies.steps.options import CrossValidatedConfig
 
 NAME = "hierarchy"
@@ -128,9 +128,10 @@ def _train(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list[s
     meta_level = coarse_level(read.taxonomy, config.meta_level)
     data = inputs.prepared(inputs.audited(read, config, folder), config, folder, networks.image_size(config))
     fold_of = networks.case_folds(config, data, min(config.epochs, config.coarse_epochs))
+    course = plan.announce(config, folder, [data], _tasks(config, data, fold_of, meta_level))
     document = inputs.begin(folder, config, data)
     with MetricsLog(folder.path) as log:
-        trainer = networks.Trainer(config, folder, log)
+        trainer = networks.Trainer(config, folder, log, course)
         for fold in networks.chosen_folds(config):
             frame = _run_fold(trainer, config, fold, data, fold_of == fold, meta_level)
             if processes.is_first():
@@ -159,6 +160,16 @@ def _train(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list[s
         **more,
     )
     return []
+
+
+def _tasks(config: Config, data: PreparedPhotos, fold_of: np.ndarray, meta_level: str) -> list[plan.Task]:
+    """Returns the networks of a run in the order of training."""
+    taxonomy, ways = data.taxonomy, starts.plan(config)
+    fine, coarse = len(taxonomy.classes()), len(taxonomy.classes(meta_level))
+    kinds = [("sub", config.epochs, fine)]
+    kinds += [("photos alone", config.epochs, fine)] if config.columns else []
+    kinds += [(ways.stage(start), config.coarse_epochs, coarse) for start in ways.starts]
+    return plan.of_folds(config, fold_of, networks.chosen_folds(config), kinds, networks.image_size(config))
 
 
 def _run_fold(

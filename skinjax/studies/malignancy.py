@@ -40,7 +40,7 @@ from skinjax.runs.folder import RunFolder
 from skinjax.runs.metrics import MetricsLog
 from skinjax.runs.options import option
 from skinjax.studies.result import StudyResult
-from skinjax.studies.steps import inputs, metadata, networks, reporting, running, tumours
+from skinjax.studies.steps import inputs, metadata, networks, plan, reporting, running, tumours
 from skinjax.studies.steps.options import CrossValidatedConfig
 
 NAME = "malignancy"
@@ -111,10 +111,13 @@ def _train(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list[s
     )
     data = inputs.prepared(inputs.audited(read, config, folder), config, folder, networks.image_size(config))
     fold_of = networks.case_folds(config, data, config.epochs)
+    kinds = [("sub", config.epochs, len(data.taxonomy.classes()))]
+    tasks = plan.of_folds(config, fold_of, networks.chosen_folds(config), kinds, networks.image_size(config))
+    course = plan.announce(config, folder, [data], tasks)
     document = inputs.begin(folder, config, data)
     if not folder.predictions_file("out_of_fold").exists():
         with MetricsLog(folder.path) as log:
-            trainer = networks.Trainer(config, folder, log)
+            trainer = networks.Trainer(config, folder, log, course)
             for fold in networks.chosen_folds(config):
                 _run_fold(trainer, config, fold, data, fold_of == fold)
     if not processes.is_first():

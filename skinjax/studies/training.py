@@ -28,7 +28,7 @@ from skinjax.runs import processes
 from skinjax.runs.folder import RunFolder
 from skinjax.runs.metrics import MetricsLog
 from skinjax.studies.result import StudyResult
-from skinjax.studies.steps import inputs, metadata, networks, reporting, running
+from skinjax.studies.steps import inputs, metadata, networks, plan, reporting, running
 from skinjax.studies.steps.options import OneFoldConfig
 
 NAME = "training"
@@ -71,12 +71,17 @@ def _train(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list[s
     data = inputs.prepared(inputs.audited(read, config, folder), config, folder, networks.image_size(config))
     level, fold = data.taxonomy.finest, max(config.fold, 0)
     train, test = _parts(config, data, fold)
-    document = inputs.begin(folder, config, data)
     coding = metadata.coding(config, data, train)
     network = networks.describe(config, "sub", fold, level, data.taxonomy.classes(level), columns=coding)
     variables = networks.start_variables(config, network)
+    photos, held_out = int(train.sum()), int(test.sum())
+    photos -= round(config.validation_fraction * photos)
+    task = plan.Task("network", photos, held_out, config.epochs, len(network.classes), network.image_size)
+    alone = [dataclasses.replace(task, kind="photos alone")] if coding is not None else []
+    course = plan.announce(config, folder, [data], [task, *alone])
+    document = inputs.begin(folder, config, data)
     with MetricsLog(folder.path) as log:
-        trainer = networks.Trainer(config, folder, log)
+        trainer = networks.Trainer(config, folder, log, course)
         fitted = trainer.train(
             network, variables, data, data.labels, train, test, network.backbone, config.epochs
         )
@@ -85,10 +90,10 @@ def _train(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list[s
             predictions.write_predictions(frame, folder.predictions_file("held_out"), data.taxonomy)
         more = {}
         if coding is not None:
-            alone = metadata.train_alone(
+            on_photos = metadata.train_alone(
                 trainer, network, data, train, test, network.backbone, metadata.ALONE
             )
-            more = metadata.told(config, data, frame, alone)
+            more = metadata.told(config, data, frame, on_photos)
     used = train | test
     part = test[used].astype(int)
     notes = split.split_warnings(data.labels_by_name[used], data.cases[used], part, list(np.bincount(part)))

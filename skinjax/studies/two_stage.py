@@ -44,7 +44,7 @@ from skinjax.runs.folder import RunFolder
 from skinjax.runs.metrics import MetricsLog
 from skinjax.runs.options import option
 from skinjax.studies.result import StudyResult
-from skinjax.studies.steps import inputs, networks, question, reporting, running, stages, targets
+from skinjax.studies.steps import inputs, networks, plan, question, reporting, running, stages, targets
 from skinjax.studies.steps.options import DividedConfig
 
 NAME = "two_stage"
@@ -126,9 +126,10 @@ def _compare(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list
     asked = question.ask(config, read)
     whole = inputs.prepared(inputs.audited(read, config, folder), config, folder, networks.image_size(config))
     material = stages.gather(config, asked, whole, folder)
+    course = plan.announce(config, folder, [material.data], stages.tasks(material))
     document = inputs.begin(folder, config, material.data)
     with MetricsLog(folder.path) as log:
-        trained = stages.Networks(material, networks.Trainer(config, folder, log))
+        trained = stages.Networks(material, networks.Trainer(config, folder, log, course))
         trained.answer()
     if not processes.is_first():
         return []

@@ -22,7 +22,6 @@ import pandas as pd
 
 from skinjax.augment import Strengths
 from skinjax.data.photo_set import PhotoSet, PreparedPhotos
-from skinjax.data.pipeline.loader import steps_per_epoch
 from skinjax.evolve import Gene, History, Parts, evolve, fitness, measure, table_4_1
 from skinjax.files.atomic import replacing
 from skinjax.files.progress import Progress
@@ -77,8 +76,7 @@ def base_recipe(config: Config, division: Division) -> Recipe:
       division: Of the photos.
     """
     photo_count = division.fewest(possible_folds(config))
-    steps = steps_per_epoch(photo_count, config.batch_size_of(photo_count))
-    return config.recipe(config.epochs * steps)
+    return config.recipe(config.updates(config.epochs, photo_count))
 
 
 def genes_of(recipe: Recipe) -> dict[str, float]:
@@ -131,7 +129,7 @@ def train(
     seed = networks.seed_of(config, described.stage, described.fold)
     photos, unseen = networks.subset(data, chosen), networks.subset(data, held_out)
     settings = config.settings(seed, config.epochs, len(photos))
-    updates = config.epochs * steps_per_epoch(len(photos), settings.batch_size)
+    updates = config.updates(config.epochs, len(photos))
     with (
         Progress(title, updates, unit="updates", stream=processes.progress_stream()) as progress,
         processes.Termination() as asked,

@@ -9,7 +9,6 @@ import numpy as np
 
 from skinjax.data import split
 from skinjax.data.photo_set import PreparedPhotos
-from skinjax.data.pipeline.loader import steps_per_epoch
 from skinjax.studies.steps.networks import refuse_weights_of_these_photos
 from skinjax.studies.steps.options import DividedConfig
 
@@ -67,7 +66,7 @@ def divide(config: DividedConfig, data: PreparedPhotos) -> Parts:
     used = part >= 0
     notes = split.split_warnings(data.labels_by_name[used], data.cases[used], part[used], ratios)
     photo_count = int(masks[0].sum())
-    config.recipe(config.epochs * steps_per_epoch(photo_count, config.batch_size_of(photo_count)))
+    config.recipe(config.updates(config.epochs, photo_count))
     train, validation, test = masks
     return Parts(train, validation, test, notes)
 

@@ -15,7 +15,7 @@ import pandas as pd
 from skinjax.data import predictions, split
 from skinjax.data.columns import Column, ColumnCoding
 from skinjax.data.photo_set import PreparedPhotos
-from skinjax.data.pipeline.loader import Subset, steps_per_epoch
+from skinjax.data.pipeline.loader import Subset
 from skinjax.files.progress import Progress
 from skinjax.models import registry
 from skinjax.models.pretrained import load_pretrained
@@ -26,6 +26,7 @@ from skinjax.runs import processes
 from skinjax.runs.folder import RunFolder
 from skinjax.runs.metrics import MetricsLog
 from skinjax.runs.networks import Network
+from skinjax.studies.steps.course import Course
 from skinjax.studies.steps.options import FeatureOptions, FoldsConfig, TrainingConfig
 from skinjax.train.loop import ClassBalance, Fitted, Settings, TrainingError, fit, predict_logits
 
@@ -177,7 +178,7 @@ def case_folds(config: FoldsConfig, data: PreparedPhotos, epochs: int) -> np.nda
         _LOG.warning("the manifest's column split is not used: photos are divided by case into folds")
     fold_of = split.kfold_by_case(data.labels, data.cases, config.folds, config.seed)
     photo_count = int(len(fold_of) - np.bincount(fold_of).max())
-    config.recipe(epochs * steps_per_epoch(photo_count, config.batch_size_of(photo_count)))
+    config.recipe(config.updates(epochs, photo_count))
     return fold_of
 
 
@@ -199,11 +200,13 @@ class Trainer:
       config: The study's options.
       folder: Of the run.
       log: Of the run.
+      course: How far the run is on its way; None where nobody asks.
     """
 
     config: TrainingConfig
     folder: RunFolder
     log: MetricsLog
+    course: Course | None = None
 
     def train(
         self,
@@ -258,8 +261,8 @@ class Trainer:
         assert held_out_photos is not None
         settings = config.settings(seed, epochs, len(train_photos))
         if class_balance is not None:
-            settings = dataclasses.replace(settings, class_balance=class_balance)
-        steps = epochs * steps_per_epoch(len(train_photos), settings.batch_size)
+            settings = dataclasses.replace(settings, class_balance=class_balance, prior_adjustment=0.0)
+        steps = config.updates(epochs, len(train_photos))
         network = dataclasses.replace(network, steps=steps)
         recipe = config.recipe(steps)
         name = f"{network.stage} of fold {network.fold}"
@@ -269,10 +272,17 @@ class Trainer:
             if processes.is_first():
                 self.log.record(network.stage, network.fold, history, new)
 
+        course = self.course or Course([steps * settings.batch_size])
+        title = course.begin(title)
+
+        def show(done: int, total: int, note: str) -> None:
+            progress.update(done, ", ".join(filter(None, (course.update(done), note))))
+
         with (
             Progress(title, steps * settings.batch_size, stream=processes.progress_stream()) as progress,
             processes.Termination() as termination,
         ):
+            progress.wait("compiling")
             try:
                 fitted = fit(
                     network.model(),
@@ -284,16 +294,47 @@ class Trainer:
                     settings,
                     self.folder.checkpoints(network),
                     validation=validation_photos,
-                    on_step=lambda done, total, note: progress.update(done, note),
+                    on_step=show,
                     on_epoch=record,
                     should_stop=termination,
                 )
             except TrainingError as error:
                 names = ", ".join(data.frame["image"].iloc[error.photos])
                 raise ValueError(f"{title}: {error}; its photos: {names}") from error
+        course.end(steps * settings.batch_size)
+        self._warn_of_chance(title, train_photos.labels, fitted)
         if config.test_time_augmentation == "none":
             return fitted
         return dataclasses.replace(fitted, logits=predict(config, network, fitted, held_out_photos))
+
+    def _warn_of_chance(self, title: str, labels: np.ndarray, fitted: Fitted) -> None:
+        """Warns of a network whose training loss is that of chance, and notes it in the run's folder."""
+        losses = [row["loss"] for row in fitted.history if row["split"] == "train"]
+        if self.config.smoke or not losses or not learnt_nothing(labels, losses[-1]):
+            return
+        text = (
+            f"The network {title} has learnt next to nothing: its loss on the training photos, {losses[-1]:.2f}, is "
+            "that of answering every photo by the frequencies of the classes; give more --epochs, another "
+            "--learning_rate, or --preset=laptop, which starts from ImageNet weights."
+        )
+        _LOG.warning("%s", text)
+        if processes.is_first():
+            self.folder.remark(text)
+
+
+def learnt_nothing(labels: np.ndarray, loss: float) -> bool:
+    """Says whether a training loss is no better than that of answering every photo by the frequencies of the classes.
+
+    Args:
+      labels: int[N] of the training photos.
+      loss: Mean cross-entropy of the last epoch, in nats.
+
+    >>> learnt_nothing(np.array([0, 1]), 0.69), learnt_nothing(np.array([0, 1]), 0.4)
+    (True, False)
+    """
+    shares = np.bincount(labels) / len(labels)
+    shares = shares[shares > 0]
+    return bool(loss >= 0.97 * -np.sum(shares * np.log(shares)) > 0)
 
 
 def subset(

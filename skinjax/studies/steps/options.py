@@ -11,9 +11,12 @@ import dataclasses
 from typing import Any, ClassVar, Literal, Self
 
 from skinjax.augment import Strengths
+from skinjax.data.pipeline.loader import steps_per_epoch
 from skinjax.models.metadata import Fusion
 from skinjax.runs.options import Options, option
+from skinjax.studies.steps import presets
 from skinjax.studies.steps.data_options import PreparationOptions, RunOptions, SourceOptions
+from skinjax.studies.steps.presets import Preset
 from skinjax.train.loop import ClassBalance, Settings
 from skinjax.train.losses import Loss
 from skinjax.train.method import Method
@@ -24,19 +27,6 @@ from skinjax.train.state import Recipe
 
 RECIPE, METHOD, SETTINGS = Recipe(), Method(), Settings()
 STRENGTHS = RECIPE.strengths
-FINETUNE = {
-    "backbone": "efficientnet_lite0",
-    "pretrained": "imagenet",
-    "image_size": 128,
-    "batch_size": 32,
-    "epochs": 10,
-    "batch_norm_momentum": 0.9,
-    "drop_path_rate": 0.0,
-    "prior_adjustment": 0.5,
-    "test_time_augmentation": "dihedral",
-    "weight_decay": Recipe.finetune().weight_decay,
-}
-"""Our recipe for fine-tuning, beside `Recipe.finetune` and `Method.finetune`; see `TrainingConfig.finetune`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +35,12 @@ class NetworkOptions(Options):
 
     group: ClassVar[str] = "network and training"
 
+    preset: Preset = option(
+        "thesis",
+        "What fills the options that are not given: laptop (EfficientNet-Lite0 from ImageNet weights, our recipe for "
+        "fine-tuning), quick (the same at 96 pixels, fewer epochs), gpu (at 224 pixels in bfloat16, more epochs), or "
+        "thesis (Table 4-1, SGD, random weights).",
+    )
     backbone: str = option(
         "efficientnet_b0", "Name of the network in the registry.", smoke="efficientnet_nano"
     )
@@ -68,7 +64,13 @@ class NetworkOptions(Options):
         None, "Rate of stochastic depth. Default: the backbone's own.", low=0, high=1
     )
     batch_size: int = option(32, "Photos per training step, over all devices.", low=1, smoke=16)
-    epochs: int = option(SETTINGS.epochs, "Passes over the training photos.", low=1, smoke=2)
+    epochs: int = option(
+        SETTINGS.epochs,
+        "Passes over the training photos; 0: the preset's number, by how many photos there are (laptop: 20 below 250, "
+        "15 below 2,500, else 10).",
+        low=0,
+        smoke=2,
+    )
     class_balance: ClassBalance = option(
         SETTINGS.class_balance,
         "How classes of unequal size are evened out: weights in the loss, by frequency or by the effective number of "
@@ -94,6 +96,11 @@ class NetworkOptions(Options):
     test_time_augmentation: Literal["none", "flips", "dihedral"] = option(
         "none",
         "Predict held-out photos as the mean over mirror images (flips), or quarter turns too (dihedral).",
+    )
+    plan: bool = option(
+        False,
+        "Print what the run would train, with its time and memory, and what would be better; then end.",
+        free=True,
     )
     checkpoint_seconds: float = option(
         60.0, "Shortest time between checkpoints, in seconds.", low=0, free=True
@@ -168,7 +175,12 @@ class RecipeOptions(Options):
     )
     momentum: float = option(RECIPE.momentum, "Momentum mu of equation 4-1.", low=0, high=0.9999)
     weight_decay: float = option(RECIPE.weight_decay, "Lambda of equations 4-2 to 4-4.", low=0)
-    burn_in: float = option(RECIPE.burn_in, "Batches of warm-up (equation 4-5).", low=0, smoke=4.0)
+    burn_in: float = option(
+        RECIPE.burn_in,
+        "Batches of warm-up (equation 4-5); at most a tenth of all updates unless --preset=thesis.",
+        low=0,
+        smoke=4.0,
+    )
     hsv_h: float = option(
         STRENGTHS.hsv_h, "Largest hue shift, in turns of the colour circle.", low=0, high=0.5
     )
@@ -247,8 +259,14 @@ class TrainingConfig(
 ):
     """All options of a study that trains networks."""
 
+    command_preset: ClassVar[Preset] = "laptop"
+    """Preset of the study's command where none is given; in Python a configuration's is `thesis`."""
+    unfilled: ClassVar[frozenset[str]] = frozenset()
+    """Options that no preset fills in this study."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.epochs_for(self.epochs, 1)
         if self.final_learning_rate <= 0 and "exponential" in self.learning_rate_decay:
             raise ValueError(
                 f"final_learning_rate must be above 0 with learning_rate_decay={self.learning_rate_decay}, "
@@ -260,20 +278,47 @@ class TrainingConfig(
             )
 
     @classmethod
-    def finetune(cls, **changes: Any) -> Self:
-        """Returns the options with our recipe for fine-tuning from ImageNet weights, as `finetune.flags` has it.
+    def of_preset(cls, preset: Preset, **given: Any) -> Self:
+        """Returns the options that a preset fills, as `--preset` does on a command line.
 
         Args:
-          changes: Fields with other values, such as `folds=5`.
+          preset: Its name.
+          given: Options with values of their own, such as `folds=5`.
 
-        >>> OneFoldConfig.finetune(epochs=3).pretrained
+        Raises:
+          ValueError: A value is out of its range.
+
+        >>> OneFoldConfig.of_preset("laptop", folds=3).pretrained
         'imagenet'
         """
-        recipe, method = Recipe.finetune(), Method.finetune()
-        values = recipe._asdict() | recipe.strengths._asdict() | dataclasses.asdict(method) | FINETUNE
-        values["decay"] = method.weight_decay
-        names = {field.name for field in dataclasses.fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in names} | changes)
+        names = {field.name for field in dataclasses.fields(cls)} - cls.unfilled
+        filled = {name: value for name, value in presets.values_of(preset, given).items() if name in names}
+        return cls(**{"preset": preset, **filled, **given})
+
+    def epochs_for(self, epochs: int, photo_count: int) -> int:
+        """Returns the passes of a network over its photos: `epochs`, or where these are 0 the preset's.
+
+        Args:
+          epochs: An option such as `epochs`.
+          photo_count: Photos that the network is trained on.
+
+        Raises:
+          ValueError: Neither the option nor the preset has a number.
+        """
+        return epochs or presets.epochs_for(self.preset, photo_count)
+
+    def updates(self, epochs: int, photo_count: int) -> int:
+        """Returns the updates of a network.
+
+        Args:
+          epochs: Passes over its photos; 0 for the preset's.
+          photo_count: How many these are.
+
+        Raises:
+          ValueError: Fewer photos than a batch.
+        """
+        batch = self.batch_size_of(photo_count)
+        return self.epochs_for(epochs, photo_count) * steps_per_epoch(photo_count, batch)
 
     def method(self) -> Method:
         """Returns the optimiser, loss and the like, which are static under jit."""
@@ -297,8 +342,9 @@ class TrainingConfig(
         return Strengths(*(getattr(self, name) for name in Strengths._fields))
 
     def batch_size_of(self, photo_count: int) -> int:
-        """Returns the photos per step: `batch_size`, or with `smoke` as many as there are to train on, if fewer."""
-        return min(self.batch_size, photo_count) if self.smoke else self.batch_size
+        """Returns the photos per step: `batch_size`, or all of fewer photos, but with the preset `thesis`."""
+        fewer = self.smoke or self.preset != "thesis"
+        return min(self.batch_size, photo_count) if fewer else self.batch_size
 
     def recipe(self, steps: int) -> Recipe:
         """Returns the recipe of a run of so many updates.
@@ -310,6 +356,8 @@ class TrainingConfig(
           ValueError: Burn-in lasts as long as the run, which then never reaches its learning rate.
         """
         burn_in = min(self.burn_in, steps / 4) if self.smoke else self.burn_in
+        if self.preset != "thesis":
+            burn_in = min(burn_in, presets.BURN_IN_SHARE * steps)
         if burn_in >= steps:
             raise ValueError(
                 f"burn_in={self.burn_in:g} batches must be below the {steps} updates of the run, which would "
@@ -334,7 +382,7 @@ class TrainingConfig(
           photo_count: How many these are.
         """
         return Settings(
-            epochs=epochs,
+            epochs=self.epochs_for(epochs, photo_count),
             batch_size=self.batch_size_of(photo_count),
             seed=seed,
             class_balance=self.class_balance,

@@ -97,7 +97,7 @@ def report(
         title=title,
         config=document,
         photo_root=photos.root,
-        notes=(*photos.notes, *notes),
+        notes=(*photos.notes, *folder.remarks, *notes),
         audit=folder.audit_table,
         training=None if curves is None else training_table(curves),
         subgroups=[group for group in GROUPS if group in predictions and predictions[group].nunique() > 1],

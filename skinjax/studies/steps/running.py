@@ -12,6 +12,7 @@ from skinjax.runs import processes
 from skinjax.runs.folder import RunFolder
 from skinjax.runs.options import Options
 from skinjax.studies.result import StudyResult
+from skinjax.studies.steps.plan import PlanShownError
 from skinjax.studies.steps.reporting import result_of
 
 Found = TypeVar("Found", bound=StudyResult)
@@ -43,6 +44,8 @@ def carry_out(
     """
     with RunFolder.open(workdir, study, config) as folder:
         pending: list[str] = []
+        if getattr(config, "plan", False):
+            return _planned(kind, study, folder, work)
         if folder.finished:
             _refuse_other_photos(folder, *photos)
         if folder.finished and not again:
@@ -51,6 +54,17 @@ def carry_out(
             pending = work(folder)
             processes.wait_for_all("result")  # the first of several writes the report
         return result_of(kind, folder, pending)
+
+
+def _planned(
+    kind: type[Found], study: str, folder: RunFolder, work: Callable[[RunFolder], list[str]]
+) -> Found:
+    """Returns a result whose headline is the plan of the run."""
+    try:
+        work(folder)
+    except PlanShownError as shown:
+        return kind(study, folder.path, (str(shown),))
+    raise AssertionError(f"{study} trains without a plan")
 
 
 def _refuse_other_photos(folder: RunFolder, *given: PhotoSet | None) -> None:

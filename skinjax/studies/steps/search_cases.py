@@ -16,7 +16,6 @@ import numpy as np
 
 from skinjax.data import split
 from skinjax.data.photo_set import PreparedPhotos
-from skinjax.data.pipeline.loader import steps_per_epoch
 from skinjax.studies.steps.networks import refuse_weights_of_these_photos
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ def divide(config: Config, data: PreparedPhotos) -> Division:
         test = other_fold == held
         division = Division(search_fold, (other_fold >= 0) & ~test, test, ())
         for photo_count in (division.fewest(possible_folds(config)), int(division.train.sum())):
-            config.recipe(config.epochs * steps_per_epoch(photo_count, config.batch_size_of(photo_count)))
+            config.recipe(config.updates(config.epochs, photo_count))
     except ValueError as error:
         raise ValueError(
             f"search_fraction={share:g} and folds={config.folds} divide badly: {error}"

@@ -13,7 +13,6 @@ import pandas as pd
 from skinjax.data import bootstrap_draws, predictions
 from skinjax.data.columns import unknown_columns
 from skinjax.data.photo_set import PreparedPhotos
-from skinjax.data.pipeline.loader import steps_per_epoch
 from skinjax.data.predictions import read_predictions
 from skinjax.files.atomic import replacing
 from skinjax.labels.taxonomy import Taxonomy
@@ -26,6 +25,7 @@ from skinjax.runs import processes
 from skinjax.runs.folder import RunFolder
 from skinjax.studies.steps import inputs, metadata, networks, targets
 from skinjax.studies.steps.division import Parts, divide
+from skinjax.studies.steps.plan import Task
 from skinjax.studies.steps.question import Question, widened
 from skinjax.train.loop import ClassBalance, Fitted
 
@@ -134,6 +134,26 @@ def gather(config: Config, question: Question, whole: PreparedPhotos, folder: Ru
     return found
 
 
+def tasks(material: Material) -> list[Task]:
+    """Returns the networks of a run in the order of training."""
+    config, parts = material.config, material.parts
+    size, held_out = (
+        networks.image_size(config),
+        sum(int(chosen.sum()) for _, chosen in material.samples.values()),
+    )
+    classes = len(material.data.taxonomy.classes())
+    drawn = [
+        Task("single-stage", int(chosen.sum()), held_out, config.epochs_per_draw, 2, size)
+        for chosen in material.drawn
+    ]
+    photos = int(parts.train.sum())
+    return [
+        Task("two-stage", photos, held_out, config.epochs, classes, size),
+        *drawn,
+        Task("weighted single-stage", photos, held_out, config.epochs, 2, size),
+    ]
+
+
 def _all(photos: PreparedPhotos) -> tuple[PreparedPhotos, np.ndarray]:
     return photos, np.ones(len(photos.frame), bool)
 
@@ -147,7 +167,7 @@ def _draw(config: Config, data: PreparedPhotos, train: np.ndarray, positive: np.
     drawn[:, train] = bootstrap_draws.balanced_draws(positive[train], data.labels[train], config.draws, rng)
     count = int(drawn[0].sum())
     try:
-        config.recipe(config.epochs_per_draw * steps_per_epoch(count, config.batch_size_of(count)))
+        config.recipe(config.updates(config.epochs_per_draw, count))
     except ValueError as error:
         raise ValueError(
             f"each single-stage network has {count} balanced photos to train on: {error}"
