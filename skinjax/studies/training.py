@@ -74,9 +74,10 @@ def _train(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list[s
     coding = metadata.coding(config, data, train)
     network = networks.describe(config, "sub", fold, level, data.taxonomy.classes(level), columns=coding)
     variables = networks.start_variables(config, network)
-    photos, held_out = int(train.sum()), int(test.sum())
-    photos -= round(config.validation_fraction * photos)
-    task = plan.Task("network", photos, held_out, config.epochs, len(network.classes), network.image_size)
+    trained = round((1 - config.validation_fraction) * int(train.sum()))
+    task = plan.Task(
+        "network", trained, int(test.sum()), config.epochs, len(network.classes), network.image_size
+    )
     alone = [dataclasses.replace(task, kind="photos alone")] if coding is not None else []
     course = plan.announce(config, folder, [data], [task, *alone])
     document = inputs.begin(folder, config, data)

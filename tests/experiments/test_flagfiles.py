@@ -16,8 +16,6 @@ from skinjax.cli.flags import define, read
 from skinjax.data.photo_set import read_photos
 from skinjax.runs.options import details
 from skinjax.studies.steps import inputs, networks
-from skinjax.train.method import Method
-from skinjax.train.state import Recipe
 from tests.support.commands import REPOSITORY, run_command, run_small
 from tests.support.small_photos import write_photos
 
@@ -53,9 +51,9 @@ THESIS = {
     "psoriasis": CHAPTER_3,
 }  # fmt: skip
 # Of the whole of it, in files that are not about a study of the thesis.
-NONE_OF_IT = {"demo", "finetune", "ham_from_scratch"}
+NONE_OF_IT = {"demo", "ham_from_scratch"}
 DEGREES = "class,degree\npsoriasis,0\neczema,0\nlichen,0\nnevus,1\nmelanoma,2\n"
-COMMAND_OF = {"demo": "hierarchy", "finetune": "hierarchy", "ham_from_scratch": "train"}
+COMMAND_OF = {"demo": "hierarchy", "ham_from_scratch": "train"}
 
 
 def marked(path: Path) -> dict[str, list[tuple[str, str]]]:
@@ -106,17 +104,6 @@ def test_absl_reads_the_marks_as_comments(name):
     assert values([name, f"--flagfile={file}"]) == [name]
     _, given = read(study, values)
     assert given | {"workdir"} == {flag for pairs in marked(file).values() for flag, _ in pairs}
-
-
-@pytest.mark.parametrize("name", ["train", "hierarchy", "malignancy"])
-def test_the_recipe_is_the_same_from_flags_and_from_python(name, monkeypatch, tmp_path):
-    module = importlib.import_module(command(name).module)
-    found = []
-    monkeypatch.setattr(module, "run", lambda *arguments: found.append(arguments[1]) or "done")
-    run_command(name, f"--flagfile={FOLDER / 'finetune.flags'}", "--seed=3", folder=tmp_path)
-    assert found == [module.Config.finetune(seed=3)]
-    recipe, method = found[0].recipe(500), found[0].method()
-    assert (recipe, method) == (Recipe.finetune(500), Method.finetune())
 
 
 @pytest.mark.parametrize("name", sorted(THESIS.keys() | NONE_OF_IT))

@@ -54,7 +54,7 @@ def test_the_rate_counts_from_the_first_update(now):
             now[0] += 1
             shown.update(done)
     lines = log.getvalue().splitlines()
-    assert lines[0] == "training: 10/50 updates, ? updates/s, ? left"
+    assert lines[0] == "training: 10/50 updates"
     assert lines[1] == "training: 25/50 updates,  1.00 updates/s, 00:25 left"
     assert lines[-1] == "training: 50/50 updates, in 1:40"
 
@@ -100,11 +100,30 @@ def test_a_task_that_fails_shows_how_far_it_came(now):
             shown.update(3)
             now[0] += 2
             shown.update(7)
+            now[0] += 2
+            shown.update(8)
             raise RuntimeError("disk")
 
     with pytest.raises(RuntimeError, match="disk"):
         read()
-    assert log.getvalue() == "reading: 7/10 photos,  2.00 photos/s, 00:01 left\n"
+    assert log.getvalue() == "reading: 8/10 photos,  1.25 photos/s, 00:01 left\n"
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_no_time_is_told_while_it_compiles_nor_in_the_first_seconds(now, stream):
+    shown_to = stream()
+    with Progress("training", 1000, stream=shown_to) as shown:
+        shown.wait("compiling")
+        assert "compiling" in shown_to.getvalue()
+        now[0] += 60
+        shown.update(1)
+        now[0] += 2
+        shown.update(2)
+        assert "left" not in shown_to.getvalue()
+        assert "compiling" not in str(shown._bar)
+        now[0] += 18
+        shown.update(21)
+        assert shown_to.getvalue().rstrip().endswith("1.00 photos/s, 16:19 left")
 
 
 def test_nothing_to_do_and_no_thread():
