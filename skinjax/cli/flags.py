@@ -51,16 +51,14 @@ def read(config: type[Config], values: flags.FlagValues) -> tuple[Config, frozen
       ValueError: A value is out of its range.
     """
     given = {name for name in option_types(config) if values[name].present}
-    found = dict(_unnamed(config, values, given))
-    for name in given:
-        flag = values[name]
-        found[name] = flag.value
-        if isinstance(flag.value, list) and (path := _parted_path(flag.value)):
+    found = {**_unnamed(config, values, given), **{name: values[name].value for name in given}}
+    for name, value in found.items():
+        if name in given and isinstance(value, list) and (path := _parted_path(value)):
             raise ValueError(
                 f"{name}={path} holds a comma, so that it must stand in double quotes: '\"{path}\"'"
             )
-        if details(config, name).path and str(flag.value or "").startswith("~"):
-            found[name] = os.path.expanduser(flag.value)
+        if details(config, name).path and str(value or "").startswith("~"):
+            found[name] = os.path.expanduser(value)
     return config.from_dict(found), frozenset(given)
 
 

@@ -98,6 +98,8 @@ def test_every_flag_that_there_was_is_still_there(name):
 @BY_NAME
 def test_type_default_choices_and_help_are_the_configurations(name):
     values = defined(name)
+    study, _ = configs(name)
+    defaults = study.of_preset(study.command_preset) if hasattr(study, "command_preset") else study()
     parsers = {int: "int", float: "float", bool: "bool", str: "string"}
     for config in configs(name):
         for field in dataclasses.fields(config):
@@ -115,7 +117,7 @@ def test_type_default_choices_and_help_are_the_configurations(name):
                     field.default
                 )
             else:
-                assert flag.default == field.default
+                assert flag.default == (getattr(defaults, field.name) if config is study else field.default)
                 assert flag.flag_type() == ("string enum" if kind.choices else parsers[kind.kind])
             if kind.choices:
                 assert tuple(flag.parser.enum_values) == kind.choices
@@ -125,6 +127,10 @@ def test_type_default_choices_and_help_are_the_configurations(name):
 def test_no_flag_given_makes_the_default_configuration(name):
     for config in configs(name):
         found, given = parsed(config)
+        if hasattr(config, "command_preset"):
+            assert found == config.of_preset(config.command_preset)
+            found, given = parsed(config, "--preset=thesis")
+            given -= {"preset"}
         expanded = {"compilation_cache": os.path.expanduser("~/.cache/skinjax")}
         assert found == (
             dataclasses.replace(config(), **expanded) if config is not configs(name)[0] else config()

@@ -70,7 +70,8 @@ def test_version(capsys):
         (["train", "--epochs=3", "photos"], "train: unknown argument 'photos'; settings are"),
         (["train", "--epohcs=3"], "train: there is no flag --epohcs; did you mean --epochs?; --help lists the flags"),
         (["train", "--epochs=x"], "train: --epochs must be a whole number, got 'x'; --help lists the flags"),
-        (["train", "--epochs=0"], "train: --epochs must be at least 1, got 0"),
+        (["train", "--epochs=-1"], "train: --epochs must be at least 0, got -1"),
+        (["train", "--epochs=0", "--preset=thesis"], "train: --epochs=0 is for presets with a number"),
         (["train", "--momentum=2"], "train: --momentum must be between 0 and 0.9999, got 2"),
         (["train", "--loss=mse"], "train: --loss must be one of "),
         (["train", "--smoke=maybe"], "train: --smoke must be True or False, got 'maybe'"),
@@ -78,7 +79,7 @@ def test_version(capsys):
         (["train", "--patience=3"], "train: --patience=3 needs --choose_by=METRIC"),
         (["train", "--processes=0"], "train: --processes must be at least 1, got 0"),
         (["train", "--flagfile=nowhere.flags"], "train: Unable to open flagfile: [Errno 2] No such file"),
-        (["train", "--source=here"], "train: --source=here is given without --manifest=FILE or --dataset=NAME"),
+        (["train", "--source=here", "--preset=thesis"], "train: --source=here is given without --manifest=FILE or --dataset=NAME"),
         (["benchmark-backbones", "--backbone=a"], "--backbone=a is not used here; name the networks in --backbones=a"),
         (["evaluate", "--workdir=a", "--predictions=b"], "evaluate: --workdir=a and "),
     ],
@@ -98,7 +99,7 @@ def test_a_study_gets_its_options_and_its_folder_and_its_result_is_shown(calls, 
         "hierarchy", "--epochs=3", "--noaudit", f"--workdir={tmp_path / 'run'}", folder=tmp_path
     )
     assert shown.stdout == "the result\n"
-    assert calls == [(None, hierarchy.Config(epochs=3, audit=False), tmp_path / "run")]
+    assert calls == [(None, hierarchy.Config.of_preset("laptop", epochs=3, audit=False), tmp_path / "run")]
 
 
 @pytest.mark.parametrize(

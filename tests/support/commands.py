@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import io
 import logging
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import jax
 
+from skinjax.cli.commands import command
 from skinjax.cli.main import main
 from skinjax.models import registry
 from tests.support import small_backbones
@@ -52,9 +54,18 @@ def run_command(name: str, *flags: str, code: int = 0, folder: Path = REPOSITORY
 
 
 def run_small(name: str, *flags: str, code: int = 0, folder: Path = REPOSITORY) -> Ended:
-    """Runs a command that knows the backbones `small` and `smaller` as well; see `run_command`."""
+    """Runs a command that knows the backbones `small` and `smaller` as well, by default with the preset `thesis`.
+
+    See `run_command`.
+    """
     with small_backbones.registered():
-        return run_command(name, *flags, code=code, folder=folder)
+        return run_command(name, *plain(name), *flags, code=code, folder=folder)
+
+
+def plain(name: str) -> list[str]:
+    """Returns the flags that give a command the values which a configuration of Python has."""
+    trains = hasattr(importlib.import_module(command(name).module).Config, "command_preset")
+    return ["--preset=thesis"] if trains else []
 
 
 def run_python(

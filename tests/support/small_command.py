@@ -11,12 +11,20 @@ import sys
 
 from skinjax.cli.main import entry
 from tests.support import small_backbones
-from tests.support.commands import ENVIRONMENT, REPOSITORY
+from tests.support.commands import ENVIRONMENT, REPOSITORY, plain
 
 
 def start_small(name: str, *flags: str, **environment: str) -> subprocess.Popen:
     """Starts a command with one device, or with those that `XLA_FLAGS` says; both its outputs are pipes of text."""
-    command = [sys.executable, "-m", "tests.support.small_command", name, "--backbone=small", *flags]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.small_command",
+        name,
+        *plain(name),
+        "--backbone=small",
+        *flags,
+    ]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=REPOSITORY, env=ENVIRONMENT | environment, **pipes)
 

@@ -88,6 +88,8 @@ def epochs_for(preset: str, photo_count: int) -> int:
     [20, 15, 10]
     """
     if preset not in EPOCHS:
-        raise ValueError(f"epochs must be at least 1 with preset={preset}, got 0")
+        raise ValueError(
+            f"epochs=0 is for presets with a number of their own; with preset={preset} give epochs=1 or more"
+        )
     few, some, many = EPOCHS[preset]
     return few if photo_count < FEW else some if photo_count < MANY else many

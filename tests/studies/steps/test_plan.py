@@ -77,7 +77,14 @@ def photos(tmp_path_factory):
 
 def command(photos, workdir, *flags, code=0):
     places = [f"--manifest={photos / 'manifest.csv'}", f"--taxonomy={photos / 'taxonomy.csv'}"]
-    small = ["--backbone=small", "--pretrained=", "--image_size=32", "--noaudit", f"--workdir={workdir}"]
+    small = [
+        "--preset=laptop",
+        "--backbone=small",
+        "--pretrained=",
+        "--image_size=32",
+        "--noaudit",
+        f"--workdir={workdir}",
+    ]
     return run_small("train", *places, *small, *flags, code=code)
 
 
