@@ -79,7 +79,7 @@ def test_version(capsys):
         (["train", "--patience=3"], "train: --patience=3 needs --choose_by=METRIC"),
         (["train", "--processes=0"], "train: --processes must be at least 1, got 0"),
         (["train", "--flagfile=nowhere.flags"], "train: Unable to open flagfile: [Errno 2] No such file"),
-        (["train", "--source=here", "--preset=thesis"], "train: --source=here is given without --manifest=FILE or --dataset=NAME"),
+        (["train", "--source=here", "--preset=thesis"], "--source=here is given without --manifest=FILE or --dataset"),
         (["benchmark-backbones", "--backbone=a"], "--backbone=a is not used here; name the networks in --backbones=a"),
         (["evaluate", "--workdir=a", "--predictions=b"], "evaluate: --workdir=a and "),
     ],
