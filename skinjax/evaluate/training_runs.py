@@ -34,15 +34,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array, hstack
 from scipy.special import stdtrit
 
-from skinjax.evaluate.bootstrap import Sampled, by_case, compare_sampled
+from skinjax.evaluate.bootstrap import by_case, compare_sampled
 from skinjax.evaluate.folds import nadeau_bengio, student
 from skinjax.evaluate.metrics import WeightedMetric
-from skinjax.evaluate.percentiles import Spread
-from skinjax.evaluate.resampling import Call, Metric, check_replicates, leaving_out, over_draws
+from skinjax.evaluate.resampling import Metric, check_replicates
 from skinjax.evaluate.results import Comparison, Interval
+from skinjax.evaluate.run_variance import Runs, mean_over_runs, variance_of_mean
 from skinjax.evaluate.samples import check_photos
 
 __all__ = ["RunsComparison", "RunsInterval", "by_case_and_run", "nadeau_bengio", "paired_by_case_and_run"]
@@ -170,17 +169,15 @@ def by_case_and_run(
     values, codes = check_photos([("labels", labels), *_named("answers", answers)], cases)
     truth, stack = values[0], _stacked("answers", values[1:])
     check_replicates(replicates, confidence)
-    sampled = _Runs.of(metric, truth, stack, codes, replicates, seed)
-    found = by_case(
-        _mean_over_runs(metric, truth, stack), (truth, stack), codes, replicates, confidence, seed
-    )
-    parts = _variance([sampled], sampled.draws.mean(axis=0), sampled.left_out.mean(axis=0), codes)
+    sampled = Runs.of(metric, truth, stack, codes, replicates, seed)
+    found = by_case(mean_over_runs(metric, truth, stack), (truth, stack), codes, replicates, confidence, seed)
+    parts = variance_of_mean([sampled], sampled.draws.mean(axis=0), sampled.left_out.mean(axis=0), codes)
     low, high = found.low, found.high
     if not np.isnan(low):
         tail = (1 + confidence) / 2
         quantile = float(stdtrit(parts.degrees, tail))
         widened = quantile / float(stdtrit(parts.case_degrees, tail))
-        further = quantile * math.sqrt(parts.trainings)
+        further = quantile * math.sqrt(parts.by_runs)
         low = found.estimate - math.hypot((found.estimate - low) * widened, further)
         high = found.estimate + math.hypot((high - found.estimate) * widened, further)
         if isinstance(metric, WeightedMetric):
@@ -194,7 +191,7 @@ def by_case_and_run(
         reason=found.reason,
         num_photos=len(codes),
         num_cases=int(codes.max()) + 1,
-        **parts.told(),
+        **parts.fields(),
     )
 
 
@@ -241,34 +238,29 @@ def paired_by_case_and_run(
     """
     arrays = [("labels", labels), *_named("a", a), *_named("b", b)]
     values, codes = check_photos(arrays, cases)
-    truth, first, second = (
-        values[0],
-        *(
-            _stacked(name, part)
-            for name, part in (("a", values[1 : 1 + len(a)]), ("b", values[1 + len(a) :]))
-        ),
-    )
+    truth, of_runs = values[0], values[1:]
+    first, second = _stacked("a", of_runs[: len(a)]), _stacked("b", of_runs[len(a) :])
     check_replicates(replicates, confidence)
     if paired_runs and len(a) != len(b):
         raise ValueError(
             f"a and b must have as many trainings where they are paired, got {len(a)} and {len(b)}"
         )
-    of_a, of_b = (_Runs.of(metric, truth, stack, codes, replicates, seed) for stack in (first, second))
+    of_a, of_b = (Runs.of(metric, truth, stack, codes, replicates, seed) for stack in (first, second))
     difference = float(of_a.values.mean() - of_b.values.mean())
     groups = [of_a.less(of_b)] if paired_runs else [of_a, of_b]
-    parts = _variance(
+    parts = variance_of_mean(
         groups,
         of_a.draws.mean(axis=0) - of_b.draws.mean(axis=0),
         of_a.left_out.mean(axis=0) - of_b.left_out.mean(axis=0),
         codes,
     )
-    # The cases alone: which says where nothing can be known, and what where nothing varies.
-    found = compare_sampled(*(one.mean(metric, truth) for one in (of_a, of_b)), confidence)
+    # By cases alone, which says where nothing can be known, and what is where nothing varies.
+    found = compare_sampled(of_a.mean(metric, truth), of_b.mean(metric, truth), confidence)
     low, high, p_value = found.low, found.high, found.p_value
-    if parts.trainings > _NOTHING and found.reason:
+    if parts.by_runs > _NOTHING and found.reason:
         low, high, p_value = np.nan, np.nan, np.nan
-    elif parts.variance > _NOTHING and not found.reason:
-        low, high, p_value = parts.student(difference, confidence)
+    elif parts.total > _NOTHING and not found.reason:
+        low, high, p_value = student(difference, parts.total, parts.degrees, confidence)
     return RunsComparison(
         difference=difference,
         low=low,
@@ -280,156 +272,8 @@ def paired_by_case_and_run(
         reason=found.reason,
         num_photos=len(codes),
         num_cases=int(codes.max()) + 1,
-        **parts.told(),
+        **parts.fields(),
     )
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Runs:
-    """Figures of R trainings: on the photos as they are [R], over draws of cases [R, K], without each case [R, B]."""
-
-    stack: NDArray
-    codes: NDArray[np.int64]
-    values: NDArray[np.float64]
-    draws: NDArray[np.float64]
-    left_out: NDArray[np.float64]
-    missing: int
-
-    @classmethod
-    def of(
-        cls,
-        metric: Metric,
-        truth: NDArray,
-        stack: NDArray,
-        codes: NDArray[np.int64],
-        replicates: int,
-        seed: int,
-    ) -> _Runs:
-        calls: list[Call] = [(metric, [truth, one], None) for one in np.moveaxis(stack, 1, 0)]
-        draws, missing = over_draws(calls, codes, replicates, seed)
-        left_out = [leaving_out(call, codes, seed) if len(draws[0]) else np.empty(0) for call in calls]
-        values = np.array([metric(*arrays) for _, arrays, _ in calls], np.float64)
-        return cls(stack, codes, values, np.array(draws), np.array(left_out), missing)
-
-    def less(self, other: _Runs) -> _Runs:
-        return dataclasses.replace(
-            self,
-            values=self.values - other.values,
-            draws=self.draws - other.draws,
-            left_out=self.left_out - other.left_out,
-        )
-
-    def mean(self, metric: Metric, truth: NDArray) -> Sampled:
-        return Sampled(
-            metric=_mean_over_runs(metric, truth, self.stack),
-            labels=truth,
-            answers=self.stack,
-            codes=self.codes,
-            estimate=float(self.values.mean()),
-            draws=self.draws.mean(axis=0),
-            left_out=self.left_out.mean(axis=0),
-            missing=self.missing,
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Variance:
-    """Variance of a mean over trainings, by its parts; see the module."""
-
-    cases: float  # Vc
-    case_degrees: float
-    trainings: float  # of the mean
-    degrees: float
-    case_sd: float
-    run_sd: float
-    both_sd: float
-
-    @property
-    def variance(self) -> float:
-        return self.cases + self.trainings
-
-    def student(self, estimate: float, confidence: float) -> tuple[float, float, float]:
-        return student(estimate, self.variance, self.degrees, confidence)
-
-    def told(self) -> dict[str, float]:
-        return {
-            "case_sd": self.case_sd,
-            "run_sd": self.run_sd,
-            "both_sd": self.both_sd,
-            "std_error": math.sqrt(self.variance),
-            "degrees_of_freedom": self.degrees,
-        }
-
-
-def _variance(
-    groups: Sequence[_Runs],
-    draws: NDArray[np.float64],
-    left_out: NDArray[np.float64],
-    codes: NDArray[np.int64],
-) -> _Variance:
-    """Works out the variance of a mean over trainings.
-
-    Args:
-      groups: Trainings; those of one group may depend on each other, those of two do not.
-      draws: float64[K], the mean's replicates.
-      left_out: float64[B], the mean without each case.
-      codes: int64[N], the case of each photo.
-    """
-    between = np.array([one.values.var(ddof=1) for one in groups])
-    spread = Spread.of(codes, left_out)
-    few = spread.cases / (spread.cases - 1)  # replicates of C cases vary by (C - 1) / C too little
-    kept = ~np.isnan(draws)
-    if kept.sum() < 2:
-        return _Variance(np.nan, np.nan, np.nan, np.nan, np.nan, float(np.sqrt(between.sum())), np.nan)
-    of_mean = few * float(draws[kept].var(ddof=1))
-    runs = np.array([len(one.values) for one in groups])
-    of_group = few * np.array([_spreads(one.draws[:, kept]) for one in groups])
-    both = np.maximum((of_group[:, 0] - of_group[:, 1]) * runs / (runs - 1), 0)
-    shares = np.maximum(between, both) / runs
-    cases = max(of_mean - float((both / runs).sum()), 0.0)
-    total = cases + float(shares.sum())
-    loose = cases**2 / spread.degrees + float((shares**2 / (runs - 1)).sum())
-    return _Variance(
-        cases=of_mean,
-        case_degrees=spread.degrees,
-        trainings=max(total - of_mean, 0.0),
-        degrees=total**2 / loose if loose > 0 else spread.degrees,
-        case_sd=math.sqrt(cases + float(both.sum())),
-        run_sd=math.sqrt(float(between.sum())),
-        both_sd=math.sqrt(float(both.sum())),
-    )
-
-
-def _spreads(draws: NDArray[np.float64]) -> tuple[float, float]:
-    """Returns the variance of one training's replicates, averaged over trainings, and that of their mean's."""
-    return float(draws.var(axis=1, ddof=1).mean()), float(draws.mean(axis=0).var(ddof=1))
-
-
-def _mean_over_runs(metric: Metric, truth: NDArray, stack: NDArray) -> Metric:
-    """Returns the metric of (labels, answers [N, R, ...]): its mean over trainings."""
-
-    def average(labels: NDArray, answers: NDArray) -> float:
-        return float(np.mean([metric(labels, answers[:, r]) for r in range(answers.shape[1])]))
-
-    if not isinstance(metric, WeightedMetric):
-        return average
-
-    def compute(labels: NDArray, answers: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        runs = range(answers.shape[1])
-        return np.mean([metric.compute(labels, answers[:, r], weights=weights) for r in runs], axis=0)
-
-    sums_of, value_of = metric.sums, metric.value
-    if sums_of is None or value_of is None:
-        return WeightedMetric(compute, bounds=metric.bounds)
-    ends = np.cumsum([sums_of(truth, stack[:, r]).shape[1] for r in range(stack.shape[1])])[:-1]
-
-    def sums(labels: NDArray, answers: NDArray) -> csr_array:
-        return csr_array(hstack([sums_of(labels, answers[:, r]) for r in range(answers.shape[1])]))
-
-    def value(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.mean([value_of(part) for part in np.split(totals, ends, axis=1)], axis=0)
-
-    return WeightedMetric(compute, sums, value, metric.bounds)
 
 
 def _named(name: str, runs: Sequence[ArrayLike]) -> list[tuple[str, ArrayLike]]:
