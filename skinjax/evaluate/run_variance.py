@@ -159,7 +159,7 @@ def variance_of_mean(
         case_degrees=spread.degrees,
         by_runs=max(total - of_mean, 0.0),
         degrees=total**2 / loose if loose > 0 else spread.degrees,
-        case_sd=math.sqrt(cases + float(both.sum())),
+        case_sd=math.sqrt(of_mean + float((both * (1 - 1 / runs)).sum())),
         run_sd=math.sqrt(float(between.sum())),
         both_sd=math.sqrt(float(both.sum())),
     )
