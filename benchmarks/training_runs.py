@@ -80,7 +80,8 @@ def read(given: str, model: str = "") -> Trainings:
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"runs of {name} must each have a seed of their own, got seeds {seeds}")
     for run in runs[1:]:
-        differ = sorted(key for key, value in runs[0].options.items() if run.options.get(key) != value)
+        keys = runs[0].options | run.options
+        differ = sorted(key for key in keys if run.options.get(key) != runs[0].options.get(key))
         if run.study != runs[0].study:
             raise ValueError(f"runs of {name} must be of one study, got {runs[0].study} and {run.study}")
         if others := [key for key in differ if key != "seed"]:
