@@ -3,7 +3,7 @@
 The photos of a case resemble each other, so the case and not the photo is what was sampled. A replicate draws
 as many cases as there are, with replacement, each with all of its photos (the cluster bootstrap; Field and
 Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x). The trained networks stay fixed: an interval says how the
-figure would move with other patients, not with another training run.
+figure would move with other patients, not with another training run (`skinjax.evaluate.training_runs` counts both).
 
 **Interval of a figure.** By default the bias-corrected percentile interval (Efron 1987, doi:10.2307/2289144,
 without the acceleration). A replicate repeats cases, which pulls macro F1 down where classes are rare: on
