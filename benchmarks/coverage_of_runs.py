@@ -6,7 +6,8 @@ Each simulated study is of five classes in cases of one to six photos (`benchmar
 that share half of their noise. What a training adds of its own is drawn with each: the strength of its signal and a
 leaning towards each class, as spread as `SPREADS` says. The truth is the mean over a thousand trainings on many
 photos. A difference is between two methods that are equally good, each trained R times. At the end, the corrected
-resampled t-test (`nadeau_bengio`) and the plain one over random splits, of two learners that are equally good.
+resampled t-test (`nadeau_bengio`) and the plain one over random splits, of two learners that are equally good; and
+before, of normal figures with the variances that are named, how variances and degrees of freedom may be put together.
 """
 
 from __future__ import annotations
@@ -156,6 +157,51 @@ def rejections(count: int, seed: int, num_splits: int = 15, share: float = 0.2) 
     return float(np.mean(corrected)), float(np.mean(plain))
 
 
+def normal_figures(
+    rng: np.random.Generator, runs: int, cases: float, trainings: float, draws: int, degrees: int = 80
+) -> dict[str, float]:
+    """Returns how often 95 % intervals hold by each formula; variances are those of a training, `both` is 1.
+
+    The case bootstrap's variances are as uncertain as those of `degrees` + 1 cases.
+    """
+    values = rng.normal(size=(draws, runs)) * np.sqrt(1 + trainings)
+    error = values.mean(axis=1) + rng.normal(size=draws) * np.sqrt(cases)
+    of_cases, both = (size * rng.chisquare(degrees, draws) / degrees for size in (cases, 1.0))
+    between = values.var(axis=1, ddof=1)
+    least, more = np.maximum(between, both) / runs, np.maximum(between - both, 0) / runs
+    by_cases = of_cases + both / runs
+    formulas = {
+        "cases + max(S2, both) / R, degrees by S2": (of_cases, least, between / runs),
+        "the same, degrees by max(S2, both)": (of_cases, least, least),
+        "the same, degrees by Vc and S2 - both": (by_cases, more, more),
+        "cases + S2 / R (Obuchowski and Rockette)": (of_cases, between / runs, between / runs),
+        "Vc + S2 / R": (by_cases, between / runs, between / runs),
+    }
+    held = {}
+    for name, (first, second, loose) in formulas.items():
+        total = first + second
+        freedom = total**2 / (first**2 / degrees + loose**2 / (runs - 1))
+        held[name] = float(np.mean(np.abs(error) <= stdtrit(freedom, 0.975) * np.sqrt(total)))
+    return held
+
+
+def normal_table(seed: int, draws: int = 40_000) -> str:
+    """Returns the coverage of each formula as Markdown: the least and the most over the variances of trainings."""
+    columns = [(runs, cases) for runs in (*RUNS, 10) for cases in (0.0, 0.1, 1.0)]
+    lines = ["| | " + " | ".join(f"R = {runs}, cases {cases:g}" for runs, cases in columns) + " |"]
+    lines.append("|---" * (1 + len(columns)) + "|")
+    rows: dict[str, list[str]] = defaultdict(list)
+    for runs, cases in columns:
+        found = defaultdict(list)
+        for trainings in (0, 0.3, 1, 3, 10, 100):
+            held = normal_figures(np.random.default_rng(seed), runs, cases, trainings, draws)
+            for name, share in held.items():
+                found[name].append(100 * share)
+        for name, shares in found.items():
+            rows[name].append(f"{min(shares):.1f} to {max(shares):.1f}")
+    return "\n".join(lines + [f"| {name} | " + " | ".join(cells) + " |" for name, cells in rows.items()])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -183,6 +229,7 @@ def main() -> None:
     print("| | " + " | ".join(f"{cases} cases, {runs} trainings" for _, cases, runs in kinds) + " |")
     for (name, way), cells in tables.items():
         print(f"| {name}: {way} | " + " | ".join(cells) + " |")
+    print("", normal_table(given.seed), sep="\n")
     corrected, plain = rejections(5 * given.studies, given.seed)
     print(f"\np ≤ 0.05 over 15 random splits: corrected {100 * corrected:.1f} %, plain {100 * plain:.1f} %")
 

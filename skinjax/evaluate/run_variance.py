@@ -153,7 +153,7 @@ def variance_of_mean(
     shares = np.maximum(between, both) / runs
     cases = max(of_mean - float((both / runs).sum()), 0.0)
     total = cases + float(shares.sum())
-    loose = cases**2 / spread.degrees + float((shares**2 / (runs - 1)).sum())
+    loose = cases**2 / spread.degrees + float(((between / runs) ** 2 / (runs - 1)).sum())
     return RunVariance(
         by_cases=of_mean,
         case_degrees=spread.degrees,

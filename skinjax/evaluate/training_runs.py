@@ -4,8 +4,8 @@
 with other errors (Bouthillier et al. 2021, arXiv:2103.03098), so a claim about a method needs several trainings.
 Here R trainings answer the same photos. With theta_r the figure of training r, three things make their mean
 uncertain: the cases, the trainings, and the luck of a training with just these cases, which many photos would
-average out. As of readers and cases in studies of many readers
-(Obuchowski and Rockette 1995, `skinjax.evaluate.mrmc`), which this is with trainings for readers,
+average out. As with readers and cases (Obuchowski and Rockette 1995; `skinjax.evaluate.mrmc`), trainings in the
+readers' place,
 
     theta_r = true figure + cases + training_r + (training_r with these cases).
 
@@ -15,15 +15,16 @@ over trainings, and the variance Vc of their mean. From them and from the varian
     V = cases + both,  Vc = cases + both / R   give   both = (V - Vc) R / (R - 1),  cases = Vc - both / R
     S2 = trainings + both, where trainings cannot be negative:   variance of the mean = cases + max(S2, both) / R
 
-The interval is Student's with Satterthwaite's degrees of freedom: of the cases' part those of the case bootstrap
-(`skinjax.evaluate.percentiles`), of the trainings' part R - 1. The interval of a figure keeps the shape of
-`by_case`'s of the mean and is widened on either side; that of a difference is symmetric, and the p-value is the
-same interval turned round.
+The interval is Student's. Its degrees of freedom are Satterthwaite's: of the cases' part those of the case
+bootstrap (`skinjax.evaluate.percentiles`), of S2 / R they are R - 1. The interval of a figure keeps the shape of
+`by_case`'s of the mean and is widened on either side (where all trainings answer alike it is that one); that of a
+difference is symmetric, and the p-value is the same interval turned round.
 
-COVERAGE
+**Coverage, simulated** (`benchmarks/results/coverage_of_runs.md`): COVERAGE
 
-What is known then holds for other cases and other trainings on the photos that these were trained on; other photos
-to train on are another matter, of which the folds of a cross-validation tell a little (`nadeau_bengio`).
+What is said holds for other cases, and for other trainings on the photos that these were trained on. What other
+photos to train on would change is another matter; where the folds are drawn anew under each seed, a part of it is
+counted among the trainings. `nadeau_bengio` counts it for differences over folds.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ def by_case_and_run(
       >>> rng, labels = np.random.default_rng(0), np.arange(200) % 2
       >>> answers = [np.where(rng.random(200) < 0.75, labels, 1 - labels) for _ in range(3)]
       >>> print(by_case_and_run(accuracy, labels, answers, cases=np.arange(200) // 2))
-      0.727 (95% CI 0.633 to 0.818), 3 trainings; SD by cases 0.031, between trainings 0.038
+      0.727 (95% CI 0.633 to 0.818), 3 trainings; SD by cases 0.030, between trainings 0.038
     """
     values, codes = check_photos([("labels", labels), *_named("answers", answers)], cases)
     truth, stack = values[0], _stacked("answers", values[1:])
