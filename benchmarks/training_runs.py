@@ -6,8 +6,8 @@ r"""How much a training run moves the figures: runs of one study under several s
 `--seed`. The folds may be other ones under every seed: photos are matched by `image`, and those count that every run
 answered when held out. Prints Markdown: each figure's mean over trainings with an interval over cases and trainings
 (`skinjax.evaluate.training_runs`), how far other cases and another training would move the figure of a single run,
-and differences between the names (paired by seed where they have the same seeds) and, where a coarser network
-answered too, between fused and flat answers. P-values are each by itself, not corrected for their number.
+and differences of the names (paired by seed where they have the same seeds) and, where a coarser network
+answered too, of fused answers from flat ones. P-values are each by itself, not corrected for their number.
 """
 
 from __future__ import annotations
@@ -197,17 +197,16 @@ def _differences(
     cases: NDArray,
     options: Mapping[str, Any],
 ) -> list[tuple[str, str, RunsComparison]]:
-    """Returns what is compared, the figure and the comparison, between names and then between methods of a name."""
+    """Returns what is compared, the figure and the comparison: names, then a name's method with its first."""
     asked = []
     for one, other in itertools.combinations(named, 2):
         paired = one.seeds == other.seeds
         title = f"{one.name} − {other.name}" + ("" if paired else " (other seeds)")
         asked.append((title, (one.name, shown[one.name]), (other.name, shown[other.name]), paired))
     for one in named:
-        reference, *rest = methods_of(answers[one.name])
-        asked += [
-            (f"{one.name}: {way} − {reference}", (one.name, way), (one.name, reference), True) for way in rest
-        ]
+        way, reference = shown[one.name], methods_of(answers[one.name])[0]
+        if way != reference:
+            asked.append((f"{one.name}: {way} − {reference}", (one.name, way), (one.name, reference), True))
     return [
         (
             title,

@@ -37,12 +37,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
-from skinjax.evaluate.bootstrap import by_case, compare_sampled
+from skinjax.evaluate.bootstrap import compare_sampled, interval_of_draws
 from skinjax.evaluate.folds import nadeau_bengio, student
 from skinjax.evaluate.metrics import WeightedMetric
 from skinjax.evaluate.resampling import Metric, check_replicates
 from skinjax.evaluate.results import Comparison, Interval
-from skinjax.evaluate.run_variance import Runs, mean_over_runs, variance_of_mean
+from skinjax.evaluate.run_variance import Runs, variance_of_mean
 from skinjax.evaluate.samples import check_photos
 
 __all__ = ["RunsComparison", "RunsInterval", "by_case_and_run", "nadeau_bengio", "paired_by_case_and_run"]
@@ -171,8 +171,11 @@ def by_case_and_run(
     truth, stack = values[0], _stacked("answers", values[1:])
     check_replicates(replicates, confidence)
     sampled = Runs.of(metric, truth, stack, codes, replicates, seed)
-    found = by_case(mean_over_runs(metric, truth, stack), (truth, stack), codes, replicates, confidence, seed)
-    parts = variance_of_mean([sampled], sampled.draws.mean(axis=0), sampled.left_out.mean(axis=0), codes)
+    mean = sampled.mean(metric, truth)
+    found = interval_of_draws(
+        mean.metric, (truth, stack), codes, mean.estimate, mean.draws, mean.left_out, mean.missing, confidence
+    )
+    parts = variance_of_mean([sampled], mean.draws, mean.left_out, codes)
     low, high = found.low, found.high
     if not np.isnan(low):
         tail = (1 + confidence) / 2
@@ -184,7 +187,7 @@ def by_case_and_run(
         if isinstance(metric, WeightedMetric):
             low, high = (float(np.clip(limit, *metric.bounds)) for limit in (low, high))
     return RunsInterval(
-        estimate=float(sampled.values.mean()),
+        estimate=mean.estimate,
         low=low,
         high=high,
         confidence=confidence,
