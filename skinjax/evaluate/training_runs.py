@@ -20,7 +20,12 @@ bootstrap (`skinjax.evaluate.percentiles`), of S2 / R they are R - 1. The interv
 `by_case`'s of the mean and is widened on either side (where all trainings answer alike it is that one); that of a
 difference is symmetric, and the p-value is the same interval turned round.
 
-**Coverage, simulated** (`benchmarks/results/coverage_of_runs.md`): COVERAGE
+**Coverage, simulated** (`benchmarks/results/coverage_of_runs.md`; three or five trainings, 100 or 400 cases): 95 %
+intervals of accuracy and macro F1 hold the truth in 90 to 97 % of 200 studies, of a difference in 91 to 99 %, however
+much trainings differ; of 40,000 studies with normal figures in 93 to 98 %. Without the floor `both` three trainings
+fall to 92 %, with Vc + max(S2 - both, 0) / R and its parts' degrees of freedom to 89 %. Resampling trainings along
+with cases (the pigeonhole bootstrap; Owen 2007, doi:10.1214/07-AOAS122) falls to 73 %, since R trainings drawn with
+replacement vary by (R - 1) / R too little and know no Student width, and one training's `by_case` to 33 %.
 
 What is said holds for other cases, and for other trainings on the photos that these were trained on. What other
 photos to train on would change is another matter; where the folds are drawn anew under each seed, a part of it is
