@@ -69,8 +69,8 @@ def two_classes(
 ) -> TwoClasses:
     """Draws a study of two classes; with `heavy`, cases of heavy-tailed sizes."""
     cases = draw_cases(rng, num_cases, most_photos, heavy)
-    labels = _labels(rng, cases, np.array([1 - PREVALENCE, PREVALENCE]))
-    own, others, weak, *readers = _noise(
+    labels = draw_labels(rng, cases, np.array([1 - PREVALENCE, PREVALENCE]))
+    own, others, weak, *readers = draw_noise(
         rng, cases, [CORRELATION, PEER_CORRELATION, CORRELATION] + [PEER_CORRELATION] * num_readers, 1
     )[:, :, 0]
     latent = np.array(readers).reshape(num_readers, len(cases))
@@ -102,8 +102,8 @@ def many_classes(
 ) -> ManyClasses:
     """Draws a study of as many classes as there are shares; the probabilities are too extreme."""
     cases = draw_cases(rng, num_cases, most_photos, heavy)
-    labels = _labels(rng, cases, shares)
-    noise = _noise(rng, cases, [CORRELATION, PEER_CORRELATION, CORRELATION], len(shares))
+    labels = draw_labels(rng, cases, shares)
+    noise = draw_noise(rng, cases, [CORRELATION, PEER_CORRELATION, CORRELATION], len(shares))
     true = np.eye(len(shares))[labels]
     probs = [
         softmax(OVERCONFIDENCE * log_softmax(np.log(shares) + own * (own * true + part), axis=1), axis=1)
@@ -141,9 +141,10 @@ def draw_cases(rng: np.random.Generator, num_cases: int, most_photos: int, heavy
     return np.repeat(np.arange(num_cases), rng.integers(1, most_photos + 1, size=num_cases))
 
 
-def _labels(
+def draw_labels(
     rng: np.random.Generator, cases: NDArray[np.int64], shares: NDArray[np.float64]
 ) -> NDArray[np.int64]:
+    """Draws a class per case, and in a quarter of the cases one per photo; returns int[N]."""
     num_cases = int(cases[-1]) + 1
     of_case = rng.choice(len(shares), size=num_cases, p=shares)
     of_photo = rng.choice(len(shares), size=len(cases), p=shares)
@@ -151,7 +152,7 @@ def _labels(
     return np.where(mixed[cases], of_photo, of_case[cases])
 
 
-def _noise(
+def draw_noise(
     rng: np.random.Generator, cases: NDArray[np.int64], correlations: list[float], columns: int
 ) -> NDArray[np.float64]:
     """Draws noise of variance 1, [models, N, columns]."""

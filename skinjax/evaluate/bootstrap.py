@@ -3,7 +3,7 @@
 The photos of a case resemble each other, so the case and not the photo is what was sampled. A replicate draws
 as many cases as there are, with replacement, each with all of its photos (the cluster bootstrap; Field and
 Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x). The trained networks stay fixed: an interval says how the
-figure would move with other patients, not with another training run.
+figure would move with other patients, not with another training run (`skinjax.evaluate.training_runs` counts both).
 
 **Interval of a figure.** By default the bias-corrected percentile interval (Efron 1987, doi:10.2307/2289144,
 without the acceleration). A replicate repeats cases, which pulls macro F1 down where classes are rare: on
@@ -218,11 +218,41 @@ def by_case(
     estimate = float(metric(*values))
     call: Call = (metric, values, None)
     (draws,), missing = over_draws([call], codes, replicates, seed)
+    left_out = leaving_out(call, codes, seed) if not np.isnan(draws).all() else np.empty(0)
+    return interval_of_draws(metric, values, codes, estimate, draws, left_out, missing, confidence, interval)
+
+
+def interval_of_draws(
+    metric: Metric,
+    arrays: Sequence[NDArray],
+    codes: NDArray[np.int64],
+    estimate: float,
+    draws: NDArray[np.float64],
+    left_out: NDArray[np.float64],
+    missing: int,
+    confidence: float,
+    interval: Method = "bias_corrected",
+) -> BootstrapInterval:
+    """Returns the interval of a metric whose values over resampled cases are known; `by_case` of them.
+
+    Args:
+      metric: Called as `metric(*arrays)`.
+      arrays: See `by_case`.
+      codes: int64[N] from 0, the case of each photo.
+      estimate: The metric of the photos as they are.
+      draws: float64[R], of each replicate; none where there is one case.
+      left_out: float64[B], without each case, or each block of them.
+      missing: Replicates in which a class of the sample had no photo.
+      confidence: Confidence level of the interval, in (0, 1).
+      interval: See `by_case`.
+
+    Returns:
+      As `by_case`.
+    """
     kept = _defined(draws)
-    left_out = leaving_out(call, codes, seed) if len(kept) else np.empty(0)
     low, high, reason = np.nan, np.nan, _why_not(kept, left_out)
     if not reason and _alike(kept, estimate):
-        low, high = _limits_where_alike(metric, values, codes, confidence)
+        low, high = _limits_where_alike(metric, arrays, codes, confidence)
         reason = UNVARIED if np.isnan(low) else ""
     elif not reason:
         bias = 0.0 if interval == "percentile" else median_bias(kept, estimate)
@@ -233,7 +263,7 @@ def by_case(
         elif not low <= estimate <= high:
             low, high, reason = np.nan, np.nan, INFLATED
         elif metric is not accuracy:
-            low, high = with_unvaried_classes(metric, values, codes, confidence, (low, high))
+            low, high = with_unvaried_classes(metric, arrays, codes, confidence, (low, high))
         if isinstance(metric, WeightedMetric):
             low, high = (float(np.clip(limit, *metric.bounds)) for limit in (low, high))
         if not reason and not low < high:  # one answer for all: few replicates, which lack a class, differ

@@ -40,8 +40,8 @@ def limits_section(study: Study, synthetic: bool, warning: str, num_groups: int)
         f"The figures are of {len(study.labels):,} photos of {study.num_cases:,} cases, and of others like them. "
         "Another clinic, camera, skin tone, or mix of diseases may give other figures, which only photos from "
         "there can tell.",
-        "Intervals and p-values say how the figures would move with other cases of the same kind; not with another "
-        "training run, another labeller, or another clinic.",
+        "Intervals and p-values count the cases: they say how the figures would move with other cases of the same "
+        "kind, not with another training under another seed, another labeller, or another clinic.",
         "Every photo is given to one of the classes that there are. A disease that is none of them is named "
         "wrongly, and mostly with confidence.",
         "Accuracy, precision, predictive values, Brier score and net benefit depend on how common each class is "
