@@ -71,7 +71,7 @@ class DecisionOptions:
     Attributes:
       coverage: Coverage of the conformal sets, in (0, 1).
       answered: Share of the run's own photos that get a diagnosis, in (0, 1].
-      set_limit: The largest set that does not back off to the level above.
+      set_limit: The largest set with which a photo gets a diagnosis; larger ones back off to the level above.
       degree_of_class: The degree of malignancy of each finest class, 0 the most benign, -1 for one that is no tumour;
         None for no degrees.
       rule: How a degree is chosen; the default favours the patient.
@@ -214,12 +214,13 @@ def compiled_decide(taxonomy: Taxonomy, options: DecisionOptions) -> Callable[..
 
     Returns:
       The function. `probs` and `temperatures` are by level; the outcome holds, of B photos, `probs` (level ->
-      float32[B, K], calibrated, every level of the taxonomy), `set` bool[B, S], `backed_off` bool[B], `above`
-      bool[B, M] the classes of the level above that the set touches (None in a flat taxonomy), `certainty` float32[B],
-      `certain` bool[B], and with degrees `tumour` float32[B], `degree_probs` float32[B, D] and `score` float32[B] as
-      far as it is a tumour, `degree` int32[B] (-1 for no tumour), and the urgency int32[B] (-1 where withheld):
-      `urgency` of a photo that is as photos should be, `urgency_unusable` of any other. Where nothing was fitted no
-      photo is certain enough for an urgency of routine.
+      float32[B, K], calibrated, every level of the taxonomy), `set` bool[B, S], `set_size` int32[B] before it backs
+      off, `backed_off` bool[B], `above` bool[B, M] the classes of the level above that the set touches (None in a flat
+      taxonomy), `certainty` float32[B], `certain` bool[B], and with degrees `tumour` float32[B], `degree_probs`
+      float32[B, D] and `score` float32[B] as far as it is a tumour, `degree` int32[B] (-1 for no tumour), and the
+      urgency int32[B] (-1 where withheld): `urgency` of a photo that is as photos should be, `urgency_unusable` of any
+      other. Where nothing was fitted, or where the set allows no diagnosis, no photo is certain enough for an urgency
+      of routine.
     """
     finest, levels = taxonomy.finest, taxonomy.levels
 
@@ -243,6 +244,7 @@ def compiled_decide(taxonomy: Taxonomy, options: DecisionOptions) -> Callable[..
         # What the rule was fitted on does not matter any more, but for the threshold.
         rule = ConformalRule(set_threshold, "lac", False, options.coverage, 0)  # type: ignore[arg-type]
         sets = prediction_sets(rule, fused)
+        size = sets.sum(axis=-1)
         backed_off, above = jnp.zeros(len(sets), bool), None
         if len(levels) > 1:
             parents, count = taxonomy.parents(finest, levels[-2]), len(taxonomy.classes(levels[-2]))
@@ -252,6 +254,7 @@ def compiled_decide(taxonomy: Taxonomy, options: DecisionOptions) -> Callable[..
         outcome = {
             "probs": calibrated,
             "set": sets,
+            "set_size": size,
             "backed_off": backed_off,
             "above": above,
             "certainty": sure,
@@ -263,7 +266,12 @@ def compiled_decide(taxonomy: Taxonomy, options: DecisionOptions) -> Callable[..
             of_degree = degree_probabilities(calibrated[finest], of_class, count)
             limits = cutpoints if options.rule == "cutpoints" else None
             degree = call_degree(tumour, of_degree, options.rule, cutpoints=limits)
-            told = (degree, advice.top_degree(calibrated[finest], of_class), (sure >= least) & fitted)
+            narrow = (size < len(taxonomy.classes())) & (size <= options.set_limit)
+            told = (
+                degree,
+                advice.top_degree(calibrated[finest], of_class),
+                (sure >= least) & fitted & narrow,
+            )
             outcome |= {
                 "tumour": tumour,
                 "degree_probs": of_degree,

@@ -137,6 +137,10 @@ def load_run(workdir: str | os.PathLike[str], stage: str = "", fold: int = 0) ->
     logits = compiled_predict(model, network.spec)
 
     def predict(images: np.ndarray, columns: pd.DataFrame | None = None) -> jax.Array:
+        if (dtype := getattr(images, "dtype", None)) != np.uint8:
+            raise ValueError(
+                f"images must be uint8 in 0..255, got {dtype or type(images).__name__}; Run.apply takes [0, 1]"
+            )
         table = network.table(columns, len(images))
         return jax.nn.softmax(logits(variables, jnp.asarray(images), *table))
 

@@ -37,6 +37,7 @@ from skinjax.predict.reading import Decoded, ahead, batches, read_photo
 from skinjax.predict.reference import ReferenceLimits, reference_limits, run_references
 from skinjax.predict.run_target import predictor_target
 from skinjax.predict.target_call import TargetCall, TargetDecision, target_calls
+from skinjax.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +53,8 @@ class AnswerContext:
       limits: Limits beyond which a photo gets no diagnosis.
       target: The second stage of a two-stage run; None of other runs.
       record: How the advice fared on the run's held-out photos.
+      rendered: Folder of the rendered photos that the networks learned from, beside which no photo gets a diagnosis;
+        None for networks of real photos.
     """
 
     options: DecisionOptions
@@ -59,6 +62,7 @@ class AnswerContext:
     limits: ReferenceLimits
     target: TargetDecision | None = None
     record: AdviceRecord = dataclasses.field(default_factory=AdviceRecord)
+    rendered: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +132,9 @@ def prepare_answers(
     record = run_advice(predictor, options, decisions, target)
     references = run_references(predictor, photo_root, **reference_options)
     limits = reference_limits(references, unusual)
-    return AnswerContext(options, decisions, limits, target, record)
+    folder = RunFolder.read(predictor.workdir)
+    rendered = folder.photos.resolve() if folder.synthetic else None
+    return AnswerContext(options, decisions, limits, target, record, rendered)
 
 
 def predict_photos(
@@ -311,12 +317,15 @@ def _answer(
     context: AnswerContext,
 ) -> Answer:
     reasons = list(faults(photo.quality, context.limits.quality))
+    if context.rendered is not None and not Path(path).resolve().is_relative_to(context.rendered):
+        reasons.append("the networks learned from rendered photos, of which this is none")
     if far is not None and far > 1:
         reasons.append(f"unlike the photos of the run ({far:.2f} times as far as is usual)")
     usable = not reasons
     if not outcome["certain"][row]:
         sure, least = outcome["certainty"][row], context.decisions.certainty
         reasons.append(f"not certain enough ({100 * sure:.3g}%, must be at least {100 * least:.3g}%)")
+    reasons += _set_reasons(int(outcome["set_size"][row]), len(taxonomy.classes()), context.options.set_limit)
     malignancy, advice = None, None
     if context.options.degree_of_class:
         degree = int(outcome["degree"][row])
@@ -344,6 +353,13 @@ def _answer(
         quality=photo.quality,
         novelty=far,
     )
+
+
+def _set_reasons(size: int, classes: int, limit: int) -> list[str]:
+    """Returns why a conformal set of so many classes allows no diagnosis; nothing where it does."""
+    if size >= classes:
+        return ["no class can be ruled out"]
+    return [f"{size} classes cannot be ruled out, which must be at most {limit}"] if size > limit else []
 
 
 def _explain(

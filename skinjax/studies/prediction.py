@@ -76,9 +76,13 @@ class Config(Options):
     )
     answered: float = option(
         0.9,
-        "Share of the run's own held-out photos whose certainty suffices for a diagnosis.",
+        "Share of the run's own held-out photos that are certain enough for a diagnosis; the least certainty follows "
+        "from it. It is no probability of being right.",
         low=0.01,
         high=1,
+    )
+    largest_set: int = option(
+        3, "Classes that cannot be ruled out, with more of which a photo gets no diagnosis.", low=1
     )
     unusual: float = option(
         0.02,

@@ -26,7 +26,8 @@ from skinjax.studies.steps.answer_table import AnswerTable
 TREE = load_taxonomy("ham10000")
 OPTIONS = DecisionOptions(degree_of_class=degrees_of(TREE))
 ARGMAX = dataclasses.replace(OPTIONS, rule="argmax")
-FITTED = Decisions({TREE.finest: 1.0}, certainty=0.5, photos=100, cases=50)
+FITTED = Decisions({TREE.finest: 1.0}, set_threshold=-0.1, certainty=0.5, photos=100, cases=50)
+NOTHING_OUT = "no class can be ruled out"
 SIZE = SampleSize(0, 0, 0, 0)
 
 
@@ -44,7 +45,7 @@ def two_stage(*classes: str, threshold: float = 0.035) -> TargetDecision:
     )
 
 
-def answered(folder, probs, decisions=FITTED, target=None, light: int = 150):
+def answered(folder, probs, decisions=FITTED, target=None, light: int = 150, **more):
     """The answer for a photo of noise around a brightness, of which a network says `probs`."""
     noise = np.random.default_rng(0).normal(light, 8, (32, 32, 3)).clip(0, 255)
     Image.fromarray(noise.astype(np.uint8)).save(folder / "a.png")
@@ -52,7 +53,7 @@ def answered(folder, probs, decisions=FITTED, target=None, light: int = 150):
     predictor = SimpleNamespace(
         taxonomy=TREE, image_size=32, fit="stretch", forward=lambda images, table: said
     )
-    context = AnswerContext(OPTIONS, decisions, ReferenceLimits(), target)
+    context = AnswerContext(more.pop("options", OPTIONS), decisions, ReferenceLimits(), target, **more)
     return next(predict_photos(predictor, [folder / "a.png"], context, batch_size=1))
 
 
@@ -115,15 +116,37 @@ def test_where_nothing_was_fitted_nothing_reassures(tmp_path):
     unfitted = Decisions({TREE.finest: 1.0})
     answer = answered(tmp_path, probabilities(nv=0.49, mel=0.05, bkl=0.46), unfitted)
     assert answer.advice.urgency is None
-    assert answer.advice.withheld == (NOT_KNOWN,)
+    assert answer.advice.withheld == (NOTHING_OUT, NOT_KNOWN)
     assert "benign" not in answer.advice.words
     table = AnswerTable(TREE)
     table.add(answer)
     shown = " ".join(" ".join(table.lines).split())
-    assert f"uncertain: {NOT_KNOWN} This cannot be told" in shown
+    assert f"no diagnosis: {NOTHING_OUT} uncertain: {NOT_KNOWN} This cannot be told" in shown
     assert "of 100" not in shown
     alarm = answered(tmp_path, probabilities(nv=0.2, mel=0.8), unfitted)
-    assert (alarm.advice.urgency, alarm.advice.withheld) == ("urgent", (NOT_KNOWN,))
+    assert (alarm.advice.urgency, alarm.advice.withheld) == ("urgent", (NOTHING_OUT, NOT_KNOWN))
+
+
+def test_a_set_that_rules_too_little_out_gives_no_diagnosis_and_does_not_reassure(tmp_path):
+    spread = probabilities(nv=0.52, bkl=0.13, df=0.12, vasc=0.12, mel=0.11)
+    wide = answered(tmp_path, spread)
+    assert wide.reasons == ("5 classes cannot be ruled out, which must be at most 3",)
+    assert wide.diagnosis(TREE) is None
+    assert wide.advice.urgency != "routine"
+    allowed = answered(tmp_path, spread, options=dataclasses.replace(OPTIONS, set_limit=5))
+    assert (allowed.reasons, allowed.diagnosis(TREE)) == ((), "nv")
+    full = answered(
+        tmp_path, NEVUS, dataclasses.replace(FITTED, set_threshold=np.inf),
+        options=dataclasses.replace(OPTIONS, set_limit=7),
+    )  # fmt: skip
+    assert full.reasons == (NOTHING_OUT,)
+
+
+def test_networks_of_rendered_photos_diagnose_no_other(tmp_path):
+    real = answered(tmp_path, NEVUS, rendered=tmp_path / "photos")
+    assert real.reasons == ("the networks learned from rendered photos, of which this is none",)
+    assert (real.diagnosis(TREE), real.advice.urgency) == (None, None)
+    assert answered(tmp_path, NEVUS, rendered=tmp_path.resolve()).diagnosis(TREE) == "nv"
 
 
 def test_cut_points_that_were_not_fitted_are_refused():

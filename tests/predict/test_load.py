@@ -88,6 +88,8 @@ def test_apply_is_pure_and_traces_under_jit_grad_and_vmap(place):
     assert float(jnp.abs(slope[1:]).max()) == 0  # a photo's logits depend on that photo alone
     with pytest.raises(ValueError, match=r"images must be of shape \[\.\.\., H, W, 3\], got \[3\]"):
         run.apply(jnp.zeros(3))
+    with pytest.raises(ValueError, match=r"images must be uint8 in 0\.\.255, got float32"):
+        run.predict_fn(scaled)
 
 
 @pytest.mark.slow

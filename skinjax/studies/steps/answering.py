@@ -116,7 +116,9 @@ def open_session(config: Config, workdir: Path, count: int) -> Session:
         raise ValueError(
             "by=lesion needs degrees of malignancy, and none are known of the run's classes; give degrees=FILE"
         )
-    options = DecisionOptions(config.coverage, config.answered, 3, degrees, config.grade_rule)
+    options = DecisionOptions(
+        config.coverage, config.answered, config.largest_set, degrees, config.grade_rule
+    )
     asks = config.explain_class or config.explain_layer or config.check_explanations
     explains = config.explain if config.explain is not None else bool(asks) or count <= EXPLAINED
     explained = None
