@@ -15,11 +15,10 @@ With `--recipe=adamw` timm is trained as `ham_from_scratch.flags` trains: AdamW,
 normalisation's momentum, quarter turns, and the mean over the eight symmetries of a photo. What is left between the two
 is then the frameworks' and, of the augmentation, shifts, zoom and colour, which PyTorch does not get here.
 
-    python -m skinjax train --flagfile=experiments/flagfiles/finetune.flags --dataset=ham10000 --source=HAM10000 \
-        --fold=0 --workdir=runs/ham_lite0
+    python -m skinjax train --dataset=ham10000 --source=HAM10000 --fold=0 --workdir=runs/ham_lite0
     python -m benchmarks.against_timm --workdir=runs/ham_lite0 --recipe=finetune
 
-`--recipe=finetune` gives timm the start and the recipe of `finetune.flags`: the same file of ImageNet weights, timm's
+`--recipe=finetune` gives timm the start and the recipe of `--preset=laptop`: the same file of ImageNet weights, timm's
 own AdamW with layer decay, cosine schedule with warm-up and moving average, torchvision's rotations, shifts, zoom,
 mirror images and colour at the same strengths, the mean over the eight symmetries, and the same part of the class
 frequencies taken off the logits.
