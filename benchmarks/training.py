@@ -69,6 +69,7 @@ class Row:
 ROWS = {
     "efficientnet_b0": Row("tf_efficientnet_b0", 16, 160, 128, 6400),
     "inception_v3_torch": Row("inception_v3", 8, 48, 128, 6400),
+    "efficientnet_lite0": Row("tf_efficientnet_lite0", 32, 320, 256, 12800),
     "efficientnet_b6": Row("tf_efficientnet_b6", 2, 8, 16, 800),
 }
 
