@@ -8,8 +8,10 @@ import inspect
 import pkgutil
 
 import pytest
+from PIL import Image
 
 import skinjax
+from benchmarks import picture
 from skinjax import studies
 from skinjax.runs import RunFolder
 from skinjax.runs.options import Options, details, option_types
@@ -40,6 +42,12 @@ def test_every_public_name_is_documented(name):
                 and not inspect.getdoc(function)
             ]
     assert undocumented == []
+
+
+def test_the_picture_of_the_readme_is_of_the_demo_as_it_is():
+    """Where this fails, the demo's settings have changed: run it, then `python -m benchmarks.picture`."""
+    with Image.open(picture.PICTURE) as image:
+        assert image.text[picture.SETTINGS] == picture.demo_settings()
 
 
 def test_the_contract_of_names_holds():
