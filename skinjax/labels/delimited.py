@@ -6,7 +6,8 @@
 | UTF-16 or UTF-32 (Excel's "Unicode text") | text of that encoding |
 | packed by gzip (`.csv.gz`) | what is packed |
 | a first line `sep=;` (written for Excel) | with that delimiter, the line left out |
-| Excel and OpenDocument workbooks, ZIP archives | refused, with a sentence that says how to save them |
+| an Excel workbook (`.xlsx`) | its first sheet (`skinjax.labels.workbooks`) |
+| older Excel and OpenDocument workbooks, ZIP archives | refused, with a sentence that says how to save them |
 
 The delimiter is that of comma, semicolon, tab and `|` which parts the header into several cells, and the first records
 into as many as the header; a table of one column has none.
@@ -23,6 +24,8 @@ import itertools
 import re
 import zlib
 from pathlib import Path
+
+from skinjax.labels.workbooks import read_workbook
 
 DELIMITERS = ",;\t|"
 """Those that are looked for, the most usual first."""
@@ -48,11 +51,13 @@ class DelimitedText:
       delimiter: Character between cells.
       data: The table as UTF-8 without a byte order mark; None where the file can be read as it is.
       path: The file.
+      note: A sentence about what of the file is read, without a full stop; empty where it is all of it.
     """
 
     delimiter: str
     data: bytes | None
     path: Path
+    note: str = ""
 
     @property
     def decimal_commas(self) -> bool:
@@ -117,6 +122,9 @@ def read_delimited(path: Path) -> DelimitedText:
     if head.startswith(b"\x1f\x8b"):
         data, whole = _unpacked(path), True
         head = data
+    elif _is_excel(head):
+        table, note = read_workbook(path)
+        return DelimitedText("\t", table, path, note)
     if kind := _workbook(head):
         raise ValueError(kind)
     encoding = next((name for mark, name in _MARKS if head.startswith(mark)), None) or _unmarked(head)
@@ -168,12 +176,16 @@ def _workbook(head: bytes) -> str:
     if head.startswith(b"PK\x03\x04"):
         if b"opendocument.spreadsheet" in head[:200]:
             return f"is an OpenDocument workbook (.ods); {_HOW_TO_SAVE}"
-        if b"[Content_Types].xml" in head or b"xl/" in head:
-            return f"is an Excel workbook (.xlsx); {_HOW_TO_SAVE}"
+        if _is_excel(head):
+            return f"is an Excel workbook (.xlsx) that was packed; unpack it, or {_HOW_TO_SAVE}"
         return "is a ZIP archive; unpack it and give the table in it"
     if head[:200].lstrip().lower().startswith((b"<html", b"<!doctype", b"<?xml")):
         return f"is a web page or XML, whatever its name says; {_HOW_TO_SAVE}"
     return ""
+
+
+def _is_excel(head: bytes) -> bool:
+    return head.startswith(b"PK\x03\x04") and (b"[Content_Types].xml" in head or b"xl/" in head)
 
 
 def _unmarked(head: bytes) -> str:
