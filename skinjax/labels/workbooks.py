@@ -32,7 +32,7 @@ def read_workbook(path: Path) -> tuple[bytes, str]:
       The table as UTF-8, and a sentence that names the sheets where there are several, or an empty text.
 
     Raises:
-      ValueError: openpyxl is not installed, or the file cannot be read; the sentence, without the path, says what to do.
+      ValueError: openpyxl is not installed, or the file cannot be read; the sentence says what to do.
     """
     try:
         import openpyxl  # type: ignore[import-untyped]
