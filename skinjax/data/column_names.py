@@ -21,7 +21,6 @@ COLUMNS = (
 """Columns that a map may name, beside those of classes: all of the contracts."""
 
 _CLASS = re.compile(r"(?:[^:]+:)?(?:p|logit)_.+", re.DOTALL)
-_INDEX = re.compile(r"(?:Unnamed: ?\d+(?:\.\d+|_level_\d+)?)?")  # of pandas, or no name at all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,22 +161,6 @@ def as_entries(given: Mapping[str, str] | Sequence[str]) -> tuple[str, ...]:
             entries.append(part)
         open_quote = entries[-1].count('"') % 2 == 1
     return tuple(re.sub(r'^([^=]*=)"(.*)"$', r"\1\2", entry, flags=re.DOTALL) for entry in entries)
-
-
-def is_index(name: str, cells: Sequence[str]) -> bool:
-    """Returns whether a column is the row numbers that pandas writes beside a table.
-
-    Args:
-      name: Its name, empty or such as `Unnamed: 0`.
-      cells: Its cells as text.
-
-    >>> is_index("Unnamed: 0", ["0", "1", "2"]), is_index("", ["a", "b"]), is_index("number", ["0", "1"])
-    (True, False, False)
-    """
-    known = [cell.strip() for cell in cells if cell.strip()]
-    return bool(_INDEX.fullmatch(name) and known) and all(
-        re.fullmatch(r"\d+(?:\.0)?", cell) for cell in known
-    )
 
 
 def _plain(name: str) -> str:

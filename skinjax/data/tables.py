@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from skinjax.data.column_names import ColumnNames, is_index
-from skinjax.labels.delimited import DelimitedText, not_utf8, read_delimited
+from skinjax.data.column_names import ColumnNames
+from skinjax.labels.delimited import DelimitedText, is_index, not_utf8, read_delimited
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -334,7 +334,7 @@ def _read_csv(
 
 
 def _is_index(name: str, column: pa.ChunkedArray) -> bool:
-    """Returns whether a column only numbers the rows; see `skinjax.data.column_names.is_index`."""
+    """Returns whether a column only numbers the rows; see `skinjax.labels.delimited.is_index`."""
     import pyarrow.compute as pc
 
     if not is_index(name, ["0"]):

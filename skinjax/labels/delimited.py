@@ -23,6 +23,7 @@ import io
 import itertools
 import re
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from skinjax.labels.workbooks import read_workbook
@@ -40,6 +41,7 @@ _MARKS = (  # the longer first: UTF-16's mark begins UTF-32's
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _SEP = re.compile(r'\A"?sep=(?P<delimiter>[^\r\n])"?[;,\t|]*(?:\r\n|\r|\n|\Z)', re.IGNORECASE)
+_INDEX = re.compile(r"(?:Unnamed: ?\d+(?:\.\d+|_level_\d+)?)?")  # of pandas, or no name at all
 _HOW_TO_SAVE = "open it, save it as 'CSV UTF-8' and give that file"
 
 
@@ -81,7 +83,7 @@ class DelimitedText:
             raise ValueError(f"cannot be read as CSV ({error})") from error
 
     def records(self) -> list[list[str]]:
-        """Returns all records that are not blank, the header first, cells stripped.
+        """Returns all records that are not blank, the header first, cells stripped, without row numbers of pandas.
 
         Raises:
           ValueError: The file is not UTF-8 text.
@@ -100,6 +102,8 @@ class DelimitedText:
         rows = [row for row in rows if any(row)]
         while rows and all(len(row) == len(rows[0]) and not row[-1] for row in rows):
             rows = [row[:-1] for row in rows]  # a column that was once used in a spreadsheet
+        if rows and len(rows[0]) > 1 and is_index(rows[0][0], [row[0] for row in rows[1:]]):
+            rows = [row[1:] for row in rows]
         return rows
 
 
@@ -146,6 +150,22 @@ def read_delimited(path: Path) -> DelimitedText:
         raw = path.read_bytes().removeprefix(codecs.BOM_UTF8) if data is None else data
         return DelimitedText(named["delimiter"], raw[len(named[0].encode()) :], path)
     return DelimitedText(_delimiter(sample, whole), data, path)
+
+
+def is_index(name: str, cells: Sequence[str]) -> bool:
+    """Returns whether a column is the row numbers that pandas writes beside a table.
+
+    Args:
+      name: Its name, empty or such as `Unnamed: 0`.
+      cells: Its cells as text.
+
+    >>> is_index("Unnamed: 0", ["0", "1", "2"]), is_index("", ["a", "b"]), is_index("number", ["0", "1"])
+    (True, False, False)
+    """
+    known = [cell.strip() for cell in cells if cell.strip()]
+    return bool(_INDEX.fullmatch(name) and known) and all(
+        re.fullmatch(r"\d+(?:\.0)?", cell) for cell in known
+    )
 
 
 def not_utf8(data: bytes) -> str:
