@@ -79,7 +79,7 @@ class ManifestReading:
 
     Attributes:
       frame: The manifest frame of the rows that name a photo and its label, in the file's order; labels may be unknown
-        to the taxonomy.
+        to the taxonomy, and skin types and splits that cannot be read are missing.
       findings: What was resolved (notes), and what is wrong (errors).
       problems: A sentence per fault, which keep the file from being trained on; empty for a manifest as it must be.
     """
@@ -152,9 +152,14 @@ def inspect_manifest(
         problems += told
         if fault.kind:
             findings += [Finding(fault.kind, "error", sentence) for sentence in told]
-            bad |= fault.mask
+            bad |= fault.mask & fault.drops
+        if fault.column == "split":
+            frame = frame.assign(split=frame["split"].where(~fault.mask, ""))
     if "skin_tone" in frame:
-        skin_tones(frame["skin_tone"], table.rows, problems)
+        wrong: list[str] = []
+        skin_tones(frame["skin_tone"], table.rows, wrong)
+        problems += wrong
+        findings += [Finding("unknown_skin_tone", "error", sentence) for sentence in wrong]
     if "case_id" in frame and (told_of := alike_ids(frame["case_id"].unique())):
         _LOG.warning("%s: %s", path, told_of)
     return ManifestReading(_canonical(frame[~bad].reset_index(drop=True)), tuple(findings), tuple(problems))
@@ -323,12 +328,13 @@ class _Fault:
     """Something that is wrong with some rows.
 
     Attributes:
-      kind: Of the finding; empty where the row can be looked at all the same.
+      kind: Of the finding; empty where the audit tells of it.
       column: The column.
       words: What is wrong, following "2 rows".
       mask: bool[N], the rows.
       cells: N cells to quote; None for none.
       taxonomy: Whose classes labels should be, so that each label is told once.
+      drops: Whether the rows can only be left out.
     """
 
     kind: str
@@ -337,6 +343,7 @@ class _Fault:
     mask: npt.NDArray[np.bool_]
     cells: Sequence[str] | None = None
     taxonomy: Taxonomy | None = None
+    drops: bool = True
 
     def told(self, rows: npt.NDArray[np.int64]) -> list[str]:
         """Returns a sentence, or nothing where no row is wrong."""
@@ -377,7 +384,7 @@ def _faults(frame: pd.DataFrame, taxonomy: Taxonomy | None, folder: Path | None)
         split = frame["split"]
         words = f"with a split that is none of {', '.join(SPLITS)} (or empty)"
         wrong = ~split.isin([*SPLITS, ""]).to_numpy(bool)
-        faults.append(_Fault("unknown_split", "split", words, wrong, split.array))
+        faults.append(_Fault("unknown_split", "split", words, wrong, split.array, drops=False))
     return faults
 
 

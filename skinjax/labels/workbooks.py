@@ -35,7 +35,7 @@ def read_workbook(path: Path) -> tuple[bytes, str]:
       ValueError: openpyxl is not installed, or the file cannot be read; the sentence says what to do.
     """
     try:
-        import openpyxl  # type: ignore[import-untyped]
+        import openpyxl
     except ImportError as error:
         raise ValueError(_MISSING) from error
     try:

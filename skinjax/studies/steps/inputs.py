@@ -53,7 +53,8 @@ def photos_of(
     given: PhotoSet | None,
     config: SourceOptions,
     folder: RunFolder,
-    named: Mapping[str, str] | None = None,
+    named: Mapping[str, Any] | None = None,
+    inspect: bool = False,
     **spec: Any,
 ) -> PhotoSet:
     """Returns the photos of a study: those given, those its options name, or the built-in ones.
@@ -62,14 +63,15 @@ def photos_of(
       given: Photos of the caller's; None leaves it to the options.
       config: The study's options.
       folder: Of the run; built-in photos are rendered into its folder `photos`.
-      named: What the photos are read from, where it is not the options' own `manifest`, `dataset`, `source` and
-        `taxonomy`.
+      named: What the photos are read from, where it is not the options' own `manifest`, `dataset`, `source`,
+        `taxonomy` and `map`.
+      inspect: Whether faults of the manifest become findings of the audit instead of an error.
       spec: Of the built-in photos, beside what the options say.
 
     Raises:
       ValueError: Options that do not fit together, or everything that is wrong with the manifest.
     """
-    names = ("manifest", "dataset", "source", "taxonomy")
+    names = ("manifest", "dataset", "source", "taxonomy", "map")
     sources = dict(named) if named is not None else {name: getattr(config, name) for name in names}
     smoke = getattr(config, "smoke", False)
     if given is not None:
@@ -81,6 +83,8 @@ def photos_of(
                 dataset=sources["dataset"] or None,
                 source=sources["source"] or None,
                 taxonomy=sources["taxonomy"] or None,
+                map=sources["map"],
+                inspect=inspect,
             )
         except ValueError as error:
             if named is None:
