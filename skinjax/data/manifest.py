@@ -146,6 +146,7 @@ def inspect_manifest(
     frame, findings = _resolved(frame, table, taxonomy, folder)
     faults = _faults(frame, taxonomy, folder)
     problems = [] if len(frame) else ["no rows; a manifest lists at least one photo"]
+    problems += _other_case_ids(frame)
     bad = np.zeros(len(frame), bool)
     for fault in faults:
         told = fault.told(table.rows)
@@ -321,6 +322,14 @@ def _missing_columns(missing: list[str], table: Table) -> str:
         f"no column {' and no column '.join(map(repr, missing))}; the columns are {found}{sheet}; name what they are "
         f"called by map={pairs}"
     )
+
+
+def _other_case_ids(frame: pd.DataFrame) -> list[str]:
+    """Returns a sentence where the column of cases is there, but called otherwise: photos would count one by one."""
+    if "case_id" in frame:
+        return []
+    spelled = [name for name in map(str, frame.columns) if re.sub(r"[\W_]", "", name.casefold()) == "caseid"]
+    return [f"no column 'case_id', but one {name!r}; name it by map=case_id={name}" for name in spelled[:1]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

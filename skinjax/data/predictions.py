@@ -342,13 +342,15 @@ def read_unchecked(
         notes.append(told)
     for note in notes:
         _tell(note)
-    if problems and table.sheet:
-        problems.append(table.sheet)
     if "case_id" not in frame and "image" in frame and "no column 'case_id'" in problems:
         problems.remove("no column 'case_id'")
         frame.insert(1, "case_id", frame["image"])
         notes.append(NO_CASES)
         _tell(NO_CASES)
+    if lacking := [name for name in REQUIRED if name not in frame]:
+        pairs = ",".join(f"{name}=COLUMN" for name in lacking)
+        sheet = f" ({table.sheet})" if table.sheet else ""
+        problems.append(f"where columns have other names, map={pairs} tells them{sheet}")
     table = dataclasses.replace(table, frame=frame, notes=(*table.notes, *notes))
     if "fold" not in frame:
         frame.insert(min(3, frame.shape[1]), "fold", np.int64(0))

@@ -93,7 +93,7 @@ class Config(NewPhotosOptions):
     )
     predictions: tuple[str, ...] = option(
         (),
-        "Files (CSV, Excel, Parquet), each as name=file or file; the first is reported on, the others compared with it.",
+        "Files (CSV, Excel, Parquet), each as name=file or file; the first is reported on, others compared with it.",
     )
     prefix: str = option(
         "", "Beginning of the names of --predictions' probabilities, where it is not p_, e.g. prob_."
