@@ -35,7 +35,7 @@ def _of_target(study: Study, facts: TargetFacts, readers: str) -> str:
     )
     if not np.isnan(area.low):
         sentence += (
-            f" ({study.confidence_percent} interval over {study.num_cases:,} cases {decimals(area.low)} to "
+            f" ({study.confidence_percent} interval over {study.counted_cases} {decimals(area.low)} to "
             f"{decimals(area.high)})"
         )
     sensitivity, specificity = (facts.calls.get(name) for name in ("sensitivity", "specificity"))
@@ -58,7 +58,7 @@ def _of_classes(study: Study, methods: pd.DataFrame) -> str:
     if np.isnan(row["accuracy_low"]):
         return f"{sentence}{photos:,} photos; all are of {people} case, so no interval can be given."
     sentence += (
-        f"{photos:,} photos ({study.confidence_percent} interval over {people:,} cases "
+        f"{photos:,} photos ({study.confidence_percent} interval over {study.counted_cases} "
         f"{percent(row['accuracy_low'])} to {percent(row['accuracy_high'])})"
     )
     if study.method == "flat":

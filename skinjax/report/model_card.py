@@ -84,6 +84,7 @@ class CardFacts:
       config: Settings, nested or flat.
       versions: Versions of packages, by their names.
       notes: Sentences to be read beside the figures.
+      counted_cases: What stands for the cases, in words; empty where they are known.
     """
 
     name: str
@@ -105,6 +106,7 @@ class CardFacts:
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notes: Sequence[str] = ()
+    counted_cases: str = ""
 
 
 def model_card(facts: CardFacts) -> str:
