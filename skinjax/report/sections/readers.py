@@ -229,7 +229,8 @@ def _comparison(found: ReaderComparison) -> Table:
 def _words(study: Study, found: ReaderComparison, threshold: float | None, left_out: int, photos: int) -> str:
     words = (
         f"{found.num_readers} reader{'s' * (found.num_readers > 1)}, "
-        f"{photos_of(photos, found.num_cases, study.unit)}. The model is more sensitive than {found.above} of the readers at their own specificity. "
+        f"{photos_of(photos, found.num_cases, study.unit)}. "
+        f"The model is more sensitive than {found.above} of the readers at their own specificity. "
     )
     if found.num_readers > 1:
         words += (
