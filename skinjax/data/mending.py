@@ -95,8 +95,8 @@ def mend(frame: pd.DataFrame, report: AuditReport, taxonomy: Taxonomy | None = N
     if "case_id" not in frame:
         looks = len(set(np.asarray(report.stand_in_cases(), object)[kept]))
         changes.append(
-            f"No case ids: {looks:,} groups of near-duplicate photos will stand in for cases; add a column case_id if you "
-            "know whose photo is whose."
+            f"No case ids: {looks:,} groups of near-duplicate photos will stand in for cases; add a column case_id "
+            "if you know whose photo is whose."
         )
     if not kept.any():
         raise ValueError(f"no photo of {len(frame):,} is left: {' '.join(changes)}")
@@ -166,6 +166,7 @@ def _one_case(frame: pd.DataFrame, report: AuditReport) -> tuple[pd.DataFrame, l
 
     def first(case: str) -> str:
         while parent[case] != case:
+            parent[case] = parent[parent[case]]
             case = parent[case]
         return case
 

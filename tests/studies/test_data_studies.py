@@ -14,7 +14,7 @@ from tests.support.small_photos import write_photos
 
 def test_the_built_in_photos_are_audited_and_prepared_by_commands(tmp_path):
     flags = ("--smoke", "--synthetic_cases=2", f"--workdir={tmp_path}", "--image_size=32")
-    told = run_command("audit_data", *flags[:3])
+    told = run_command("audit", *flags[:3])
     assert re.match(r"\d+ photos, ", told.stdout)
     assert told.stdout.rstrip().endswith(f"written to {tmp_path / 'audit'}")
     assert (tmp_path / "audit" / "audit.json").exists()

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from skinjax.data.audit import AuditReport
 from skinjax.data.column_leaks import refuse_leaks, silence_notes
 from skinjax.data.columns import check_columns
 from skinjax.data.photo_set import PhotoSet, PreparedPhotos, case_identity, read_photos
@@ -132,7 +133,7 @@ def named_by(config: Any, photos: PhotoSet) -> Any:
     return dataclasses.replace(config, **photos.origin) if photos.origin else config
 
 
-def audited(photos: PhotoSet, config: SourceOptions, folder: RunFolder, *, again: bool = False) -> PhotoSet:
+def audited(photos: PhotoSet, config: SourceOptions, folder: RunFolder) -> PhotoSet:
     """Audits photos where the options ask for it, and lets near-duplicates stand in for cases where there are none.
 
     Findings that the run told once about the same manifest are not told again when it resumes. Columns that networks
@@ -142,9 +143,8 @@ def audited(photos: PhotoSet, config: SourceOptions, folder: RunFolder, *, again
       photos: The photos.
       config: The study's options.
       folder: Of the run; findings are written into its folder `audit`.
-      again: Whether to audit even so.
     """
-    found = processes.first_alone("audit", lambda: _audited(photos, config, folder, again))
+    found = processes.first_alone("audit", lambda: _audited(photos, config, folder))
     return checked_columns(found, getattr(config, "columns", ()))
 
 
@@ -259,24 +259,42 @@ def _rendered(config: SourceOptions, folder: RunFolder, spec: Mapping[str, Any])
     return photos
 
 
-def _audited(photos: PhotoSet, config: SourceOptions, folder: RunFolder, again: bool) -> PhotoSet:
+def audit_report(photos: PhotoSet, config: SourceOptions, folder: RunFolder) -> AuditReport:
+    """Audits photos and writes what was found into the run's folder `audit`.
+
+    Args:
+      photos: The photos.
+      config: The study's options.
+      folder: Of the run.
+    """
     folder.path.mkdir(parents=True, exist_ok=True)
     with Lock(folder.path / ".lock_audit", wait=True):
-        return _audited_alone(photos, config, folder, again)
+        return _report(photos, config, folder)
 
 
-def _audited_alone(photos: PhotoSet, config: SourceOptions, folder: RunFolder, again: bool) -> PhotoSet:
-    told, now = folder.audit / "manifest.txt", photos.fingerprint
-    known = told.exists() and told.read_text(encoding="utf-8") == now
-    if not again and photos.has_cases and (known or not config.audit):
-        return photos
+def _report(photos: PhotoSet, config: SourceOptions, folder: RunFolder) -> AuditReport:
     with Progress("auditing", len(photos), stream=processes.progress_stream()) as progress:
         report = photos.audit(threads=config.threads, progress=lambda done, total: progress.update(done))
     report.write(folder.audit)
-    with replacing(told) as temporary:
-        temporary.write_text(now, encoding="utf-8")
     found = ", ".join(f"{count} {kind}" for kind, count in report.counts.items())
     _LOG.info("audit: %s", found or "nothing found")
+    return report
+
+
+def _audited(photos: PhotoSet, config: SourceOptions, folder: RunFolder) -> PhotoSet:
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with Lock(folder.path / ".lock_audit", wait=True):
+        return _audited_alone(photos, config, folder)
+
+
+def _audited_alone(photos: PhotoSet, config: SourceOptions, folder: RunFolder) -> PhotoSet:
+    told, now = folder.audit / "manifest.txt", photos.fingerprint
+    known = told.exists() and told.read_text(encoding="utf-8") == now
+    if photos.has_cases and (known or not config.audit):
+        return photos
+    report = _report(photos, config, folder)
+    with replacing(told) as temporary:
+        temporary.write_text(now, encoding="utf-8")
     if photos.has_cases:
         return photos
     photos = photos.with_stand_in_cases(report)
