@@ -309,8 +309,9 @@ def _arabic(tone: pd.Series) -> pd.Series:
     short = {}
     for cell in tone.unique():
         match = re.fullmatch(_TYPE, cell)
-        if match and match[1] != cell:
-            short[cell] = _ROMAN.get(match[1].casefold(), match[1])
+        number = _ROMAN.get(match[1].casefold(), match[1]) if match else cell
+        if number != cell:
+            short[cell] = number
     return tone.replace(short) if short else tone
 
 

@@ -17,10 +17,10 @@ from skinjax.data.manifest import write_manifest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from skinjax.data.findings import AuditReport
+    from skinjax.data.findings import AuditReport, Finding
     from skinjax.labels.taxonomy import Taxonomy
 
-__all__ = ["Mended", "mend", "paths_from", "write_mended"]
+__all__ = ["Mended", "label_in_words", "mend", "paths_from", "write_mended"]
 
 #: Findings of reading the manifest whose message says all.
 _READ = ("columns_renamed", "index_column", "paths_made_relative", "skin_types_as_numbers")
@@ -50,6 +50,15 @@ class Mended:
     frame: pd.DataFrame
     changes: tuple[str, ...]
     left: tuple[str, ...]
+
+
+def label_in_words(finding: Finding) -> str:
+    """Returns what a label was taken for, as a phrase.
+
+    Args:
+      finding: Of the kind `label_resolved`.
+    """
+    return finding.message.removeprefix("has the label ").replace(", which is", "")
 
 
 def mend(frame: pd.DataFrame, report: AuditReport, taxonomy: Taxonomy | None = None) -> Mended:
@@ -102,7 +111,7 @@ def mend(frame: pd.DataFrame, report: AuditReport, taxonomy: Taxonomy | None = N
         raise ValueError(f"no photo of {len(frame):,} is left: {' '.join(changes)}")
     counts = report.counts
     left = tuple(
-        f"Left as they are, for a person to decide: {counts[kind]:,} {words}."
+        f"Left as found, for a person to decide: {words} ({counts[kind]:,})."
         for kind, words in _LEFT.items()
         if counts.get(kind)
     )
@@ -154,8 +163,9 @@ def _by_reading(report: AuditReport) -> list[str]:
     found = [finding for finding in report.findings if finding.kind == "label_resolved"]
     if found:
         photos = sum(1 + len(finding.others) for finding in found)
-        told = [finding.message.removeprefix("has the label ").replace(", which is", "") for finding in found]
-        changes.append(f"Labels written as their class, of {photos:,} photos: {'; '.join(told)}.")
+        told = [label_in_words(finding) for finding in found[:_SHOWN]]
+        told += [f"and {len(found) - _SHOWN:,} more labels"] if len(found) > _SHOWN else []
+        changes.append(f"Labels written as their class, of {photos:,} photos: {', '.join(told)}.")
     return changes
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from skinjax.data.column_names import as_entries
 from skinjax.data.findings import Finding
 from skinjax.data.manifest import ManifestError, as_manifest, fingerprint, inspect_manifest
+from skinjax.data.mending import label_in_words
 from skinjax.data.pipeline.prepare import Fit, Prepared, prepare
 from skinjax.data.spelling import alike_labels, spelled
 from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from skinjax.data.audit import AuditReport
 
 _LOG = logging.getLogger(__name__)
+_SHOWN_LABELS = 6
 Progress = Callable[[int, int], None]  # photos done, photos in all
 
 
@@ -407,10 +409,13 @@ def _spellings(frame: pd.DataFrame) -> list[str]:
 def _resolved(findings: Iterable[Finding]) -> list[str]:
     """Returns a sentence about labels that were taken for a class of another spelling, where there are any."""
     found = [finding for finding in findings if finding.kind == "label_resolved"]
-    told = "; ".join(
-        finding.message.removeprefix("has the label ").replace(", which is", "") for finding in found
+    told = "; ".join(map(label_in_words, found[:_SHOWN_LABELS]))
+    more = f"; and {len(found) - _SHOWN_LABELS:,} more" if len(found) > _SHOWN_LABELS else ""
+    return (
+        [f"Labels that differ from a class by case, blanks or such were resolved: {told}{more}."]
+        if told
+        else []
     )
-    return [f"Labels that differ from a class by case, blanks or such were resolved: {told}."] if told else []
 
 
 def flat_taxonomy(frame: pd.DataFrame) -> Taxonomy:

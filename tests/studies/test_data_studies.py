@@ -16,7 +16,8 @@ def test_the_built_in_photos_are_audited_and_prepared_by_commands(tmp_path):
     flags = ("--smoke", "--synthetic_cases=2", f"--workdir={tmp_path}", "--image_size=32")
     told = run_command("audit", *flags[:3])
     assert re.match(r"\d+ photos, ", told.stdout)
-    assert told.stdout.rstrip().endswith(f"written to {tmp_path / 'audit'}")
+    assert f"written to {tmp_path / 'audit'}" in told.stdout
+    assert told.stdout.rstrip().endswith(f"report: {tmp_path / 'audit' / 'index.html'}")
     assert (tmp_path / "audit" / "audit.json").exists()
     prepared = run_command("prepare_data", *flags)
     assert re.search(r"^\d+ photos prepared in .*prepared, 0 left out$", prepared.stdout, flags=re.M)
