@@ -26,6 +26,7 @@ MOST_GROUPS = 8
 
 _MOST_IN_GROUP = 6
 _MOST_SENTENCES = 40
+_MOST_LETTERS = 60  # of what stands below a tile
 _SEVERITIES: dict[Severity, tuple[str, str]] = {
     "error": ("Errors", "What keeps photos from being used, or puts test photos into the training set."),
     "warning": ("Warnings", "What may be wrong, and makes figures too good or too bad."),
@@ -97,7 +98,7 @@ def write_audit(
     Returns:
       The path of the page.
     """
-    shown = _Shown(root)
+    shown = _Shown(root, frame)
     sections = [_kinds(report)]
     if mended is not None:
         sections.append(_mended(mended, told))
@@ -119,14 +120,21 @@ def write_audit(
 class _Shown:
     """Thumbnails, each made once."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, frame: pd.DataFrame):
         self._root = root
         self._made: dict[str, tuple[str, str]] = {}
+        facts = frame["label"].astype(str)
+        if "case_id" in frame:
+            facts = facts + ", case " + frame["case_id"].astype(str)
+        self._facts = dict(zip(frame["image"], facts, strict=True))
 
-    def tile(self, image: str, words: str = "") -> Tile:
+    def tile(self, image: str, words: str | None = None) -> Tile:
+        """Returns a photo with words of one's own, or with its label and case."""
         if image not in self._made:
             self._made[image] = thumbnail(self._root, image)
-        return Tile(image, words, *self._made[image])
+        picture, problem = self._made[image]
+        words = self._facts.get(image, "") if words is None else words
+        return Tile(image, "" if words == problem else words, picture, problem)
 
 
 def _answer(report: AuditReport, mended: Mended | None) -> list[str]:
@@ -135,7 +143,7 @@ def _answer(report: AuditReport, mended: Mended | None) -> list[str]:
     photos = f"{len(report.photos):,} photos" + (
         f" of {report.num_cases:,} cases" if report.num_cases else ""
     )
-    first = f"{photos} in {report.num_labels} classes: "
+    first = f"{photos} with {report.num_labels} labels: "
     if counts["error"]:
         first += f"{counts['error']:,} error{'s' * (counts['error'] != 1)}"
     else:
@@ -191,7 +199,7 @@ def _findings(id: str, heading: str, words: str, found: Sequence[Finding], shown
         blocks.append(Heading(f"{_title(kind)} ({len(members):,})"))
         if not members[0].image:
             blocks += [Text(_sentence(one)) for one in members[:_MOST_SENTENCES]]
-        elif any(one.others for one in members) or len({one.message for one in members}) > MOST_TILES:
+        elif any(one.others or len(one.message) > _MOST_LETTERS for one in members):
             blocks += _groups(members, shown)
         else:
             blocks.append(Tiles(tuple(shown.tile(one.image, one.message) for one in members[:MOST_TILES])))
