@@ -180,7 +180,7 @@ def _one_case(frame: pd.DataFrame, report: AuditReport) -> tuple[pd.DataFrame, l
             case = parent[case]
         return case
 
-    place = {case: number for number, case in reversed(list(enumerate(cases)))}
+    place = {case: number for number, case in enumerate(dict.fromkeys(cases))}
     seen: dict[object, str] = {}
     for keys in (report.photos["look"].tolist(), report.photos["sha256"].tolist()):
         seen.clear()
