@@ -361,7 +361,7 @@ class _Fault:
         if self.taxonomy is None or self.cells is None or not at.size:
             return faulty_rows(self.column, self.words, self.mask, rows, self.cells)
         places: dict[str, list[int]] = {}
-        for i in at:
+        for i in at.tolist():
             places.setdefault(str(self.cells[i]), []).append(int(rows[i]))
         shown = [
             f"row {found[0]} {label!r}{self.taxonomy.hint(label)}"

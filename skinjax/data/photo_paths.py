@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["path_faults", "relative_paths", "tidy"]
+__all__ = ["as_listed", "path_faults", "relative_paths", "tidy"]
 
 _OUTSIDE = (
     (r"^/", "with an absolute path; it must be relative to the photos' folder, or below it"),
@@ -47,6 +48,27 @@ def relative_paths(image: pd.Series, root: str | os.PathLike[str] | None = None)
         below = image.str.startswith(start)
         image = image.where(~below, image.str.slice(len(start)))
     return image
+
+
+def as_listed(image: pd.Series, known: Collection[str]) -> pd.Series:
+    """Returns absolute paths that end in a known path as that path, the longest of several; others as they are.
+
+    Args:
+      image: Text.
+      known: Paths of the photos.
+
+    >>> import pandas as pd
+    >>> as_listed(pd.Series(["/data/a/1.png", "D:/1.png", "/2.png"], dtype=str), ["a/1.png", "1.png"]).tolist()
+    ['a/1.png', '1.png', '/2.png']
+    """
+    there = set(known)
+    found = {}
+    for cell in image[image.str.contains(r"^(?:/|[A-Za-z]:/)", regex=True)].unique() if there else ():
+        parts = cell.split("/")
+        ends = ("/".join(parts[place:]) for place in range(1, len(parts)))
+        if end := next((end for end in ends if end in there), ""):
+            found[cell] = end
+    return image.replace(found) if found else image
 
 
 def path_faults(image: pd.Series, folder: Path | None) -> list[tuple[str, npt.NDArray[np.bool_]]]:

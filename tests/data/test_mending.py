@@ -70,9 +70,8 @@ def test_what_is_mended_has_no_error_and_is_otherwise_what_it_was(messy):
     second = again.audit()
     assert second.num_errors == 0
     assert [kind for kind in second.counts if "across" in kind] == ["near_duplicate_across_labels"]
-    (open_question,) = mended.left
-    assert (
-        left == "Left as found, for a person to decide: photos that look the same under several labels (1)."
+    assert mended.left == (
+        "Left as found, for a person to decide: photos that look the same under several labels (1).",
     )
     assert mend(again.frame, second, tree).changes == ()
     assert len(kfold_by_case(again.labels, again.frame["case_id"], 2, seed=0)) == len(left)

@@ -125,7 +125,7 @@ def _of_predictions(config: Config) -> KitPhotos:
     root = Path(config.photo_root) if config.photo_root else path.parent
     words = f"the {len(frame):,} photos of {path}"
     alone = bool((frame["case_id"] == frame["image"]).all())
-    notes = ("The table has no case_id: each photo counts as a case.",) if alone else ()
+    notes: tuple[str, ...] = ("The table has no case_id: each photo counts as a case.",) if alone else ()
     notes += tuple(
         f"The labels {' and '.join(spelled(name, group) for name in group)} count as different classes, but may be one."
         for group in (() if named else alike_labels(taxonomy.classes()))
@@ -167,13 +167,13 @@ def _rendered(config: Config) -> KitPhotos:
 
 
 def _table(
-    path: Path, taxonomy: Taxonomy | None, names: ColumnNames | None = None
+    path: Path, taxonomy: Taxonomy | None, own: ColumnNames | None = None
 ) -> tuple[pd.DataFrame, Taxonomy]:
     """Returns the photos of a table, read as predictions are, and the classes of their labels.
 
     Without a taxonomy, the classes are those of the columns of probabilities; without these, the labels.
     """
-    table = read_table(path, names=names)
+    table = read_table(path, names=own)
     if "image" in table.frame and missing_columns(("case_id",), table.frame) == ["no column 'case_id'"]:
         table = dataclasses.replace(table, frame=table.frame.assign(case_id=table.frame["image"]))
     if problems := missing_columns(REQUIRED, table.frame):
