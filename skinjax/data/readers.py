@@ -241,7 +241,7 @@ def _checked(
     frame = table.frame[list(names)].copy()
     for name in ("reader", "image"):
         frame[name] = frame[name].str.strip()
-    frame["image"] = as_listed(relative_paths(frame["image"]), images or ())
+    frame["image"] = as_listed(relative_paths(frame["image"]), () if images is None else images)
     frame[column] = as_named(frame[column].str.strip(), list(values))
     problems = [] if len(frame) else ["no rows"]
     for name in ("reader", "image"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from skinjax.studies.reader_kit import Config
 
 _SMOKE_TARGET = "melanoma"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -191,6 +193,11 @@ def _table(
     frame = frame.assign(
         image=relative_paths(frame["image"], path.parent), label=frame["label"].replace(meant)
     )
+    if meant:
+        told = ", ".join(f"{given!r} for {found!r}" for given, found in meant.items())
+        _LOG.warning(
+            "%s: labels that differ from a class by case, blanks or such were taken for it: %s", path, told
+        )
     for name in REQUIRED:
         problems += faulty_rows(name, "empty", frame[name] == "", table.rows)
     cells = frame["image"]
