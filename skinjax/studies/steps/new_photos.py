@@ -178,6 +178,8 @@ def choose(config: Config, folder: RunFolder, photos: PhotoSet, space: LabelSpac
         raise ValueError(_refusal(config, folder, how, told, int(candidates.sum())))
     left = candidates & ~seen
     flow = _flow(photos, space.known, bad, seen, left)
+    if not has_cases:
+        flow = tuple((words, count, 0) for words, count, _ in flow)  # groups of near-duplicates are no cases
     if not left.any():
         counts = ", ".join(
             f"{count:,} {words[0].lower()}{words[1:]}" for words, count, _ in flow[1:-1] if count
