@@ -98,7 +98,10 @@ def _unmarked(frame: pd.DataFrame, taxonomy: Taxonomy) -> str:
             if re.fullmatch(rf"(?:[A-Za-z]+[ _.:-])?{re.escape(name)}", column, re.IGNORECASE):
                 prefix = column[: len(column) - len(name)]
                 advice = f"; prefix={prefix} reads columns that begin so" if prefix else ""
-                return f"; column {column!r} is to be called 'p_{name}', or 'logit_{name}' where it holds logits{advice}"
+                return (
+                    f"; column {column!r} is to be called 'p_{name}', or 'logit_{name}' where it holds logits"
+                    f"{advice}"
+                )
     return ""
 
 

@@ -26,6 +26,7 @@ NO_CASES = (
 )
 """Sentence about predictions whose cases are not known."""
 
+_SHOWN = 4
 _LOG = logging.getLogger(__name__)
 
 
@@ -98,6 +99,8 @@ def as_spelled(table: Table, taxonomy: Taxonomy) -> Table:
     told += [f"column {column!r} taken for {name!r}" for column, name in renamed.items()]
     if not told:
         return table
-    note = f"Labels or columns that differ from a class by case, blanks or such were resolved: {'; '.join(told)}."
+    more = f"; and {len(told) - _SHOWN:,} more" if len(told) > _SHOWN else ""
+    shown = "; ".join(told[:_SHOWN]) + more
+    note = f"Labels or columns that differ from a class by case, blanks or such were resolved: {shown}."
     _LOG.warning("%s", note)
     return dataclasses.replace(table, frame=frame.rename(columns=renamed), notes=(*table.notes, note))

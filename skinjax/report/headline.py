@@ -41,7 +41,8 @@ def _of_target(study: Study, facts: TargetFacts, readers: str) -> str:
     sensitivity, specificity = (facts.calls.get(name) for name in ("sensitivity", "specificity"))
     if sensitivity is not None and specificity is not None:
         sentence += (
-            f"; thresholds that were fitted on other cases find {percent(sensitivity.estimate)} of it "
+            f"; thresholds that were fitted on other {'photos' if study.unit == 'photo' else 'cases'} find "
+            f"{percent(sensitivity.estimate)} of it "
             f"({percent(sensitivity.low)} to {percent(sensitivity.high)}) and clear {percent(specificity.estimate)} "
             f"of the rest ({percent(specificity.low)} to {percent(specificity.high)})"
         )
