@@ -4,11 +4,11 @@ A CSV (or another table of `skinjax.labels.delimited`) or Parquet file beside th
 
 | column | | holds |
 |---|---|---|
-| `image` | required | path of the photo relative to the manifest's folder, with `/`; each photo once |
+| `image` | required | path of the photo, relative to the photos' folder (the manifest's) or below it; each photo once |
 | `label` | required | a class of the taxonomy's finest level |
 | `case_id` | advised | whose photo: the patient, or lesion if patients are not known; no split parts a case |
 | `lesion_id` | optional | which lesion of the case |
-| `skin_tone` | optional | Fitzpatrick type 1 to 6 |
+| `skin_tone` | optional | Fitzpatrick type, 1 to 6 or I to VI |
 | `sex`, `age` (years), `body_site`, `source` | optional | text, for subgroups |
 | `split` | optional | `train`, `validation` or `test`, where the publisher fixed them |
 

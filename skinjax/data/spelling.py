@@ -123,12 +123,14 @@ def alike_labels(labels: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def class_key(name: str) -> str:
-    """Returns what a class's name has in common with its spellings by case, blanks, `_`, `-` or Unicode form.
+    """Returns what a class's name has in common with its spellings by case, blanks, Unicode form, or `_` and `-` in it.
 
     >>> class_key(" Basal-cell  carcinoma") == class_key("basal_cell_Carcinoma")
     True
+    >>> class_key("HER2-") == class_key("HER2")
+    False
     """
-    return " ".join(re.sub(r"[_\-]", " ", name_key(name)).split())
+    return re.sub(r"(?<=[^\W_])[_\-]+(?=[^\W_])", " ", name_key(name))
 
 
 def as_classes(
