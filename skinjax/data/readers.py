@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _LOG = logging.getLogger(__name__)
-_TABLES = (".csv", ".tsv", ".tab", ".parquet", ".pq", ".xlsx", ".xlsm")
+_TABLES = (".csv", ".tsv", ".tab", ".parquet", ".pq")
 """Endings of files that must be readers' files wherever they lie."""
 
 
