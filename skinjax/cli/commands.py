@@ -18,6 +18,7 @@ class Command:
       summary: One line for `skinjax --help`.
       computes: What its networks do, which decides on flags of processes and on the cache of compiled programs.
       chapter: Of the thesis.
+      former: Names that it had in earlier versions, which are understood.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Command:
     summary: str
     computes: Computes = "training"
     chapter: str = ""
+    former: tuple[str, ...] = ()
 
     @property
     def module(self) -> str:
@@ -33,7 +35,14 @@ class Command:
 
 
 COMMANDS = (
-    Command("audit_data", "audit", "Check a manifest and its photos before training.", "nothing", "2"),
+    Command(
+        "audit",
+        "audit",
+        "Check a manifest and its photos before training, and mend it.",
+        "nothing",
+        "2",
+        ("audit_data",),
+    ),
     Command("prepare_data", "preparation", "Decode photos once, for several runs.", "nothing", "2"),
     Command("train", "training", "Train one network on one split or fold.", chapter="3, 4"),
     Command("benchmark_backbones", "backbones", "Compare networks on one split of cases.", chapter="2, 3.2"),
@@ -67,7 +76,7 @@ def command(name: str) -> Command:
 
     requested = name.replace("-", "_")
     for one in COMMANDS:
-        if requested in (one.name, one.study):
+        if requested in (one.name, one.study, *one.former):
             return one
     names = [one.name for one in COMMANDS]
     near = difflib.get_close_matches(requested, names, n=1)

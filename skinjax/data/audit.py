@@ -7,7 +7,8 @@
 - **warning**: photos that look the same under two labels or cases, two diagnoses of one lesion, the same file
   listed twice, a column that gives the label away, a name that hides the format, damage beside the pixels, labels,
   cases or files that differ by spelling alone;
-- **note**: what is out of the ordinary and handled: alpha, CMYK, 16 bits, EXIF rotation and so on.
+- **note**: what is out of the ordinary and handled: alpha, CMYK, 16 bits, EXIF rotation, a label in other letters
+  than the class that it is taken for, and so on.
 
 The result depends on the files and the manifest alone, not on the number of threads. Memory holds a few
 decoded photos at a time and under 2 KB of facts per photo.
@@ -64,6 +65,7 @@ def audit_manifest(
     threads: int = 2,
     radius: int = duplicates.RADIUS,
     progress: Callable[[int, int], object] | None = None,
+    found: Sequence[Finding] = (),
 ) -> AuditReport:
     """Audits a manifest and its photos.
 
@@ -76,6 +78,7 @@ def audit_manifest(
       threads: Photos read at a time.
       radius: Bits out of 256 within which two photos are near-duplicates.
       progress: Called with (photos done, photos in all) after each photo.
+      found: What reading the manifest found already, to be told with the rest.
 
     Returns:
       The report. Bad photos are findings, never exceptions.
@@ -97,6 +100,7 @@ def audit_manifest(
     photos = photo_table(records)
     figures = _figures(frame, photos, labels, cases)
     findings = [
+        *found,
         *_photo_findings(records),
         *_duplicate_findings(images, labels, cases, photos["sha256"].tolist(), look),
         *_label_findings(images, labels, taxonomy),

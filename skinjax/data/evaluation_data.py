@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from skinjax.data.column_names import ColumnNames
 from skinjax.data.degrees import read_degrees
 from skinjax.data.prediction_checks import problems as prediction_problems
 from skinjax.data.prediction_columns import CLASS_COLUMN, kind_of
+from skinjax.data.prediction_tables import NO_CASES, as_spelled
 from skinjax.data.predictions import read_taxonomy, read_unchecked
 from skinjax.data.readers import read_by_all, read_readers
 from skinjax.data.reading_kit import Kit
@@ -77,6 +79,7 @@ def read_evaluation_data(
     readers: str | Path | None = None,
     subgroups: Sequence[str] | None = None,
     kit: Kit | None = None,
+    names: ColumnNames | None = None,
 ) -> EvaluationData:
     """Reads and checks the files of an evaluation.
 
@@ -89,6 +92,7 @@ def read_evaluation_data(
       readers: File of `skinjax.data.readers`; needs a target.
       subgroups: Columns; where None, those of `SUBGROUPS` that tell two groups or more apart.
       kit: The reading kit that the readers' answers are of; None for none, or one whose key lies near them.
+      names: The files' own names of columns; of several files, each needs those that it has.
 
     Returns:
       What they hold.
@@ -100,11 +104,15 @@ def read_evaluation_data(
     tables: dict[str, Table] = {}
     found: dict[str, list[str]] = {}
     for name, path in paths.items():
-        read = _attempt(functools.partial(read_unchecked, path), problems)
+        read = _attempt(functools.partial(read_unchecked, path, names, len(paths) > 1), problems)
         if read is not None:
             tables[name], found[name] = read
     frames = {name: table.frame for name, table in tables.items()}
     tree = taxonomy or _attempt(lambda: _taxonomy(paths, frames), problems)
+    if tree:
+        tables = {name: as_spelled(table, tree) for name, table in tables.items()}
+    tables = _with_cases(tables)
+    frames = {name: table.frame for name, table in tables.items()}
     for name, table in tables.items():
         # Both passes tell of a column that is missing.
         wrong = found[name] + (prediction_problems(table.frame, tree, table.rows) if tree else [])
@@ -230,6 +238,23 @@ def select(data: EvaluationData, images: Sequence[str]) -> EvaluationData:
         readers = readers[readers["image"].isin(images)].reset_index(drop=True)
         readers = readers if len(readers) else None
     return dataclasses.replace(data, models=models, readers=readers)
+
+
+def _with_cases(tables: Mapping[str, Table]) -> dict[str, Table]:
+    """Returns tables whose cases are those of another model's table where they have none of their own."""
+    lacking = [name for name, table in tables.items() if NO_CASES in table.notes]
+    known = [name for name in tables if name not in lacking and "image" in tables[name].frame]
+    found = dict(tables)
+    for name in lacking if known else ():
+        table, other = tables[name], tables[known[0]].frame
+        if not other["image"].is_unique or "case_id" not in other:
+            continue
+        cases = table.frame["image"].map(other.set_index("image")["case_id"])
+        if cases.notna().all():
+            note = f"The cases of model {name!r}, which has none, are those of {known[0]!r}."
+            notes = tuple(note if one == NO_CASES else one for one in table.notes)
+            found[name] = dataclasses.replace(table, frame=table.frame.assign(case_id=cases), notes=notes)
+    return found
 
 
 def _photos(images: Any) -> str:

@@ -32,6 +32,7 @@ _ALWAYS_SHOWN = (
     "clinical_column_predicts_label",
     "unknown_label",
     "label_spellings",
+    "label_resolved",
 )
 
 

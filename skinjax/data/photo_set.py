@@ -11,13 +11,16 @@ import dataclasses
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skinjax.data.manifest import as_manifest, fingerprint, read_manifest
+from skinjax.data.column_names import as_entries
+from skinjax.data.findings import Finding
+from skinjax.data.manifest import ManifestError, as_manifest, fingerprint, inspect_manifest
+from skinjax.data.mending import label_in_words
 from skinjax.data.pipeline.prepare import Fit, Prepared, prepare
 from skinjax.data.spelling import alike_labels, spelled
 from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from skinjax.data.audit import AuditReport
 
 _LOG = logging.getLogger(__name__)
+_SHOWN_LABELS = 6
 Progress = Callable[[int, int], None]  # photos done, photos in all
 
 
@@ -41,7 +45,9 @@ class PhotoSet:
       taxonomy: Of its labels.
       synthetic: Whether these are the built-in photos.
       notes: Sentences that a report on these photos must show.
-      origin: What the photos were read from, as the options `manifest`, `dataset`, `source` and `taxonomy` name it.
+      origin: What the photos were read from, as the options `manifest`, `dataset`, `source`, `taxonomy` and `map` name
+        it.
+      findings: What reading the manifest resolved, and where asked for what is wrong with it, which the audit tells.
     """
 
     frame: pd.DataFrame
@@ -49,7 +55,8 @@ class PhotoSet:
     taxonomy: Taxonomy
     synthetic: bool = False
     notes: tuple[str, ...] = ()
-    origin: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -99,7 +106,12 @@ class PhotoSet:
         from skinjax.data.audit import audit_manifest
 
         return audit_manifest(
-            self.frame, self.root, taxonomy=self.taxonomy, threads=threads, progress=progress
+            self.frame,
+            self.root,
+            taxonomy=self.taxonomy,
+            threads=threads,
+            progress=progress,
+            found=self.findings,
         )
 
     def with_stand_in_cases(self, report: AuditReport) -> PhotoSet:
@@ -278,16 +290,21 @@ def read_photos(
     dataset: str | None = None,
     source: str | os.PathLike[str] | None = None,
     taxonomy: str | os.PathLike[str] | Taxonomy | None = None,
+    map: Mapping[str, str] | Sequence[str] = (),
+    inspect: bool = False,
 ) -> PhotoSet:
     """Reads a manifest, or a public data set as its publisher ships it.
 
     Args:
-      manifest: CSV or Parquet file with columns `image`, `label` and `case_id`; the photos lie beside it.
+      manifest: CSV, Excel or Parquet file with columns `image`, `label` and `case_id`; the photos lie beside it.
       dataset: Name of a data set (`skinjax.data.importers`), or "folders" for a folder per class; instead of a
         manifest.
-      source: Folder of the data set.
+      source: Folder of the data set, or of the manifest's photos where they do not lie beside it.
       taxonomy: Catalogue name, file or `Taxonomy` of the labels. None takes the data set's own; of a manifest, a flat
         one of its labels.
+      map: The manifest's own names of columns, such as `{"image": "Filename", "case_id": "Patient ID"}`.
+      inspect: Whether faults of the manifest become findings of the audit, and rows without a usable photo are left
+        out, instead of an error.
 
     Returns:
       The photos, none of them opened yet.
@@ -300,12 +317,16 @@ def read_photos(
     if dataset and not source:
         raise ValueError(f"dataset={dataset} needs source=FOLDER, where its publisher's files lie")
     if not (manifest or dataset):
-        given = [f"{name}={value}" for name, value in (("source", source), ("taxonomy", taxonomy)) if value]
+        others = (("source", source), ("taxonomy", taxonomy), ("map", ",".join(as_entries(map))))
+        given = [f"{name}={value}" for name, value in others if value]
         raise ValueError(
             f"{given[0]} is given without manifest=FILE or dataset=NAME; give one of them"
             if given
             else "photos must be named by manifest=FILE or dataset=NAME with source=FOLDER"
         )
+    entries = as_entries(map)
+    if entries and dataset:
+        raise ValueError(f"map={','.join(entries)} must be given with manifest=FILE, got dataset={dataset}")
     named: Taxonomy | None = None
     if isinstance(taxonomy, Taxonomy):
         named = taxonomy
@@ -316,13 +337,29 @@ def read_photos(
         "dataset": dataset or "",
         "source": os.fspath(source or ""),
         "taxonomy": "" if isinstance(taxonomy, Taxonomy) else os.fspath(taxonomy or ""),
+        "map": entries,
     }
     if dataset:
         return _dataset(dataset, Path(source or ""), named, origin)
     path = Path(manifest or "")
-    frame = read_manifest(path, named)
-    notes = () if named else tuple(_spellings(frame))
-    return PhotoSet(frame, path.resolve().parent, named or flat_taxonomy(frame), notes=notes, origin=origin)
+    root = Path(source) if source else path.parent
+    if source and not root.is_dir():
+        raise ValueError(f"source={source} must be the folder of the manifest's photos, but there is none")
+    reading = inspect_manifest(path, named, map=entries, root=root)
+    if reading.problems and not (inspect and len(reading.frame)):
+        raise ManifestError(str(path), reading.problems)
+    frame = reading.frame
+    notes = tuple(_resolved(reading.findings) + ([] if named else _spellings(frame)))
+    for note in notes:
+        _LOG.warning("%s", note)
+    return PhotoSet(
+        frame,
+        root.resolve(),
+        named or flat_taxonomy(frame),
+        notes=notes,
+        origin=origin,
+        findings=reading.findings,
+    )
 
 
 def refuse_shared_cases(who: str, one: PhotoSet, other: PhotoSet) -> None:
@@ -347,7 +384,7 @@ def _cases(ids: Iterable[Any]) -> set[str]:
     return set(map(str, ids))
 
 
-def _dataset(name: str, source: Path, taxonomy: Taxonomy | None, origin: Mapping[str, str]) -> PhotoSet:
+def _dataset(name: str, source: Path, taxonomy: Taxonomy | None, origin: Mapping[str, Any]) -> PhotoSet:
     from skinjax.data.importers import import_dataset
 
     frame, report = import_dataset(name, source)
@@ -361,15 +398,24 @@ def _dataset(name: str, source: Path, taxonomy: Taxonomy | None, origin: Mapping
 
 
 def _spellings(frame: pd.DataFrame) -> list[str]:
-    """Returns a sentence for each class that labels without a taxonomy may spell in several ways, and logs it."""
-    notes = [
+    """Returns a sentence for each class that labels without a taxonomy may spell in several ways."""
+    return [
         f"The labels {' and '.join(spelled(name, group) for name in group)} count as different classes, "
         "but may be one."
         for group in alike_labels(sorted(frame["label"].unique()))
     ]
-    for note in notes:
-        _LOG.warning("%s", note)
-    return notes
+
+
+def _resolved(findings: Iterable[Finding]) -> list[str]:
+    """Returns a sentence about labels that were taken for a class of another spelling, where there are any."""
+    found = [finding for finding in findings if finding.kind == "label_resolved"]
+    told = "; ".join(map(label_in_words, found[:_SHOWN_LABELS]))
+    more = f"; and {len(found) - _SHOWN_LABELS:,} more" if len(found) > _SHOWN_LABELS else ""
+    return (
+        [f"Labels that differ from a class by case, blanks or such were resolved: {told}{more}."]
+        if told
+        else []
+    )
 
 
 def flat_taxonomy(frame: pd.DataFrame) -> Taxonomy:

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skinjax.data.photo_paths import relative_paths
 from skinjax.data.tables import TableError, faulty_rows, missing_columns, read_table
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def read_photo_table(path: str | Path) -> PhotoTable:
         raise PhotoTableError(str(path), problems)
     if not len(frame):
         raise PhotoTableError(str(path), ["no rows; it must list at least one photo"])
-    image = frame["image"].str.strip()
+    image = relative_paths(frame["image"].str.strip())
     paths = [Path(os.path.normpath(path.parent / name)) for name in image]
     problems = faulty_rows("image", "empty", image == "", rows)
     earlier = {one: place for place, one in reversed(list(enumerate(paths)))}

@@ -96,8 +96,11 @@ def _unmarked(frame: pd.DataFrame, taxonomy: Taxonomy) -> str:
     for name in taxonomy.classes():
         for column in map(str, frame.columns):
             if re.fullmatch(rf"(?:[A-Za-z]+[ _.:-])?{re.escape(name)}", column, re.IGNORECASE):
+                prefix = column[: len(column) - len(name)]
+                advice = f"; prefix={prefix} reads columns that begin so" if prefix else ""
                 return (
                     f"; column {column!r} is to be called 'p_{name}', or 'logit_{name}' where it holds logits"
+                    f"{advice}"
                 )
     return ""
 

@@ -6,7 +6,7 @@ any model in any framework can be written so and reported on.
 | column | | holds |
 |---|---|---|
 | `image` | required | the photo, as in the manifest; each once |
-| `case_id` | required | whose photo it is; intervals and tests resample cases |
+| `case_id` | advised | whose photo it is; intervals and tests resample cases |
 | `label` | required | the true class, of the taxonomy's finest level |
 | `fold` | optional | integer, the fold whose test part the photo was in; 0 throughout where missing |
 | `p_<class>` | required | probability of each finest class, in [0, 1], a row summing to 1 to rounding |
@@ -18,8 +18,10 @@ A row's sum may be 0.001 from 1, or what rounding can do: half a unit of the las
 number of classes, and no more than 0.05. Rows off by more than 0.0001 are divided by their sum, and the log says so.
 
 The answers of `skinjax predict`, `predictions.csv`, are read as well, once a column `label` (or `true_label`) is
-added: their column `photo` is the image, photos with an `error` are left out, and without `case_id` each photo is a
-case of its own.
+added: their column `photo` is the image, and photos with an `error` are left out. A file without `case_id` has each
+photo as a case of its own, which the log and the page say. Files with other names of columns are read by a map and a
+prefix (`skinjax.data.column_names`); labels and classes that differ by case or blanks are resolved by
+`skinjax.data.prediction_tables.as_spelled`.
 
 Any other column, such as the manifest's `skin_tone`, is kept. Names that begin with `p_`, `logit_`,
 `<level>:p_` or `<level>:logit_` are for classes alone. In Parquet, the file's key-value metadata hold the
@@ -44,9 +46,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from skinjax.data.column_names import ColumnNames
 from skinjax.data.manifest import known_cells, skin_tones
+from skinjax.data.photo_paths import relative_paths
 from skinjax.data.prediction_checks import REQUIRED, PredictionsError, is_whole, validate
 from skinjax.data.prediction_columns import CLASS_COLUMN, columns, kind_of
+from skinjax.data.prediction_tables import NO_CASES, of_answers
 from skinjax.data.rounding import renormalized, renormalized_frame
 from skinjax.data.spelling import alike_ids
 from skinjax.data.tables import Table, faulty_rows, missing_columns, read_table
@@ -58,12 +63,6 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Version of the schema that this module writes; it reads this one."""
-
-ANSWER_COLUMNS = {"photo", "error", "diagnosis"}
-"""Columns that tell answers of `predict` from other tables."""
-
-TRUE_LABEL = "true_label"
-"""Column of answers with the true class, where the run's level is called `label` and takes that name."""
 
 _LOG = logging.getLogger(__name__)
 _VERSION_KEY = b"skinjax.predictions"
@@ -283,30 +282,35 @@ def probabilities(
     return powers / powers.sum(1, keepdims=True)
 
 
-def read_predictions(path: str | Path) -> pd.DataFrame:
+def read_predictions(path: str | Path, names: ColumnNames | None = None) -> pd.DataFrame:
     """Reads a predictions file; `validate` then checks it against a taxonomy.
 
     Args:
-      path: A Parquet (`.parquet`) or CSV file.
+      path: A Parquet (`.parquet`) file or another table.
+      names: The file's own names of columns, and the prefix of its probabilities.
 
     Returns:
-      The frame, with `fold` 0 where the file has none.
+      The frame, with `fold` 0 where the file has none, and the photo as its own case where it has no `case_id`.
 
     Raises:
       PredictionsError: The file cannot be read, is of a later version, lacks a required column, or has a
         cell that should be a number and is not.
     """
-    table, found = read_unchecked(path)
+    table, found = read_unchecked(path, names)
     if found:
         raise PredictionsError(str(path), found)
     return table.frame
 
 
-def read_unchecked(path: str | Path) -> tuple[Table, list[str]]:
+def read_unchecked(
+    path: str | Path, names: ColumnNames | None = None, several: bool = False
+) -> tuple[Table, list[str]]:
     """Reads a predictions file for a caller who has more to check before raising.
 
     Args:
       path: As in `read_predictions`.
+      names: As in `read_predictions`.
+      several: Whether other files are read by these names too, so that this one need not have every column.
 
     Returns:
       The table as far as it could be read, with the row of each record, and what is wrong with it.
@@ -321,10 +325,16 @@ def read_unchecked(path: str | Path) -> tuple[Table, list[str]]:
             str(path), [f"schema version {version.decode()}; this skinjax reads {VERSION}"]
         )
     table = read_table(
-        path, PredictionsError, is_number=lambda n: n == "fold" or CLASS_COLUMN.fullmatch(n) is not None
+        path,
+        PredictionsError,
+        is_number=lambda n: n == "fold" or CLASS_COLUMN.fullmatch(n) is not None,
+        names=names,
+        several=several,
     )
-    table = _of_answers(table, path)
+    table = of_answers(table, path)
     frame = known_cells(table.frame, _classes(table.frame))
+    if "image" in frame:
+        frame["image"] = relative_paths(frame["image"], path.parent)
     problems = missing_columns(REQUIRED, frame)
     frame, notes, found = renormalized_frame(frame, table)
     problems += found
@@ -332,9 +342,16 @@ def read_unchecked(path: str | Path) -> tuple[Table, list[str]]:
         notes.append(told)
     for note in notes:
         _tell(note)
+    if "case_id" not in frame and "image" in frame and "no column 'case_id'" in problems:
+        problems.remove("no column 'case_id'")
+        frame.insert(1, "case_id", frame["image"])
+        notes.append(NO_CASES)
+        _tell(NO_CASES)
+    if lacking := [name for name in REQUIRED if name not in frame]:
+        pairs = ",".join(f"{name}=COLUMN" for name in lacking)
+        sheet = f" ({table.sheet})" if table.sheet else ""
+        problems.append(f"where columns have other names, map={pairs} tells them{sheet}")
     table = dataclasses.replace(table, frame=frame, notes=(*table.notes, *notes))
-    if "case_id" not in frame and "but one" not in " ".join(problems):
-        problems.append("where every photo is of another person, give case_id the values of image")
     if "fold" not in frame:
         frame.insert(min(3, frame.shape[1]), "fold", np.int64(0))
     elif not is_whole(frame["fold"]):
@@ -357,41 +374,6 @@ def _classes(frame: pd.DataFrame) -> list[str]:
     """Returns the finest classes that a table's columns name."""
     matches = [CLASS_COLUMN.fullmatch(str(name)) for name in frame]
     return [match["name"] for match in matches if match is not None and not match["level"]]
-
-
-def _of_answers(table: Table, path: Path) -> Table:
-    """Returns a table of answers of `predict` as predictions; any other table as it is."""
-    frame = table.frame
-    if not set(frame) >= ANSWER_COLUMNS or "image" in frame:
-        return table
-    if TRUE_LABEL in frame:
-        frame = frame.drop(columns="label", errors="ignore").rename(columns={TRUE_LABEL: "label"})
-    elif "label" not in frame or "label_probability" in frame:  # a run's level may be called label
-        raise PredictionsError(
-            str(path),
-            [
-                "answers of `predict` have no column with the true class of each photo; add one, called "
-                + ("'label'" if "label" not in frame else f"{TRUE_LABEL!r}, as 'label' is what was predicted")
-            ],
-        )
-    notes = []
-    frame = frame.rename(columns={"photo": "image"})
-    bad = (frame["error"].str.strip() != "").to_numpy(bool)
-    if bad.any():
-        notes.append(f"Photos that `predict` could not read are left out: {int(bad.sum()):,}.")
-    frame = frame[~bad].reset_index(drop=True)
-    if "case_id" not in frame:
-        frame.insert(1, "case_id", frame["image"])
-        notes.append(
-            "The answers have no column case_id: each photo counts as a case of its own, so that intervals are too "
-            "narrow where several photos are of one person."
-        )
-    notes.append(
-        "The probabilities are those that `predict` shows: fused and calibrated on the run's own photos."
-    )
-    for note in notes:
-        _LOG.warning("%s", note)
-    return dataclasses.replace(table, frame=frame, rows=table.rows[~bad], notes=tuple(notes))
 
 
 def read_taxonomy(path: str | Path) -> Taxonomy | None:

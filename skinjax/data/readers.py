@@ -23,6 +23,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skinjax.data.photo_paths import as_listed, relative_paths
 from skinjax.data.reading_kit import Kit, find_key, read_key
 from skinjax.data.spelling import as_named, near_id
 from skinjax.data.tables import SHOWN, Table, TableError, faulty_rows, missing_columns, read_table
@@ -240,6 +241,7 @@ def _checked(
     frame = table.frame[list(names)].copy()
     for name in ("reader", "image"):
         frame[name] = frame[name].str.strip()
+    frame["image"] = as_listed(relative_paths(frame["image"]), () if images is None else images)
     frame[column] = as_named(frame[column].str.strip(), list(values))
     problems = [] if len(frame) else ["no rows"]
     for name in ("reader", "image"):

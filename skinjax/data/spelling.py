@@ -6,7 +6,7 @@ import collections
 import functools
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from skinjax.labels.taxonomy import catalogue, load_taxonomy
@@ -14,7 +14,17 @@ from skinjax.labels.taxonomy import catalogue, load_taxonomy
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["alike", "alike_ids", "alike_labels", "id_key", "name_key", "near_id"]
+__all__ = [
+    "alike",
+    "alike_ids",
+    "alike_labels",
+    "as_classes",
+    "as_commonest",
+    "class_key",
+    "id_key",
+    "name_key",
+    "near_id",
+]
 
 
 def name_key(name: str) -> str:
@@ -110,6 +120,64 @@ def alike_labels(labels: Iterable[str]) -> list[tuple[str, ...]]:
         return full if full is not None else own
 
     return alike(there, key)
+
+
+def class_key(name: str) -> str:
+    """Returns what a class's name has in common with its spellings by case, blanks, Unicode form, or `_` and `-` in it.
+
+    >>> class_key(" Basal-cell  carcinoma") == class_key("basal_cell_Carcinoma")
+    True
+    >>> class_key("HER2-") == class_key("HER2")
+    False
+    """
+    return re.sub(r"(?<=[^\W_])[_\-]+(?=[^\W_])", " ", name_key(name))
+
+
+def as_classes(
+    names: Iterable[str], classes: Collection[str], titles: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Returns the names that are a class but for case, blanks, `_`, `-` or Unicode form, each with that class.
+
+    Args:
+      names: Names as given.
+      classes: Names as they must be; of two that are spelled so much alike none is found.
+      titles: Class -> its name for people, which stands for the class too where no class is called so.
+
+    >>> as_classes(["NEVUS ", "mel", "Melanoma", "x"], ["nevus", "mel"], {"mel": "melanoma"})
+    {'NEVUS ': 'nevus', 'Melanoma': 'mel'}
+    """
+    keys: dict[str, list[str]] = collections.defaultdict(list)
+    for name in classes:
+        keys[class_key(name)].append(name)
+    known = set(keys)
+    for name, title in (titles or {}).items():
+        if name in classes and class_key(title) not in known:
+            keys[class_key(title)].append(name)
+    single = {key: found[0] for key, found in keys.items() if len(found) == 1}
+    there = set(classes)
+    return {
+        name: single[class_key(name)]
+        for name in dict.fromkeys(names)
+        if name not in there and class_key(name) in single
+    }
+
+
+def as_commonest(labels: pd.Series) -> dict[str, str]:
+    """Returns labels that differ from a commoner one by case, blanks, `_`, `-` or Unicode form alone, with that one.
+
+    Args:
+      labels: Text; empty cells are none.
+
+    >>> import pandas as pd
+    >>> as_commonest(pd.Series(["Nevus", "nevus", "Nevus", "wart"], dtype=str))
+    {'nevus': 'Nevus'}
+    """
+    counts = labels[labels != ""].value_counts()
+    order = sorted(counts.index, key=lambda name: (-counts[name], name))
+    chosen: dict[str, str] = {}
+    for name in order:
+        chosen.setdefault(class_key(name), name)
+    return {name: chosen[class_key(name)] for name in order if chosen[class_key(name)] != name}
 
 
 def unknown(column: pd.Series, words: Collection[str] = ()) -> pd.Series:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from skinjax.labels.delimited import DelimitedText, not_utf8, read_delimited
+from skinjax.data.column_names import ColumnNames
+from skinjax.labels.delimited import DelimitedText, is_index, not_utf8, read_delimited
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,12 +64,18 @@ class Table:
       rows: int64[N], the number of each record's row in the file, for messages.
       notes: Sentences about what was done to the table, to be read beside results.
       decimals: Column of numbers -> the most decimals that a cell shows, where the table is text.
+      sheet: Which sheet of several it is, as a phrase; empty for a file that is a single table.
+      index: Names of columns that only numbered the rows, and are left out.
+      renamed: Column -> the table's own name of it, where that is another.
     """
 
     frame: pd.DataFrame
     rows: npt.NDArray[np.int64]
     notes: tuple[str, ...] = ()
     decimals: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    sheet: str = ""
+    index: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def faulty_rows(
@@ -147,6 +154,8 @@ def read_table(
     path: str | Path,
     error: type[TableError] = TableError,
     is_number: Callable[[str], bool] = lambda column: False,
+    names: ColumnNames | None = None,
+    several: bool = False,
 ) -> Table:
     """Reads a text table of any of the kinds in `skinjax.labels.delimited`, or a Parquet file.
 
@@ -155,43 +164,56 @@ def read_table(
       error: The `TableError` to raise.
       is_number: Says by its name whether a column holds numbers; empty cells of one, and R's `NA`, are NaN. Decimal
         commas are read where the delimiter is another character.
+      names: The table's own names of columns, which are renamed; None for none.
+      several: Whether several tables are read by `names`, of which each need not have every column.
 
     Returns:
-      The table, blank lines left out.
+      The table, blank lines and the row numbers that pandas writes left out.
 
     Raises:
-      TableError: There is no such file, it is empty, a workbook or of unknown encoding, a row has too many or too few
-        cells, a column's name is empty or repeated, or a number cannot be read.
+      TableError: There is no such file, it is empty, no table or of unknown encoding, a row has too many or too few
+        cells, a column's name is empty or repeated, a column of `names` is missing, or a number cannot be read.
     """
     path = Path(path)
     if not path.is_file():
         raise error(str(path), ["no such file"])
-    decimal_commas = False
+    decimal_commas, sheet = False, ""
     if path.suffix.lower() in (".parquet", ".pq"):
         table, rows = _read_parquet(path, error)
     else:
         try:
             source = read_delimited(path)
-            decimal_commas = source.decimal_commas
+            decimal_commas, sheet = source.decimal_commas, source.note
             header = source.header()
         except ValueError as fault:
             raise error(str(path), [str(fault)]) from fault
         table, rows = _read_csv(source, header, error)
     problems: list[str] = []
+    renaming = (names or ColumnNames()).within(filter(None, table.column_names), several)
+    index = [
+        name
+        for name in table.column_names
+        if name not in renaming.chosen.values() and _is_index(name, table[name])
+    ]
+    there = renaming.names(name for name in table.column_names if name not in index)
+    problems += [f"{problem}{f' ({sheet})' if sheet else ''}" for problem in renaming.problems]
     columns: dict[str, Any] = {}
     decimals: dict[str, int] = {}
-    for name in table.column_names:
+    for name, own in there:
+        cells = table[own]
         if not is_number(name):
-            columns[name] = _text(table[name], name, problems)
+            columns[name] = _text(cells, name, problems)
             continue
-        cells = table[name]
         if _is_text(cells):
             cells = _trimmed(cells, decimal_commas)
             decimals[name] = _shown_decimals(cells)
         columns[name] = _numbers(cells, name, rows, problems)
     if problems:
         raise error(str(path), problems)
-    return Table(_to_pandas(columns), rows, decimals=decimals)
+    renamed = {name: own for name, own in there if name != own}
+    return Table(
+        _to_pandas(columns), rows, decimals=decimals, sheet=sheet, index=tuple(index), renamed=renamed
+    )
 
 
 def to_text(frame: pd.DataFrame) -> pd.DataFrame:
@@ -287,6 +309,9 @@ def _read_csv(
     if broken:
         raise error(str(path), [uneven_rows(len(names), broken)])
     nameless = [i for i, name in enumerate(names) if not name]
+    kept = [i for i in range(len(names)) if i not in nameless]
+    if nameless[:1] == [0] and _is_index("", table.columns[0]):
+        nameless, kept = nameless[1:], [0, *kept]
     advice = "name the column or leave it out (in pandas, to_csv(index=False))"
     problems = [
         f"the header's cell {i + 1} is empty; {advice}"
@@ -296,8 +321,7 @@ def _read_csv(
     if problems:
         raise error(str(path), problems)
     # Spreadsheets save columns that were once used, with nothing in them.
-    table = table.select([i for i in range(len(names)) if i not in nameless])
-    table = table.rename_columns([name for name in names if name])
+    table = table.select(kept).rename_columns([names[i] for i in kept])
     rows = np.arange(2, table.num_rows + 2, dtype=np.int64)
     blank = np.ones(table.num_rows, bool)
     for column in table.columns:
@@ -307,6 +331,16 @@ def _read_csv(
     if blank.any():
         table, rows = table.filter(pa.array(~blank)), rows[~blank]
     return table, rows
+
+
+def _is_index(name: str, column: pa.ChunkedArray) -> bool:
+    """Returns whether a column only numbers the rows; see `skinjax.labels.delimited.is_index`."""
+    import pyarrow.compute as pc
+
+    if not is_index(name, ["0"]):
+        return False
+    cells = _text(column, name, [])
+    return is_index(name, pc.unique(cells).to_pylist())
 
 
 def _read_parquet(path: Path, error: type[TableError]) -> tuple[pa.Table, npt.NDArray[np.int64]]:

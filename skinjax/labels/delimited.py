@@ -6,7 +6,8 @@
 | UTF-16 or UTF-32 (Excel's "Unicode text") | text of that encoding |
 | packed by gzip (`.csv.gz`) | what is packed |
 | a first line `sep=;` (written for Excel) | with that delimiter, the line left out |
-| Excel and OpenDocument workbooks, ZIP archives | refused, with a sentence that says how to save them |
+| an Excel workbook (`.xlsx`) | its first sheet (`skinjax.labels.workbooks`) |
+| older Excel and OpenDocument workbooks, ZIP archives | refused, with a sentence that says how to save them |
 
 The delimiter is that of comma, semicolon, tab and `|` which parts the header into several cells, and the first records
 into as many as the header; a table of one column has none.
@@ -22,7 +23,10 @@ import io
 import itertools
 import re
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
+
+from skinjax.labels.workbooks import read_workbook
 
 DELIMITERS = ",;\t|"
 """Those that are looked for, the most usual first."""
@@ -37,6 +41,7 @@ _MARKS = (  # the longer first: UTF-16's mark begins UTF-32's
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _SEP = re.compile(r'\A"?sep=(?P<delimiter>[^\r\n])"?[;,\t|]*(?:\r\n|\r|\n|\Z)', re.IGNORECASE)
+_INDEX = re.compile(r"(?:Unnamed: ?\d+(?:\.\d+|_level_\d+)?)?")  # of pandas, or no name at all
 _HOW_TO_SAVE = "open it, save it as 'CSV UTF-8' and give that file"
 
 
@@ -48,11 +53,13 @@ class DelimitedText:
       delimiter: Character between cells.
       data: The table as UTF-8 without a byte order mark; None where the file can be read as it is.
       path: The file.
+      note: A sentence about what of the file is read, without a full stop; empty where it is all of it.
     """
 
     delimiter: str
     data: bytes | None
     path: Path
+    note: str = ""
 
     @property
     def decimal_commas(self) -> bool:
@@ -76,7 +83,7 @@ class DelimitedText:
             raise ValueError(f"cannot be read as CSV ({error})") from error
 
     def records(self) -> list[list[str]]:
-        """Returns all records that are not blank, the header first, cells stripped.
+        """Returns all records that are not blank, the header first, cells stripped, without row numbers of pandas.
 
         Raises:
           ValueError: The file is not UTF-8 text.
@@ -95,6 +102,8 @@ class DelimitedText:
         rows = [row for row in rows if any(row)]
         while rows and all(len(row) == len(rows[0]) and not row[-1] for row in rows):
             rows = [row[:-1] for row in rows]  # a column that was once used in a spreadsheet
+        if rows and len(rows[0]) > 1 and is_index(rows[0][0], [row[0] for row in rows[1:]]):
+            rows = [row[1:] for row in rows]
         return rows
 
 
@@ -117,6 +126,9 @@ def read_delimited(path: Path) -> DelimitedText:
     if head.startswith(b"\x1f\x8b"):
         data, whole = _unpacked(path), True
         head = data
+    elif _is_excel(head):
+        table, note = read_workbook(path)
+        return DelimitedText("\t", table, path, note)
     if kind := _workbook(head):
         raise ValueError(kind)
     encoding = next((name for mark, name in _MARKS if head.startswith(mark)), None) or _unmarked(head)
@@ -138,6 +150,22 @@ def read_delimited(path: Path) -> DelimitedText:
         raw = path.read_bytes().removeprefix(codecs.BOM_UTF8) if data is None else data
         return DelimitedText(named["delimiter"], raw[len(named[0].encode()) :], path)
     return DelimitedText(_delimiter(sample, whole), data, path)
+
+
+def is_index(name: str, cells: Sequence[str]) -> bool:
+    """Returns whether a column is the row numbers that pandas writes beside a table.
+
+    Args:
+      name: Its name, empty or such as `Unnamed: 0`.
+      cells: Its cells as text.
+
+    >>> is_index("Unnamed: 0", ["0", "1", "2"]), is_index("", ["a", "b"]), is_index("number", ["0", "1"])
+    (True, False, False)
+    """
+    known = [cell.strip() for cell in cells if cell.strip()]
+    return bool(_INDEX.fullmatch(name) and known) and all(
+        re.fullmatch(r"\d+(?:\.0)?", cell) for cell in known
+    )
 
 
 def not_utf8(data: bytes) -> str:
@@ -168,12 +196,16 @@ def _workbook(head: bytes) -> str:
     if head.startswith(b"PK\x03\x04"):
         if b"opendocument.spreadsheet" in head[:200]:
             return f"is an OpenDocument workbook (.ods); {_HOW_TO_SAVE}"
-        if b"[Content_Types].xml" in head or b"xl/" in head:
-            return f"is an Excel workbook (.xlsx); {_HOW_TO_SAVE}"
+        if _is_excel(head):
+            return f"is an Excel workbook (.xlsx) that was packed; unpack it, or {_HOW_TO_SAVE}"
         return "is a ZIP archive; unpack it and give the table in it"
     if head[:200].lstrip().lower().startswith((b"<html", b"<!doctype", b"<?xml")):
         return f"is a web page or XML, whatever its name says; {_HOW_TO_SAVE}"
     return ""
+
+
+def _is_excel(head: bytes) -> bool:
+    return head.startswith(b"PK\x03\x04") and (b"[Content_Types].xml" in head or b"xl/" in head)
 
 
 def _unmarked(head: bytes) -> str:

@@ -16,8 +16,9 @@ Two file formats are read:
 
 - **JSON**: an object with `"name"`, `"levels"`, `"paths"` and optionally `"titles"` (class name -> name for
   people), `"source"` and `"licence"`. The files in `skinjax/labels/catalogue` are of this kind.
-- **CSV** (or another text table of `skinjax.labels.delimited`): one column per level, coarsest first; the header
-  gives the level names and each row is a path. A name that holds the delimiter stands in double quotes.
+- **CSV** (or another table of `skinjax.labels.delimited`, such as an Excel workbook): one column per level,
+  coarsest first; the header gives the level names and each row is a path. A name that holds the delimiter stands in
+  double quotes.
 """
 
 from __future__ import annotations
@@ -311,7 +312,7 @@ def catalogue() -> tuple[str, ...]:
 
 
 def load_taxonomy(name_or_path: str | Path) -> Taxonomy:
-    """Returns a taxonomy by its catalogue name, or from a `.json` or `.csv` (`.tsv`, `.csv.gz`) file.
+    """Returns a taxonomy by its catalogue name, or from a `.json` or `.csv` (`.tsv`, `.csv.gz`, `.xlsx`) file.
 
     A CSV's taxonomy is named after the file.
 

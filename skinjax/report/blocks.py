@@ -82,7 +82,32 @@ class Figure:
     kind: ClassVar[str] = "figure"
 
 
-Block = Text | Heading | Table | Figure
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """A photo as a small picture.
+
+    Attributes:
+      image: Its path.
+      words: What is said of it; may be empty.
+      picture: A data URI, or an empty text where it cannot be shown.
+      problem: Why not, or an empty text.
+    """
+
+    image: str
+    words: str
+    picture: str
+    problem: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiles:
+    """Photos as small pictures beside each other."""
+
+    tiles: tuple[Tile, ...]
+    kind: ClassVar[str] = "tiles"
+
+
+Block = Text | Heading | Table | Figure | Tiles
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -35,13 +35,14 @@ def _of_target(study: Study, facts: TargetFacts, readers: str) -> str:
     )
     if not np.isnan(area.low):
         sentence += (
-            f" ({study.confidence_percent} interval over {study.num_cases:,} cases {decimals(area.low)} to "
+            f" ({study.confidence_percent} interval over {study.counted_cases} {decimals(area.low)} to "
             f"{decimals(area.high)})"
         )
     sensitivity, specificity = (facts.calls.get(name) for name in ("sensitivity", "specificity"))
     if sensitivity is not None and specificity is not None:
         sentence += (
-            f"; thresholds that were fitted on other cases find {percent(sensitivity.estimate)} of it "
+            f"; thresholds that were fitted on other {'photos' if study.unit == 'photo' else 'cases'} find "
+            f"{percent(sensitivity.estimate)} of it "
             f"({percent(sensitivity.low)} to {percent(sensitivity.high)}) and clear {percent(specificity.estimate)} "
             f"of the rest ({percent(specificity.low)} to {percent(specificity.high)})"
         )
@@ -58,7 +59,7 @@ def _of_classes(study: Study, methods: pd.DataFrame) -> str:
     if np.isnan(row["accuracy_low"]):
         return f"{sentence}{photos:,} photos; all are of {people} case, so no interval can be given."
     sentence += (
-        f"{photos:,} photos ({study.confidence_percent} interval over {people:,} cases "
+        f"{photos:,} photos ({study.confidence_percent} interval over {study.counted_cases} "
         f"{percent(row['accuracy_low'])} to {percent(row['accuracy_high'])})"
     )
     if study.method == "flat":

@@ -84,6 +84,7 @@ class CardFacts:
       config: Settings, nested or flat.
       versions: Versions of packages, by their names.
       notes: Sentences to be read beside the figures.
+      counted_cases: What stands for the cases, in words; empty where they are known.
     """
 
     name: str
@@ -105,6 +106,7 @@ class CardFacts:
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notes: Sequence[str] = ()
+    counted_cases: str = ""
 
 
 def model_card(facts: CardFacts) -> str:
@@ -200,7 +202,7 @@ def _front_matter(facts: CardFacts) -> str:
             "name": facts.dataset or f"photos labelled by {facts.taxonomy}",
             "split": "out-of-fold" if facts.folds > 1 else "test",
         },
-        "metrics": [_result(metric) for metric in facts.metrics if math.isfinite(metric.value)],
+        "metrics": [_result(metric, facts) for metric in facts.metrics if math.isfinite(metric.value)],
     }
     content = {
         **licence,
@@ -215,14 +217,24 @@ def _front_matter(facts: CardFacts) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _result(metric: Metric) -> dict[str, Any]:
+def _result(metric: Metric, facts: CardFacts) -> dict[str, Any]:
     interval = _interval(metric)
     limits = {"low": metric.low, "high": metric.high} if interval else {}
     return {
         "type": re.sub(r"[^a-z0-9]+", "_", metric.name.lower()).strip("_") or "metric",
         "value": metric.value,
         "name": f"{metric.name} (interval by case {interval})" if interval else metric.name,
-        **({"args": {"confidence": metric.confidence, **limits, "resampled": "cases"}} if limits else {}),
+        **(
+            {
+                "args": {
+                    "confidence": metric.confidence,
+                    **limits,
+                    "resampled": "photos" if facts.counted_cases else "cases",
+                }
+            }
+            if limits
+            else {}
+        ),
     }
 
 

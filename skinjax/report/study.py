@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from skinjax.data.predictions import Predictions
 from skinjax.labels.taxonomy import Taxonomy
+from skinjax.report.cases import Unit, counted, unit_of
 from skinjax.report.tables.methods import Answers, coarse_answers, fine_answers
 
 PHOTO_DRAWS = 200_000_000
@@ -168,6 +170,16 @@ class Study:
     def num_cases(self) -> int:
         """Returns the number of cases that the photos are of."""
         return int(self.cases.max()) + 1
+
+    @functools.cached_property
+    def unit(self) -> Unit:
+        """Returns what the cases are: cases, or photos or groups of near-duplicates where no case is known."""
+        return unit_of(self.predictions.case_id, self.predictions.image)
+
+    @property
+    def counted_cases(self) -> str:
+        """Returns the number of cases in words, such as "120 cases", or "205 photos" where no case is known."""
+        return counted(self.num_cases, self.unit)
 
     @property
     def num_folds(self) -> int:

@@ -1,38 +1,66 @@
-"""Checks a manifest and its photos, and writes what it found (thesis, chapter 2).
+"""Checks a manifest and its photos, shows what it found on a page, and mends the manifest (thesis, chapter 2).
 
 Unreadable and damaged photos, duplicates across cases and labels, labels that the taxonomy lacks, cases that contradict
-themselves, and columns that give the label away.
+themselves, columns that give the label away, and what of a spreadsheet was read in another spelling than it has.
 
-    skinjax audit_data --manifest=photos/manifest.csv --taxonomy=classes.csv --workdir=runs/audit
-    skinjax audit_data --dataset=ham10000 --source=HAM10000
-    skinjax audit_data --smoke
+    skinjax audit --manifest=photos/manifest.csv --taxonomy=classes.csv --workdir=runs/audit
+    skinjax audit --manifest=Lesions.xlsx --map image=Filename,label=Diagnosis,case_id="Patient ID"
+    skinjax audit --manifest=Lesions.xlsx --map=... --taxonomy=classes.csv --fix=photos/mended.csv
+    skinjax audit --dataset=ham10000 --source=HAM10000
+    skinjax audit --smoke
 
-Writes `audit/audit.txt` (printed too), `audit.csv`, `audit.json` and `audit_photos.csv` to --workdir. Exit
-code 0 whatever it finds. Times: benchmarks/results/ground.md.
+Writes `audit/index.html`, which shows the photos of each finding, and `audit.txt` (printed too), `audit.csv`,
+`audit.json` and `audit_photos.csv` to --workdir. Exit code 0 whatever it finds, as far as the manifest is a table with
+photos and labels. With --fix, what training may use is written as a manifest, and each kind of change is told in a
+sentence: photos that cannot be used, labels that the taxonomy lacks, copies, and files under several labels are left
+out, and cases whose photos look the same become one. Times: benchmarks/results/ground.md.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
+from pathlib import Path
+from typing import ClassVar
 
+from skinjax.data.mending import mend, write_mended
 from skinjax.data.photo_set import PhotoSet
 from skinjax.runs.folder import RunFolder
+from skinjax.runs.options import option
 from skinjax.studies.result import StudyResult
 from skinjax.studies.steps import inputs
 from skinjax.studies.steps.data_options import PreparationOptions, RunOptions
 
 NAME = "audit"
+_TABLES = (".csv", ".parquet")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(PreparationOptions, RunOptions):
     """Options of the audit; those of preparation change nothing, and let another study's flagfile serve here."""
 
+    group: ClassVar[str] = "this study"
+
+    fix: str = option(
+        "",
+        "File, .csv or .parquet, to write the mended manifest to: what the audit lets training use.",
+        path=True,
+        free=True,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fix and Path(self.fix).suffix.lower() not in _TABLES:
+            raise ValueError(f"fix={self.fix} must end in .csv or .parquet")
+        if self.fix and self.manifest and os.path.realpath(self.fix) == os.path.realpath(self.manifest):
+            raise ValueError(f"fix={self.fix} must be another file than the manifest, which stays as it is")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result(StudyResult):
-    """The findings, as `headline`; the folder `audit` of `workdir` has them as tables."""
+    """The findings, as `headline`; `report` shows them, and the folder `audit` of `workdir` has them as tables."""
+
+    main_table: str = ""
 
 
 def run(photos: PhotoSet | None, config: Config, workdir: str | os.PathLike[str]) -> Result:
@@ -44,13 +72,35 @@ def run(photos: PhotoSet | None, config: Config, workdir: str | os.PathLike[str]
       workdir: Folder that the findings are written to, made if missing.
 
     Returns:
-      The findings.
+      The findings, and what was mended.
 
     Raises:
       ValueError: Options, photos or the folder do not fit; the message names what was found and what must be.
     """
     with RunFolder.open(workdir, NAME, config) as folder:
-        read = inputs.photos_of(photos, config, folder)
-        inputs.audited(read, config, folder, again=True)
+        read = inputs.photos_of(photos, config, folder, inspect=True)
+        report = inputs.audit_report(read, config, folder)
         text = (folder.audit / "audit.txt").read_text(encoding="utf-8").rstrip()
-        return Result(NAME, folder.path, (text, f"written to {folder.audit}"))
+        mended, told = None, ""
+        if config.fix:
+            out = Path(config.fix)
+            mended = mend(read.frame, report, read.taxonomy)
+            told = write_mended(mended, out, read.root)
+        from skinjax.report.audit_page import (
+            write_audit,  # after the photos were read: this takes seconds to import
+        )
+
+        page = write_audit(
+            folder.audit,
+            title=f"Audit of {Path(config.manifest).name or config.dataset or read.root.name}",
+            frame=read.frame,
+            root=read.root,
+            report=report,
+            config=config.to_dict(),
+            notes=read.notes,
+            synthetic=read.synthetic,
+            mended=mended,
+            told=told,
+        )
+        changes = (*mended.changes, *mended.left, told) if mended else ()
+        return Result(NAME, folder.path, (text, *changes, f"written to {folder.audit}"), report=page)

@@ -27,7 +27,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -54,14 +54,15 @@ class OtherOptions(SourceOptions):
     group: ClassVar[str] = SourceOptions.group
 
     other_manifest: str = option("", "As --manifest, of the second set, B.", path=True, free=True)
+    other_map: tuple[str, ...] = option((), "As --map, of B.", free=True)
     other_dataset: str = option("", "As --dataset, of B.")
     other_source: str = option("", "As --source, of B.", path=True, free=True)
     other_taxonomy: str = option("", "As --taxonomy, of B.", path=True)
 
     @property
-    def other_names(self) -> dict[str, str]:
+    def other_names(self) -> dict[str, Any]:
         """Returns the options that B is read by."""
-        names = ("manifest", "dataset", "source", "taxonomy")
+        names = ("manifest", "dataset", "source", "taxonomy", "map")
         return {name: getattr(self, f"other_{name}") for name in names}
 
 

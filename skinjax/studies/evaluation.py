@@ -1,10 +1,12 @@
 """Reports on predictions, of a run or of anybody's model in any framework; nothing is trained (all chapters).
 
-A table of predictions has a row a photo, with `image`, `case_id`, `label` and a column `p_<class>` a class
-(skinjax/data/predictions.py has the whole of it). Several models are compared pairwise on the same photos.
+A table of predictions has a row per photo, with `image`, `case_id`, `label` and a column `p_<class>` per class
+(skinjax/data/predictions.py has the whole of it), or columns by other names (--map, --prefix). Several models are
+compared pairwise on the same photos.
 
     skinjax evaluate --predictions=theirs.csv
     skinjax evaluate --predictions=ours=a.parquet,theirs=b.csv --taxonomy=classes.csv --target=melanoma
+    skinjax evaluate --predictions=theirs.xlsx --map image=File,label=Truth,case_id="Patient ID" --prefix=prob_
     skinjax evaluate --predictions=a.csv --target=malignant --readers=readers.csv --degrees=degrees.json
     skinjax evaluate --predictions=runs/demo/answers/predictions.csv   # of `predict`, with a column label added
     skinjax evaluate --workdir=runs/demo                         # a run's own predictions again
@@ -91,7 +93,10 @@ class Config(NewPhotosOptions):
     )
     predictions: tuple[str, ...] = option(
         (),
-        "Files, CSV or Parquet, each as name=file or file; the first is reported on, the others compared with it.",
+        "Files (CSV, Excel, Parquet), each as name=file or file; the first is reported on, others compared with it.",
+    )
+    prefix: str = option(
+        "", "Beginning of the names of --predictions' probabilities, where it is not p_, e.g. prob_."
     )
     taxonomy: str = option(
         "",
@@ -152,6 +157,10 @@ class Config(NewPhotosOptions):
                 f"predictions={','.join(self.predictions)} must be given without manifest and dataset, whose photos a "
                 "run's networks answer"
             )
+        if self.prefix and not self.predictions and (self.computes or self.workdir):
+            raise ValueError(f"prefix={self.prefix} is for predictions=FILE")
+        if self.map and self.workdir and not self.computes:
+            raise ValueError(f"map={','.join(self.map)} is for predictions=FILE or manifest=FILE")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -254,7 +263,7 @@ def evaluate(
       photo_root: Folder that the paths of photos start from, so that the page shows some; None takes the file's, where
         they lie beside it.
       synthetic: Whether the photos are rendered, which the page then says.
-      options: Others of `Config`, such as `replicates`, `confidence`, `readers` and `subgroups`.
+      options: Others of `Config`, such as `map`, `prefix`, `replicates`, `confidence`, `readers` and `subgroups`.
 
     Returns:
       The figures, with intervals by case; it shows itself in a terminal and a notebook.
@@ -303,7 +312,8 @@ def evaluate(
 
 
 def _refuse_options_of_new_photos(config: Config) -> None:
-    names = [field.name for field in dataclasses.fields(NewPhotosOptions) if field.name != "taxonomy"]
+    shared = ("taxonomy", "map")
+    names = [field.name for field in dataclasses.fields(NewPhotosOptions) if field.name not in shared]
     for name in names:
         if (value := getattr(config, name)) != getattr(Config, name):
             shown = ",".join(value) if isinstance(value, tuple) else value

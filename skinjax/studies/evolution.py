@@ -41,6 +41,7 @@ import numpy as np
 from skinjax.data.photo_set import PhotoSet, PreparedPhotos
 from skinjax.evolve import Weights, table_4_1
 from skinjax.evolve.gain import Gain, compare_sets
+from skinjax.report.cases import unit_of
 from skinjax.report.sections.evolution import Evolution, answer, sections
 from skinjax.report.study_page import write_study
 from skinjax.runs import processes
@@ -211,6 +212,7 @@ def _evolve(photos: PhotoSet | None, config: Config, folder: RunFolder, backbone
         gains=gains,
         test_photos=int(division.test.sum()),
         test_cases=len(np.unique(data.cases[division.test])),
+        unit=unit_of(data.cases[division.test]),
         seeds=config.retrain_seeds,
         diverged=diverged,
         searched=backbone,

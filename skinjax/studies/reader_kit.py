@@ -76,6 +76,10 @@ class Config(Options):
     manifest: str = option(
         "", "Instead: a manifest, whose photos of the split test are drawn from.", path=True
     )
+    map: tuple[str, ...] = option(
+        (), 'The table\'s own names of these columns, as image=Filename,label=Diagnosis,case_id="Patient ID".'
+    )
+    prefix: str = option("", "Beginning of the names of --predictions' probabilities, where it is not p_.")
     dataset: str = option("", "Instead: a public data set as its publisher ships it, with --source.")
     source: str = option("", "Folder of the --dataset.", path=True)
     taxonomy: str = option(

@@ -34,7 +34,7 @@ TRAINING = PHOTOS + (
 )
 # The flags of the first release, which command lines and flagfiles of users have.
 FORMER = {
-    "audit_data": PHOTOS,
+    "audit": PHOTOS,
     "prepare_data": PHOTOS,
     "train": TRAINING + "fold folds",
     "benchmark_backbones": TRAINING + "backbones parts readers target",

@@ -64,8 +64,8 @@ def test_version(capsys):
     [
         (["hierarky"], "skinjax: there is no command 'hierarky'; did you mean hierarchy?"),
         (["Train"], "skinjax: there is no command 'Train'; did you mean train?"),
-        (["xyz"], "skinjax: there is no command 'xyz'; commands are audit_data, prepare_data, train, "),
-        (["--smoke"], "skinjax: there is no command '--smoke'; commands are audit_data, "),
+        (["xyz"], "skinjax: there is no command 'xyz'; commands are audit, prepare_data, train, "),
+        (["--smoke"], "skinjax: there is no command '--smoke'; commands are audit, "),
         (["train", "photos"], "train: unknown argument 'photos'; settings are given as --flag=value"),
         (["train", "--epochs=3", "photos"], "train: unknown argument 'photos'; settings are"),
         (["train", "--epohcs=3"], "train: there is no flag --epohcs; did you mean --epochs?; --help lists the flags"),

@@ -79,14 +79,17 @@ def test_everything_wrong_with_all_files_is_told_at_once(tmp_path):
     readers.to_csv(tmp_path / "readers.csv", index=False)
     (tmp_path / "degrees.json").write_text(json.dumps(dict.fromkeys(TREE.classes()[1:], 0)))
     theirs.loc[8, "label"] = "pemphigus" if theirs.loc[8, "label"] != "pemphigus" else "eczema"
-    paths = {**write(tmp_path, bad), **write(tmp_path, theirs[:-1].drop(columns="case_id"), "b.csv")}
+    paths = {
+        **write(tmp_path, bad),
+        **write(tmp_path, theirs[:-1].rename(columns={"case_id": "Case ID"}), "b.csv"),
+    }
     found = faults(
         paths, TREE, ["psorasis"], tmp_path / "degrees.json", tmp_path / "readers.csv", ["age", "hospital"]
     )
     a, b = tmp_path / "a.csv", tmp_path / "b.csv"
     for wanted in (
-        f"{a}: column 'skin_tone', 1 row with a skin tone that is not 1 to 6 (Fitzpatrick; empty where not known): "
-        "row 9 '9'",
+        f"{a}: column 'skin_tone', 1 row with a skin tone that is not 1 to 6 or I to VI (Fitzpatrick; empty where "
+        "not known): row 9 '9'",
         f"{a}: column 'p_eczema', 1 row that must hold probabilities in [0, 1]: row 2 nan",
         f"{a}: column 'image', 1 row with a photo that an earlier row lists: row 62 'invented/0000003.jpg'",
         f"{a}: column 'case_id', 1 row empty: row 6",
@@ -96,7 +99,8 @@ def test_everything_wrong_with_all_files_is_told_at_once(tmp_path):
         f"{a}: column 'p_pemphigos' is for no class of level 'disease' of taxonomy 'psoriasis9', did you mean "
         "'pemphigus'?",
         f"{a}: no column 'p_pemphigus', though there are others of level 'disease'",
-        f"{b}: no column 'case_id'",
+        f"{b}: no column 'case_id', but one 'Case ID'",
+        f"{b}: where columns have other names, map=case_id=COLUMN tells them",
         "target 'psorasis' is no class of taxonomy 'psoriasis9', did you mean 'psoriasis'?",
         f"{tmp_path / 'degrees.json'}: no degree for 'psoriasis'; a class that is no tumour must say none",
         f"{tmp_path / 'readers.csv'}: column 'image', 1 row with a photo that the predictions do not have: row 2 "

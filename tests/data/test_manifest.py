@@ -99,19 +99,25 @@ def test_all_faults_at_once_by_row_and_column(tmp_path):
         "column 'image', 1 row empty: row 11",
         "column 'label', 1 row empty: row 6",
         "column 'case_id', 1 row empty: row 3",
-        "column 'image', 1 row with a backslash; separate folders with '/': row 7 'C:\\\\x.png'",
-        "column 'image', 1 row with an absolute path; it must be relative to the manifest's folder: "
-        "row 5 '/etc/x.png'",
-        "column 'image', 2 rows with a drive or an address; it must be a path below the manifest's folder: "
-        "row 8 'd:/x.png', row 9 'https://x/y.png'",
-        "column 'image', 2 rows with '..', which may leave the manifest's folder: "
+        "column 'image', 1 row with an absolute path; it must be relative to the photos' folder, or below it, "
+        f"which is {tmp_path} (source=FOLDER names another): row 5 '/etc/x.png'",
+        "column 'image', 3 rows with a drive or an address; it must be a path below the photos' folder: "
+        "row 7 'C:/x.png', row 8 'd:/x.png', row 9 'https://x/y.png'",
+        "column 'image', 2 rows with '..', which may leave the photos' folder: "
         "row 6 '../x.png', row 12 'x/../../y.png'",
         "column 'image', 2 rows with a photo that an earlier row lists: row 3 'a.png', row 10 './a.png'",
-        "column 'label', 2 rows with a label that is no class of taxonomy 'pair': "
-        "row 3 'Psoriasis', did you mean 'psoriasis'?, row 5 'zzz'",
-        "column 'skin_tone', 3 rows with a skin tone that is not 1 to 6 (Fitzpatrick; empty where not "
-        "known): row 3 '7', row 5 '-1', row 6 'two'",
+        "column 'label', 1 row with a label that is no class of taxonomy 'pair': row 5 'zzz'",
         "column 'split', 1 row with a split that is none of train, validation, test (or empty): row 3 'val'",
+        "column 'skin_tone', 3 rows with a skin tone that is not 1 to 6 or I to VI (Fitzpatrick; empty where "
+        "not known): row 3 '7', row 5 '-1', row 6 'two'",
+    )
+
+
+def test_an_unknown_label_is_told_once_with_its_rows(tmp_path):
+    text = "image,label\n" + "".join(f"{i}.png,{'psorasis' if i % 2 else 'zzz'}\n" for i in range(129))
+    assert problems(tmp_path, text, TREE) == (
+        "column 'label', 129 rows with a label that is no class of taxonomy 'pair': row 2 'zzz' (65 rows), "
+        "row 3 'psorasis', did you mean 'psoriasis'? (64 rows)",
     )
 
 
@@ -119,7 +125,7 @@ def test_many_faulty_rows_are_counted_and_ten_named(tmp_path):
     text = "image,label\n" + "".join(f"{i}.png,bad{i}\n" for i in range(2000))
     (problem,) = problems(tmp_path, text, TREE)
     assert problem.startswith("column 'label', 2,000 rows with a label")
-    assert problem.endswith("row 11 'bad9', and 1,990 more")
+    assert problem.endswith("row 11 'bad9', and 1,990 more labels")
 
 
 @pytest.mark.parametrize(
@@ -128,8 +134,15 @@ def test_many_faulty_rows_are_counted_and_ten_named(tmp_path):
         ("", "the first row is empty; it must hold the names of the columns"),
         ("\nimage,label\n", "the first row is empty; it must hold the names of the columns"),
         ("image,label\n", "no rows; a manifest lists at least one photo"),
-        ("image,class\na,b\n", "no column 'label'; the columns are 'image', 'class'"),
-        ("picture\na\n", "no column 'image' and no column 'label'; the columns are 'picture'"),
+        (
+            "image,class\na,b\n",
+            "no column 'label'; the columns are 'image', 'class'; name what they are called by map=label=COLUMN",
+        ),
+        (
+            "picture\na\n",
+            "no column 'image' and no column 'label'; the columns are 'picture'; name what they are called by "
+            "map=image=COLUMN,label=COLUMN",
+        ),
         ("image,label,label\na,b,c\n", "column 'label' appears 2 times"),
         (
             "image,label,\na,b,c\n",

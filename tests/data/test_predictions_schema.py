@@ -174,8 +174,11 @@ def test_files_that_do_not_fit(tmp_path):
         (header + "a,1,x,0,high\n", r"column 'p_psoriasis', 1 row not a number: row 2 'high'"),
         (header + "a,1,x,0.5,1\n", r"column 'fold', 1 row not an integer: row 2 0\.5"),
         (header + "a,1,x,,1\n", r"column 'fold', 1 row not an integer: row 2 nan"),
-        ("image,label\na,b\n", "no column 'case_id'\n- where every photo is of another person, give case_id"),
-        ("image,case_id,label,skin_tone\na,1,x,9\n", "skin tone that is not 1 to 6"),
+        (
+            "image,Case ID,label\na,1,b\n",
+            "no column 'case_id', but one 'Case ID'\n- where columns have other names, map=",
+        ),
+        ("image,case_id,label,skin_tone\na,1,x,9\n", "skin tone that is not 1 to 6 or I to VI"),
     ):
         (tmp_path / "p.csv").write_text(text)
         with pytest.raises(PredictionsError, match=message):
@@ -269,7 +272,7 @@ def test_answers_of_predict_with_labels_are_predictions(tmp_path, caplog):
     assert frame["label"].tolist() == ["b", "a"]
     assert frame["p_a"].tolist() == [0.75, 0.5]
     validate(frame, Taxonomy("pair", ("disease",), (("a",), ("b",))))
-    assert "each photo counts as a case of its own" in caplog.text
+    assert "no column case_id: each photo counts by itself" in caplog.text
     assert "Photos that `predict` could not read are left out: 1." in caplog.text
     path.write_text(text.format(label=",label,case_id", first=",b,7", none=",,", third=",wrong,7"))
     assert read_predictions(path)["case_id"].tolist() == ["7", "7"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 from collections import Counter
 
 import numpy as np
@@ -263,3 +264,15 @@ def test_a_kit_s_photos_must_be_among_the_predictions(study):
     (study / "answers" / "a.csv").write_text(answer(kit(), "A"))
     with pytest.raises(ReadersError, match="6 rows with a photo that the predictions do not have"):
         read_readers(study / "answers", ["other.png"])
+
+
+def test_a_reader_s_workbook_is_read_like_the_others_csv(study):
+    made, folder = kit(), study / "answers"
+    (folder / "a.csv").write_text(answer(made, "A"))
+    pd.read_csv(io.StringIO(answer(made, "B"))).to_excel(folder / "b.xlsx", index=False)
+    found = read_readers(folder)
+    assert found["reader"].unique().tolist() == ["A", "B"]
+    first, second = (
+        found[found["reader"] == name].drop(columns="reader").reset_index(drop=True) for name in "AB"
+    )
+    pd.testing.assert_frame_equal(first, second)

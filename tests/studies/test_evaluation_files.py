@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 
+import skinjax
+from skinjax.report.page_summary import read_summary
 from tests.support.commands import run_command
 
 CLASSES = ("Melanoma, NOS", "nevus", "wart")
@@ -52,3 +57,48 @@ def test_a_spreadsheets_file_from_flags_to_the_page(tmp_path):
     assert "only to rounding" in told.stderr + told.stdout
     assert "only to rounding" in page
     assert "45 cases" in page
+
+
+def test_a_spreadsheet_without_case_ids_is_of_photos_and_says_why_intervals_are_narrow(tmp_path):
+    """The page counts photos, tells what is not known, and its intervals are those of photos resampled one by one."""
+    rng = np.random.default_rng(1)
+    labels = np.array(CLASSES, object)[np.arange(205) % 3]
+    probs = rng.dirichlet(np.ones(3), 205) * 0.4
+    probs[np.arange(205), np.arange(205) % 3] += 0.6 * (rng.random(205) < 0.7)
+    probs /= probs.sum(1, keepdims=True)
+    frame = pd.DataFrame({"File name": [f"ward\\{n}.png" for n in range(205)], "Truth": labels})
+    frame[[f"prob_{name}" for name in CLASSES]] = probs
+    frame.to_excel(tmp_path / "theirs.xlsx")
+    out = tmp_path / "out"
+    told = run_command(
+        "evaluate", f"--predictions={tmp_path / 'theirs.xlsx'}", "--map", 'image=File name,label="Truth"',
+        "--prefix=prob_", "--replicates=200", f"--out={out}",
+    )  # fmt: skip
+    page = (out / "index.html").read_text(encoding="utf-8")
+    for text in (page, told.stdout, (out / "model_card.md").read_text(encoding="utf-8")):
+        assert not re.search(r"\b205 cases|<b>205</b> <span>cases", text)
+    assert "interval over 205 photos" in page
+    assert "205 photos without case ids" in page
+    assert "intervals are too narrow where several photos are of one person" in page
+    assert "Cases tested" not in page
+    assert "that resample photos one by one" in page
+    plain = frame.rename(columns={"File name": "image", "Truth": "label"}).rename(
+        columns=lambda name: name.replace("prob_", "p_")
+    )
+    found = skinjax.evaluate(plain.assign(case_id=plain["image"]), replicates=200)
+    hit = (probs.argmax(1) == np.arange(205) % 3).mean()
+    assert f"{100 * hit:.1f}%" in told.stdout
+    shown = read_summary(out).metric
+    assert (shown.low, shown.high) == pytest.approx((found.interval.low, found.interval.high))
+
+
+def test_map_and_prefix_need_files(tmp_path):
+    assert (
+        "--prefix=prob_ is for --predictions=FILE"
+        in run_command("evaluate", "--workdir=runs/x", "--prefix=prob_", code=2).stderr
+    )
+    assert (
+        "--map=image=File is for --predictions=FILE or --manifest=FILE"
+        in run_command("evaluate", "--workdir=runs/x", "--map=image=File", code=2).stderr
+    )
+    assert "--map=Filename must be NAME=COLUMN" in run_command("audit", "--map=Filename", code=2).stderr

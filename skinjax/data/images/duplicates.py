@@ -42,6 +42,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -54,6 +55,7 @@ __all__ = [
     "cluster",
     "fingerprint",
     "hamming_pairs",
+    "is_stand_in",
     "near_pairs",
     "perceptual_hash",
     "stand_in_cases",
@@ -77,6 +79,8 @@ _CHUNK = 1 << 18
 
 _frequencies = np.arange(1, _COEFFICIENTS + 1)[:, None] * (2 * np.arange(_GREY_SIDE) + 1)[None, :]
 _COSINES = np.cos(np.pi * _frequencies / (2 * _GREY_SIDE)) * np.sqrt(2 / _GREY_SIDE)
+
+_STAND_IN = re.compile(r"look_(?:[0-9a-f]{16}|flat)")
 
 
 def fingerprint(data: bytes) -> str:
@@ -302,6 +306,15 @@ def stand_in_cases(
         digest = hashlib.blake2b(hashes[photo].astype(">u8").tobytes(), digest_size=8).hexdigest()
         names.append(f"look_{digest}" if hashes[photo].any() else "look_flat")
     return [names[label] for label in labels]
+
+
+def is_stand_in(case: str) -> bool:
+    """Returns whether a case name is one of `stand_in_cases`.
+
+    >>> is_stand_in("look_0a8d611e5380531c"), is_stand_in("look_flat"), is_stand_in("look_7")
+    (True, True, False)
+    """
+    return _STAND_IN.fullmatch(case) is not None
 
 
 def _checked(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:

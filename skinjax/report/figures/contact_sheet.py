@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import io
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
-from skinjax.data.images.photos import PhotoError, decode, fit
 from skinjax.data.predictions import Predictions
+from skinjax.report.figures.thumbnails import thumbnail
 from skinjax.report.tables.methods import Answers
-
-_SIDE = 128  # pixels; shown at 112, a little sharper on a dense screen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +81,7 @@ def contact_sheet(
     images = predictions.image
 
     def tile(photo: int) -> Tile:
-        picture, problem = _thumbnail(photo_root, str(images[photo]))
+        picture, problem = thumbnail(photo_root, str(images[photo]))
         return Tile(
             image=str(images[photo]),
             label=answers.titles[answers.labels[photo]],
@@ -113,19 +108,3 @@ def _spread(photos: NDArray, labels: NDArray, cases: NDArray, generator: np.rand
     photos = _one_a_case(generator.permutation(photos), cases)
     turn = pd.Series(labels[photos]).groupby(labels[photos]).cumcount().to_numpy()
     return photos[np.argsort(turn, kind="stable")]
-
-
-def _thumbnail(root: Path | None, image: str) -> tuple[str, str]:
-    """Returns a small JPEG as a data URI, or why there is none."""
-    if root is None:
-        return "", "no photo folder was given"
-    path = PurePosixPath(image)
-    if path.is_absolute() or ".." in path.parts:
-        return "", "the path leaves the photo folder"
-    try:
-        pixels = fit(decode(Path(root, path), target=_SIDE), _SIDE, mode="crop")
-    except PhotoError as error:
-        return "", error.reason
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=82, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii"), ""

@@ -16,6 +16,7 @@ from skinjax.evaluate.proportions import Proportion
 from skinjax.labels.degrees import NO_TUMOUR, URGENCIES, advice, urgency_of, withheld_advice
 from skinjax.report import crossfit
 from skinjax.report.blocks import Block, Column, Heading, Table, Text
+from skinjax.report.cases import counted
 from skinjax.report.formatting import cell, percent, ranged
 from skinjax.report.study import Study
 
@@ -109,7 +110,7 @@ def _sentence(study: Study, found: Lateness) -> str:
         return f"{percent(share.estimate)} ({percent(share.low)} to {percent(share.high)})"
 
     return (
-        f"Of {found.cancers.num_photos:,} photos of cancers of {found.cancers.num_cases:,} cases, "
+        f"Of {found.cancers.num_photos:,} photos of cancers of {counted(found.cancers.num_cases, study.unit)}, "
         f"{shown(found.cancers)} would be told too late a time, and {shown(found.withheld)} none, since the network is "
         f"not certain enough; the {study.confidence_percent} intervals are by case. Photos that would be refused for "
         "their quality are not known here."

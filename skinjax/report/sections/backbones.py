@@ -209,7 +209,7 @@ def _table(data: pd.DataFrame, with_target: bool) -> Table:
 
 def _words(test: Study, intervals: Intervals) -> str:
     words = (
-        f"On {len(test.labels):,} test photos of {test.num_cases:,} cases; {intervals.confidence_percent} intervals "
+        f"On {len(test.labels):,} test photos of {test.counted_cases}; {intervals.confidence_percent} intervals "
         "by case. "
     )
     if test.target is None:

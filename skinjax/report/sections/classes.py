@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from skinjax.evaluate.multiclass import MacroAucInterval, macro_auc_interval
 from skinjax.evaluate.proportions import proportion_by_case
 from skinjax.report.blocks import Block, Column, Figure, Heading, Section, Table, Text
+from skinjax.report.cases import Unit, case_columns
 from skinjax.report.figures.pictures import draw_confusion
 from skinjax.report.formatting import cell, decimals, percent, ranged, with_range
 from skinjax.report.sections.isic import isic_blocks
@@ -125,13 +126,13 @@ def class_section(study: Study, areas: Mapping[str, MacroAucInterval]) -> Sectio
         table = class_table(study, level, area)
         title = METHODS[shown_method(study, level)]
         blocks.append(Heading(f"Level “{level}”, {len(table)} classes: {title[:1].lower()}{title[1:]}"))
-        blocks.append(_shown(f"classes{suffix(study, level)}", table))
+        blocks.append(_shown(f"classes{suffix(study, level)}", table, study.unit))
         mean = with_range(f"Macro AUC {decimals(area.auc)}", area.low, area.high).replace("\n", ", ")
         blocks.append(Text(mean + _lone(study.answers[level], area) + ".", small=True))
     return Section("classes", "Classes", (*blocks, *isic_blocks(study)))
 
 
-def _shown(name: str, table: pd.DataFrame) -> Table:
+def _shown(name: str, table: pd.DataFrame, unit: Unit) -> Table:
     columns = (
         Column("Class", list(table["title"])),
         Column("Recall", ranged(table, "recall", percent), shares=list(table["recall"])),
@@ -139,7 +140,7 @@ def _shown(name: str, table: pd.DataFrame) -> Table:
         Column("F1", [percent(v) for v in table["f1"]], shares=list(table["f1"])),
         Column("AUC", ranged(table, "auc", decimals)),
         Column("Photos", [cell(v) for v in table["photos"]], number=True),
-        Column("Cases", [cell(v) for v in table["cases"]], number=True),
+        *case_columns(table["cases"].tolist(), unit),
         Column("Predicted", [cell(v) for v in table["predicted"]], number=True),
     )
     return Table(name, table, columns, group=list(table["group"]))

@@ -14,6 +14,7 @@ from scipy.special import ndtri
 from skinjax.evolve import Gene, History
 from skinjax.evolve.gain import Gain
 from skinjax.report.blocks import Block, Column, Figure, Section, Table, Text
+from skinjax.report.cases import Unit, photos_of
 from skinjax.report.figures import evolution_plots
 from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import cell, decimals, listed, p_value, signed, with_range
@@ -47,6 +48,7 @@ class Evolution:
       drawn: Whether each generation, and each repeat of the start set, drew folds of its own.
       unseen: Whether both sets were trained again on cases that the search never saw, or on its own.
       confidence: Confidence of the comparison's intervals.
+      unit: What the cases are.
     """
 
     genes: Sequence[Gene]
@@ -63,6 +65,7 @@ class Evolution:
     drawn: bool = False
     unseen: bool = True
     confidence: float = 0.95
+    unit: Unit = "case"
 
     @property
     def noise(self) -> tuple[float, float]:
@@ -95,7 +98,7 @@ def answer(found: Evolution) -> list[str]:
 def _verdict(found: Evolution) -> str:
     gain = found.gains[0]
     saw = "never saw" if found.unseen else "saw too"
-    where = f"{found.test_photos:,} photos of {found.test_cases:,} cases that the search {saw}"
+    where = f"{photos_of(found.test_photos, found.test_cases, found.unit)} that the search {saw}"
     if np.isnan(gain.low):
         if np.isnan(gain.difference):
             return f"Whether the gain is real cannot be told: on {where} fitness is not defined."
@@ -194,12 +197,12 @@ def _retrained(found: Evolution) -> Section:
         Column("over seeds", [decimals(gain.seed_error) for gain in found.gains], number=True),
     )
     seeds = f"{found.seeds} seed{'s' * (found.seeds > 1)}"
-    tested = f"{found.test_photos:,} photos of {found.test_cases:,}"
+    tested = photos_of(found.test_photos, found.test_cases, found.unit)
     if found.unseen:
-        where = f"on cases that the search never saw, and predicted {tested} other such cases."
+        where = f"on cases that the search never saw, and predicted {tested}, none of them among these."
     else:
         where = (
-            f"on all folds but one, and predicted {tested} cases of that one. The search saw all these cases: the "
+            f"on all folds but one, and predicted {tested} of that one. The search saw all these cases: the "
             "evolved set is no longer helped by a lucky seed here, but still by cases that happen to suit it."
         )
     words = (

@@ -12,6 +12,7 @@ from skinjax.evaluate.grading import FIGURES, compare_with_graders, grading_figu
 from skinjax.evaluate.mrmc import Contrast
 from skinjax.evaluate.results import Interval
 from skinjax.report.blocks import Block, Column, Figure, Heading, Table, Text
+from skinjax.report.cases import photos_of
 from skinjax.report.figures import canvas, group_plots
 from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import decimals, p_value, percent, points, signed, with_range
@@ -83,7 +84,7 @@ def graders_blocks(study: Study, grades: Grades, readers: pd.DataFrame) -> list[
     }
     num_cases = len(np.unique(cases))
     words = (
-        f"{len(people)} reader{'s' * (len(people) > 1)}, {len(photos):,} photos of {num_cases:,} cases, "
+        f"{len(people)} reader{'s' * (len(people) > 1)}, {photos_of(len(photos), num_cases, study.unit)}, "
         f"{int((true > 0).sum()):,} of them cancers. "
     )
     if len(people) > 1:

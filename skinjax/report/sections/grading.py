@@ -15,6 +15,7 @@ from skinjax.evaluate.logistic_calibration import calibration_line
 from skinjax.evaluate.proportions import proportion_by_case
 from skinjax.report import crossfit
 from skinjax.report.blocks import Block, Column, Figure, Heading, Section, Table, Text
+from skinjax.report.cases import case_columns, counted
 from skinjax.report.figures import calibration_plots
 from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import cell, decimals, percent, ranged
@@ -85,7 +86,7 @@ def _answer(study: Study, grades: Grades) -> str:
         return f"{percent(share.estimate)} ({percent(share.low)} to {percent(share.high)})"
 
     return (
-        f"Of {int(cancer.sum()):,} photos of cancers of {len(np.unique(study.cases[cancer])):,} cases, "
+        f"Of {int(cancer.sum()):,} photos of cancers of {counted(len(np.unique(study.cases[cancer])), study.unit)}, "
         f"{too_low('argmax')} are graded too low by the most probable degree and {too_low('least_cost')} by the least "
         f"expected cost; the {study.confidence_percent} intervals are by case."
     )
@@ -197,7 +198,7 @@ def _too_low(study: Study, grades: Grades) -> list[Block]:
         Column("Tumour", [study.taxonomy.title(name) for name in by_tumour["tumour"]]),
         Column("True degree", [grades.names[d] for d in by_tumour["degree"]]),
         Column("Photos", [cell(n) for n in by_tumour["photos"]], number=True),
-        Column("Cases", [cell(n) for n in by_tumour["cases"]], number=True),
+        *case_columns(by_tumour["cases"].tolist(), study.unit),
     ] + [Column(RULES[rule], ranged(by_tumour, rule, percent)) for rule in grades.given]
     listed = under_graded_photos(study, grades)
     caption = f"All {len(listed):,} photos of cancers that some rule graded too low, the worst first"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from skinjax.evaluate.samples import effective_cases
 from skinjax.evaluate.subgroups import MIN_CASES
 from skinjax.report.blocks import Block, Column, Section, Table, Text
+from skinjax.report.cases import photos_of
 from skinjax.report.checklists import CLAIM, GUIDELINES, TRIPOD_AI, checklist
 from skinjax.report.formatting import listed
 from skinjax.report.study import Study
@@ -37,7 +38,7 @@ def limits_section(study: Study, synthetic: bool, warning: str, num_groups: int)
     sentences += [
         "Not for deciding on a diagnosis or a treatment: no figure here comes of a trial in which doctors or "
         "patients used the model.",
-        f"The figures are of {len(study.labels):,} photos of {study.num_cases:,} cases, and of others like them. "
+        f"The figures are of {photos_of(len(study.labels), study.num_cases, study.unit)}, and of others like them. "
         "Another clinic, camera, skin tone, or mix of diseases may give other figures, which only photos from "
         "there can tell.",
         "Intervals and p-values count the cases: they say how the figures would move with other cases of the same "

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from skinjax.evaluate import bootstrap
 from skinjax.evaluate.calls import UNKNOWN, call_accuracy, call_figures
 from skinjax.report.blocks import Block, Column, Table, Text
+from skinjax.report.cases import case_columns, photos_of, unit_of
 from skinjax.report.formatting import cell, p_value, percent, points, ranged, with_range
 from skinjax.report.tables.target_models import Intervals, Sample
 
@@ -86,7 +87,7 @@ def _table(file: str, name: str, sample: Sample, data: pd.DataFrame) -> Table:
     ]
     of_target = int(sample.labels.sum())
     photos, cases = len(sample.labels), len(np.unique(sample.cases))
-    caption = f"{name}: {photos:,} photos of {cases:,} cases"
+    caption = f"{name}: {photos_of(photos, cases, unit_of(sample.cases))}"
     if of_target:
         caption += f", {of_target:,} photos of the target"
     return Table(file, data, tuple(columns), caption)
@@ -100,7 +101,7 @@ def _classes(file: str, sample: Sample, called: NDArray[np.float64]) -> Table:
     columns = (
         Column("Class", list(data["class"])),
         Column("Photos", [cell(n) for n in data["photos"]], number=True),
-        Column("Cases", [cell(n) for n in data["cases"]], number=True),
+        *case_columns(data["cases"].tolist(), unit_of(sample.cases)),
         Column("Called the target", [percent(v) for v in data["called"]], number=True),
     )
     return Table(file, data, columns, "Which of them the first model calls the target", folded=True)

@@ -13,6 +13,7 @@ from skinjax.evaluate.readers import MeanReader, ReaderComparison, compare_with_
 from skinjax.evaluate.roc import operating_point, roc_curve
 from skinjax.evaluate.roc_band import roc_band
 from skinjax.report.blocks import Block, Column, Figure, Section, Table, Text, unanswered
+from skinjax.report.cases import photos_of
 from skinjax.report.figures import roc_plots
 from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import cell, decimals, p_value, percent, points, with_range
@@ -227,8 +228,9 @@ def _comparison(found: ReaderComparison) -> Table:
 
 def _words(study: Study, found: ReaderComparison, threshold: float | None, left_out: int, photos: int) -> str:
     words = (
-        f"{found.num_readers} reader{'s' * (found.num_readers > 1)}, {photos:,} photos of {found.num_cases:,} "
-        f"cases. The model is more sensitive than {found.above} of the readers at their own specificity. "
+        f"{found.num_readers} reader{'s' * (found.num_readers > 1)}, "
+        f"{photos_of(photos, found.num_cases, study.unit)}. "
+        f"The model is more sensitive than {found.above} of the readers at their own specificity. "
     )
     if found.num_readers > 1:
         words += (

@@ -14,6 +14,7 @@ from skinjax.evaluate import bootstrap
 from skinjax.evaluate.roc import weighted_auc
 from skinjax.evaluate.subgroups import MIN_CASES, MIN_CLASS_CASES, Subgroups, age_bands, compare
 from skinjax.report.blocks import Block, Column, Figure, Section, Table, Text, unanswered
+from skinjax.report.cases import Unit, case_columns
 from skinjax.report.figures import canvas, group_plots
 from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import (
@@ -132,7 +133,7 @@ def subgroups_section(study: Study, columns: Sequence[str]) -> tuple[Section, pd
         assert study.target is not None
         overall["auc"] = weighted_auc(study.target.labels, study.target.scores)
     blocks.append(_figure(study, table, overall))
-    blocks.append(_shown(table))
+    blocks.append(_shown(table, study.unit))
     blocks.append(_shown_gaps(gaps))
     words = (
         f"Intervals are by case. Groups of fewer than {MIN_CASES} cases, and for the AUC of fewer than "
@@ -225,12 +226,12 @@ def _figure(study: Study, table: pd.DataFrame, overall: dict[str, float]) -> Fig
     return Figure(Picture("subgroups", tuple(panels), caption, table))
 
 
-def _shown(table: pd.DataFrame) -> Table:
+def _shown(table: pd.DataFrame, unit: Unit) -> Table:
     small = table["accuracy_small"]
     columns = [
         Column("Group", [f"{n} (small)" if s else n for n, s in zip(table["group"], small, strict=True)]),
         Column("Photos", [cell(v) for v in table["photos"]], number=True),
-        Column("Cases", [cell(v) for v in table["cases"]], number=True),
+        *case_columns(table["cases"].tolist(), unit),
         Column("Accuracy", ranged(table, "accuracy", percent)),
     ]
     if "auc" in table:

@@ -17,6 +17,7 @@ from skinjax.evaluate.readers import reader_points
 from skinjax.evaluate.roc import roc_curve
 from skinjax.evaluate.subgroups import holm
 from skinjax.report.blocks import Block, Column, Figure, Heading, Section, Table, Text
+from skinjax.report.cases import counted, unit_of
 from skinjax.report.figures import model_plots, roc_plots
 from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import (
@@ -294,8 +295,8 @@ def _verdict(stages: Stages, models: Sequence[TargetModel], pairs: pd.DataFrame)
     ]
     return (
         f"{who} ({decimals(models[0].auc.auc)}) {' and '.join(parts)}, by area under the ROC curve on "
-        f"{len(test.labels):,} test photos of {len(np.unique(test.cases)):,} cases (paired tests by case, "
-        "corrected by Holm)."
+        f"{len(test.labels):,} test photos of {counted(len(np.unique(test.cases)), unit_of(test.cases))} "
+        "(paired tests by case, corrected by Holm)."
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar
 
+from skinjax.data.column_names import ColumnNames, as_entries
 from skinjax.data.pipeline.prepare import Fit
 from skinjax.runs.options import Options, option
 
@@ -17,15 +19,31 @@ class NamedPhotosOptions(Options):
 
     manifest: str = option(
         "",
-        "CSV or Parquet file with columns image, label and case_id; photos lie beside it.",
+        "CSV, Excel or Parquet file with columns image, label and case_id; photos lie beside it.",
         path=True,
         free=True,
     )
+    map: tuple[str, ...] = option(
+        (),
+        'The table\'s own names of these columns, as image=Filename,label=Diagnosis,case_id="Patient ID".',
+        free=True,  # what is read counts, and a run knows its photos, labels and cases
+    )
     dataset: str = option("", "Public data set as its publisher ships it, or folders; instead of --manifest.")
-    source: str = option("", "Folder of the --dataset.", path=True, free=True)
+    source: str = option(
+        "",
+        "Folder of the --dataset, or of the --manifest's photos where they do not lie beside it.",
+        path=True,
+        free=True,
+    )
     taxonomy: str = option(
         "", "Catalogue name or file of the classes. Default: the data set's own.", path=True
     )
+
+    def __post_init__(self) -> None:
+        entries = as_entries(self.map) if isinstance(self.map, Mapping | list | tuple) else self.map
+        object.__setattr__(self, "map", entries)
+        super().__post_init__()
+        ColumnNames.of(self.map)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

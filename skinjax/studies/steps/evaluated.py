@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from skinjax.data import evaluation_data
+from skinjax.data.column_names import ColumnNames
 from skinjax.data.evaluation_data import EvaluationData, read_evaluation_data
 from skinjax.data.predictions import read_taxonomy
 from skinjax.data.readers import kit_of
@@ -233,8 +234,9 @@ def read_data(
     """
     kit = kit_of_readers(config, [path.parent for path in files.values()])
     target = config.target or (kit.question if kit else ())
+    names = ColumnNames.of(() if config.computes else config.map, config.prefix)
     data = read_evaluation_data(
-        files, taxonomy, target, config.degrees or None, config.readers or None, config.subgroups, kit
+        files, taxonomy, target, config.degrees or None, config.readers or None, config.subgroups, kit, names
     )
     check_options(config, data)
     if config.smoke:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from skinjax.data.audit import AuditReport
 from skinjax.data.column_leaks import refuse_leaks, silence_notes
 from skinjax.data.columns import check_columns
 from skinjax.data.photo_set import PhotoSet, PreparedPhotos, case_identity, read_photos
@@ -53,7 +54,8 @@ def photos_of(
     given: PhotoSet | None,
     config: SourceOptions,
     folder: RunFolder,
-    named: Mapping[str, str] | None = None,
+    named: Mapping[str, Any] | None = None,
+    inspect: bool = False,
     **spec: Any,
 ) -> PhotoSet:
     """Returns the photos of a study: those given, those its options name, or the built-in ones.
@@ -62,14 +64,15 @@ def photos_of(
       given: Photos of the caller's; None leaves it to the options.
       config: The study's options.
       folder: Of the run; built-in photos are rendered into its folder `photos`.
-      named: What the photos are read from, where it is not the options' own `manifest`, `dataset`, `source` and
-        `taxonomy`.
+      named: What the photos are read from, where it is not the options' own `manifest`, `dataset`, `source`,
+        `taxonomy` and `map`.
+      inspect: Whether faults of the manifest become findings of the audit instead of an error.
       spec: Of the built-in photos, beside what the options say.
 
     Raises:
       ValueError: Options that do not fit together, or everything that is wrong with the manifest.
     """
-    names = ("manifest", "dataset", "source", "taxonomy")
+    names = ("manifest", "dataset", "source", "taxonomy", "map")
     sources = dict(named) if named is not None else {name: getattr(config, name) for name in names}
     smoke = getattr(config, "smoke", False)
     if given is not None:
@@ -81,6 +84,8 @@ def photos_of(
                 dataset=sources["dataset"] or None,
                 source=sources["source"] or None,
                 taxonomy=sources["taxonomy"] or None,
+                map=sources["map"],
+                inspect=inspect,
             )
         except ValueError as error:
             if named is None:
@@ -128,7 +133,7 @@ def named_by(config: Any, photos: PhotoSet) -> Any:
     return dataclasses.replace(config, **photos.origin) if photos.origin else config
 
 
-def audited(photos: PhotoSet, config: SourceOptions, folder: RunFolder, *, again: bool = False) -> PhotoSet:
+def audited(photos: PhotoSet, config: SourceOptions, folder: RunFolder) -> PhotoSet:
     """Audits photos where the options ask for it, and lets near-duplicates stand in for cases where there are none.
 
     Findings that the run told once about the same manifest are not told again when it resumes. Columns that networks
@@ -138,9 +143,8 @@ def audited(photos: PhotoSet, config: SourceOptions, folder: RunFolder, *, again
       photos: The photos.
       config: The study's options.
       folder: Of the run; findings are written into its folder `audit`.
-      again: Whether to audit even so.
     """
-    found = processes.first_alone("audit", lambda: _audited(photos, config, folder, again))
+    found = processes.first_alone("audit", lambda: _audited(photos, config, folder))
     return checked_columns(found, getattr(config, "columns", ()))
 
 
@@ -255,24 +259,42 @@ def _rendered(config: SourceOptions, folder: RunFolder, spec: Mapping[str, Any])
     return photos
 
 
-def _audited(photos: PhotoSet, config: SourceOptions, folder: RunFolder, again: bool) -> PhotoSet:
+def audit_report(photos: PhotoSet, config: SourceOptions, folder: RunFolder) -> AuditReport:
+    """Audits photos and writes what was found into the run's folder `audit`.
+
+    Args:
+      photos: The photos.
+      config: The study's options.
+      folder: Of the run.
+    """
     folder.path.mkdir(parents=True, exist_ok=True)
     with Lock(folder.path / ".lock_audit", wait=True):
-        return _audited_alone(photos, config, folder, again)
+        return _report(photos, config, folder)
 
 
-def _audited_alone(photos: PhotoSet, config: SourceOptions, folder: RunFolder, again: bool) -> PhotoSet:
-    told, now = folder.audit / "manifest.txt", photos.fingerprint
-    known = told.exists() and told.read_text(encoding="utf-8") == now
-    if not again and photos.has_cases and (known or not config.audit):
-        return photos
+def _report(photos: PhotoSet, config: SourceOptions, folder: RunFolder) -> AuditReport:
     with Progress("auditing", len(photos), stream=processes.progress_stream()) as progress:
         report = photos.audit(threads=config.threads, progress=lambda done, total: progress.update(done))
     report.write(folder.audit)
-    with replacing(told) as temporary:
-        temporary.write_text(now, encoding="utf-8")
     found = ", ".join(f"{count} {kind}" for kind, count in report.counts.items())
     _LOG.info("audit: %s", found or "nothing found")
+    return report
+
+
+def _audited(photos: PhotoSet, config: SourceOptions, folder: RunFolder) -> PhotoSet:
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with Lock(folder.path / ".lock_audit", wait=True):
+        return _audited_alone(photos, config, folder)
+
+
+def _audited_alone(photos: PhotoSet, config: SourceOptions, folder: RunFolder) -> PhotoSet:
+    told, now = folder.audit / "manifest.txt", photos.fingerprint
+    known = told.exists() and told.read_text(encoding="utf-8") == now
+    if photos.has_cases and (known or not config.audit):
+        return photos
+    report = _report(photos, config, folder)
+    with replacing(told) as temporary:
+        temporary.write_text(now, encoding="utf-8")
     if photos.has_cases:
         return photos
     photos = photos.with_stand_in_cases(report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skinjax.data.column_names import ColumnNames
 from skinjax.data.manifest import known_cells, read_manifest
+from skinjax.data.photo_paths import relative_paths
 from skinjax.data.photo_set import PhotoSet, read_photos
 from skinjax.data.prediction_checks import REQUIRED
 from skinjax.data.prediction_columns import CLASS_COLUMN
 from skinjax.data.predictions import read_taxonomy
-from skinjax.data.spelling import alike_labels, spelled
+from skinjax.data.spelling import alike_labels, as_classes, spelled
 from skinjax.data.tables import TableError, faulty_rows, missing_columns, read_table
 from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
 from skinjax.runs.folder import RunFolder
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from skinjax.studies.reader_kit import Config
 
 _SMOKE_TARGET = "melanoma"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,6 +93,7 @@ def read(photos: PhotoSet | None, config: Config) -> KitPhotos:
                 dataset=config.dataset or None,
                 source=config.source or None,
                 taxonomy=config.taxonomy or None,
+                map=config.map,
             ),
             config,
         )
@@ -118,10 +123,12 @@ def _of_run(config: Config) -> KitPhotos:
 def _of_predictions(config: Config) -> KitPhotos:
     path = Path(config.predictions)
     named = load_taxonomy(config.taxonomy) if config.taxonomy else read_taxonomy(path)
-    frame, taxonomy = _table(path, named)
+    frame, taxonomy = _table(path, named, ColumnNames.of(config.map, config.prefix))
     root = Path(config.photo_root) if config.photo_root else path.parent
     words = f"the {len(frame):,} photos of {path}"
-    notes = tuple(
+    alone = bool((frame["case_id"] == frame["image"]).all())
+    notes: tuple[str, ...] = ("The table has no case_id: each photo counts as a case.",) if alone else ()
+    notes += tuple(
         f"The labels {' and '.join(spelled(name, group) for name in group)} count as different classes, but may be one."
         for group in (() if named else alike_labels(taxonomy.classes()))
     )
@@ -161,12 +168,16 @@ def _rendered(config: Config) -> KitPhotos:
     return dataclasses.replace(found, beside=folder.parent, notes=())
 
 
-def _table(path: Path, taxonomy: Taxonomy | None) -> tuple[pd.DataFrame, Taxonomy]:
+def _table(
+    path: Path, taxonomy: Taxonomy | None, own: ColumnNames | None = None
+) -> tuple[pd.DataFrame, Taxonomy]:
     """Returns the photos of a table, read as predictions are, and the classes of their labels.
 
     Without a taxonomy, the classes are those of the columns of probabilities; without these, the labels.
     """
-    table = read_table(path)
+    table = read_table(path, names=own)
+    if "image" in table.frame and missing_columns(("case_id",), table.frame) == ["no column 'case_id'"]:
+        table = dataclasses.replace(table, frame=table.frame.assign(case_id=table.frame["image"]))
     if problems := missing_columns(REQUIRED, table.frame):
         raise TableError(str(path), problems)
     if taxonomy is None:
@@ -178,6 +189,15 @@ def _table(path: Path, taxonomy: Taxonomy | None) -> tuple[pd.DataFrame, Taxonom
             raise TableError(str(path), ["column 'label' must hold the photos' classes, got none"])
         taxonomy = Taxonomy("labels", ("label",), tuple((name,) for name in dict.fromkeys(names)))
     frame = known_cells(table.frame[list(REQUIRED)], taxonomy.classes())
+    meant = as_classes(frame["label"].unique(), taxonomy.classes(), dict(taxonomy.titles))
+    frame = frame.assign(
+        image=relative_paths(frame["image"], path.parent), label=frame["label"].replace(meant)
+    )
+    if meant:
+        told = ", ".join(f"{given!r} for {found!r}" for given, found in meant.items())
+        _LOG.warning(
+            "%s: labels that differ from a class by case, blanks or such were taken for it: %s", path, told
+        )
     for name in REQUIRED:
         problems += faulty_rows(name, "empty", frame[name] == "", table.rows)
     cells = frame["image"]

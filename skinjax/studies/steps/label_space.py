@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skinjax.data.photo_set import PhotoSet
+from skinjax.data.spelling import as_classes
 from skinjax.labels.matching import Matching, load_matching, matching_catalogue
 from skinjax.labels.taxonomy import Taxonomy, catalogue, load_taxonomy
 from skinjax.predict.decisions import fuse_levels_of
@@ -71,7 +72,7 @@ def label_space(
 ) -> LabelSpace:
     """Finds the classes of a run that the labels of new photos stand for.
 
-    The labels may be finest classes of the run (some of them, letter case aside), classes of one coarser level, or
+    The labels may be finest classes of the run (some of them, case and blanks aside), classes of one coarser level, or
     classes of another taxonomy that `shared`, or else the catalogue, matches with the run's.
 
     Args:
@@ -112,8 +113,9 @@ def _shared(labels: Sequence[str], shared: str, run: Taxonomy, other: Taxonomy) 
 
 
 def _by_name(labels: Sequence[str], classes: Sequence[str], complete: bool = True) -> list[str | None] | None:
-    """Returns labels as classes, letter case aside; None where all must be classes and one is none."""
+    """Returns labels as classes, case and blanks aside; None where all must be classes and one is none."""
     there = {name.casefold(): name for name in reversed(classes)} | {name: name for name in classes}
+    there |= as_classes(set(labels) - set(there), classes)
     found = [there.get(label, there.get(label.casefold())) for label in labels]
     return None if complete and None in found else found
 

@@ -74,8 +74,9 @@ def read(config: Config, given: PhotoSet | None, out: Path | None, scratch: Path
     if not config.workdir:
         raise ValueError("new photos must come with workdir=FOLDER, the run whose networks answer them")
     folder = open_run(Path(config.workdir))
-    named = {name: getattr(config, name) or None for name in ("manifest", "dataset", "source", "taxonomy")}
-    photos = given if given is not None else read_photos(**named)
+    named = ("manifest", "dataset", "source", "taxonomy", "map")
+    sources: dict[str, Any] = {name: value for name in named if (value := getattr(config, name))}
+    photos = given if given is not None else read_photos(**sources)
     photos = photos.few_cases(SMOKE_CASES) if config.smoke else photos
     out = evaluated.check_out(out or (Path(config.out) if config.out else _free_folder(folder.path, photos)))
     space = label_space(photos, folder.taxonomy, config.shared_taxonomy, config.other_classes)
@@ -177,6 +178,8 @@ def choose(config: Config, folder: RunFolder, photos: PhotoSet, space: LabelSpac
         raise ValueError(_refusal(config, folder, how, told, int(candidates.sum())))
     left = candidates & ~seen
     flow = _flow(photos, space.known, bad, seen, left)
+    if not has_cases:
+        flow = tuple((words, count, 0) for words, count, _ in flow)  # groups of near-duplicates are no cases
     if not left.any():
         counts = ", ".join(
             f"{count:,} {words[0].lower()}{words[1:]}" for words, count, _ in flow[1:-1] if count

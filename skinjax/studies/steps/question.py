@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from skinjax.data.manifest import read_manifest
 from skinjax.data.photo_set import PhotoSet, refuse_shared_cases
+from skinjax.data.spelling import as_classes
 from skinjax.files.atomic import replacing
 from skinjax.labels.taxonomy import Taxonomy
 from skinjax.predict.decisions import file_hash
@@ -94,6 +95,13 @@ def _foreign(path: Path, taxonomy: Taxonomy, own: PhotoSet) -> PhotoSet:
     if "case_id" not in frame:
         frame = frame.assign(case_id=frame["image"])
         notes = (f"{path.name} has no case_id: each photo counts as a case of its own.",)
+    meant = as_classes(frame["label"].unique(), taxonomy.classes(), dict(taxonomy.titles))
+    if meant:
+        told = ", ".join(f"{given!r} for {found!r}" for given, found in meant.items())
+        notes += (
+            f"Labels of {path.name} that differ from a class by case, blanks or such were taken for it: {told}.",
+        )
+        frame = frame.assign(label=frame["label"].replace(meant))
     tree = widened(taxonomy, frame["label"])
     found = PhotoSet(frame, path.resolve().parent, tree, notes=notes)
     if found.root == own.root:

@@ -182,6 +182,7 @@ def _sources(folder: RunFolder) -> Iterator[PhotoSet]:
     options = folder.options
     named = [
         {name: options.get(f"{prefix}{name}") or None for name in ("manifest", "dataset", "source")}
+        | {"map": options.get(f"{prefix}map") or ()}
         for prefix in ("", "other_")
     ]
     named += [
@@ -190,7 +191,7 @@ def _sources(folder: RunFolder) -> Iterator[PhotoSet]:
         if (one.photos / "manifest.csv").is_file()
     ]
     for names in named:
-        if any(names.values()):
+        if names["manifest"] or names.get("dataset"):
             try:
                 photos = read_photos(**names)
             except (ValueError, OSError):

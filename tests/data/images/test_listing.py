@@ -124,10 +124,10 @@ def test_a_name_in_other_case_or_form_is_named(tmp_path):
 
 def test_labels_in_two_spellings_are_told_where_no_taxonomy_decides(tmp_path, caplog):
     path = tmp_path / "manifest.csv"
-    path.write_text("image,label,case_id\n1.png,Nevus,1\n2.png,nevus,2\n3.png,wart,3\n")
+    path.write_text("image,label,case_id\n1.png,Naevus,1\n2.png,nevus,2\n3.png,wart,3\n")
     with caplog.at_level(logging.WARNING):
         (note,) = read_photos(path).notes
-    assert note == "The labels 'Nevus' and 'nevus' count as different classes, but may be one."
+    assert note == "The labels 'Naevus' and 'nevus' count as different classes, but may be one."
     assert note in caplog.text
     path.write_text("image,label,case_id\n1.png,nevus,1\n3.png,wart,3\n")
     assert read_photos(path).notes == ()

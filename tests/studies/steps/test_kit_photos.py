@@ -38,11 +38,11 @@ def test_cells_are_read_as_predictions_are(tmp_path):
 def test_photos_of_unknown_labels_are_not_drawn_as_the_rest(tmp_path, taxonomy):
     columns = {} if taxonomy else {f"p_{name}": ["0.5"] * 4 for name in ("mel", "nv")}
     with pytest.raises(TableError) as caught:
-        read(tmp_path, "mel", taxonomy, label=["mel", "MEL", "nv", " "], **columns)
+        read(tmp_path, "mel", taxonomy, label=["MEL ", "mell", "nv", " "], **columns)
     (empty, unknown) = caught.value.problems
     assert empty == "column 'label', 1 row empty: row 5"
     assert unknown.startswith("column 'label', 1 row with a label that is no ")
-    assert unknown.endswith(": row 3 'MEL', did you mean 'mel'?")
+    assert unknown.endswith(": row 3 'mell', did you mean 'mel'?")
 
 
 def test_empty_and_repeated_cells_are_refused(tmp_path):
