@@ -48,7 +48,9 @@ def main() -> None:
     run = RunFolder.read(given.workdir)
     made = digest(hierarchy.Config.from_dict(run.options).to_dict())
     if made != demo_settings():
-        raise SystemExit(f"{given.workdir} must be a run of demo.flags as it is now, but other options made it")
+        raise SystemExit(
+            f"{given.workdir} must be a run of demo.flags as it is now, but other options made it"
+        )
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None:
         raise SystemExit("no Chromium was found")
