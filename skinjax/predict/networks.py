@@ -49,8 +49,8 @@ class Output:
 
     Attributes:
       probs: float32[B, K].
-      features: What the photos are compared by, float32[B, C] each: the means of `early_map` and of the last map;
-        the logits of a network that gives no maps.
+      features: What the photos are compared by, float32[B, C] each: `texture` of the first map and of `early_map`, and
+        the means of the last map; the logits of a network that gives no maps.
       last_map: [B, h, w, C]; None for a network that gives no maps.
     """
 
@@ -87,9 +87,9 @@ class Loaded:
         if not self.pools:
             table = network.table(columns, len(images))
             return Output(*compiled_network(network.model(), network.spec)(self.variables, images, *table))
-        last_map, early, pooled = compiled_body(network.backbone, network.precision)(self.body, images)
+        last_map, textures, pooled = compiled_body(network.backbone, network.precision)(self.body, images)
         probs = compiled_head()(self.kernel, self.bias, pooled, network.precision)
-        return Output(probs, (early, pooled), last_map)
+        return Output(probs, (*textures, pooled), last_map)
 
     @functools.cached_property
     def body(self) -> dict[str, Any]:
@@ -229,25 +229,40 @@ def early_map(spec: registry.ModelSpec) -> str:
     return spec.map_names[len(spec.map_names) // 3]
 
 
+def texture(feature_map: jax.Array) -> jax.Array:
+    """Returns what a map says of light, colour and texture: its means and standard deviations, float32[B, 2 C].
+
+    Args:
+      feature_map: [B, h, w, C].
+
+    >>> texture(jnp.array([[[[1.0], [3.0]]]])).tolist()
+    [[2.0, 1.0]]
+    """
+    x = feature_map.astype(jnp.float32)
+    return jnp.concatenate([x.mean(axis=(1, 2)), x.std(axis=(1, 2))], axis=-1)
+
+
 @functools.lru_cache(maxsize=16)
-def compiled_body(backbone: str, precision: str) -> Callable[..., tuple[jax.Array, jax.Array, jax.Array]]:
-    """Returns the jitted function (variables, uint8[B, H, W, 3]) -> last map [B, h, w, C], and the means of two maps.
+def compiled_body(
+    backbone: str, precision: str
+) -> Callable[..., tuple[jax.Array, tuple[jax.Array, jax.Array], jax.Array]]:
+    """Returns the jitted function (variables, uint8[B, H, W, 3]) -> last map [B, h, w, C], two textures, its means.
 
     Args:
       backbone: Name in the registry.
       precision: Dtype of the computation.
 
     Returns:
-      The function; its variables have a head of one output, as `Loaded.body`. The means are float32[B, C] each, of
-      `early_map` and of the last map.
+      The function; its variables have a head of one output, as `Loaded.body`. The textures are float32[B, 2 C] each, of
+      the first map and of `early_map`; the means float32[B, C], of the last map.
     """
     spec = registry.spec(backbone)
     model = registry.create(backbone, 1, dtype=jnp.dtype(precision))
-    early, last = early_map(spec), spec.map_names[-1]
+    first, early, last = spec.map_names[0], early_map(spec), spec.map_names[-1]
 
-    def run(variables: Any, images: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def run(variables: Any, images: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array], jax.Array]:
         named = model.apply(variables, normalize(images, spec), features=True)
-        return named[last], named[early].astype(jnp.float32).mean(axis=(1, 2)), named["pooled"]
+        return named[last], (texture(named[first]), texture(named[early])), named["pooled"]
 
     return jax.jit(run, compiler_options=compiler_options())
 
@@ -272,9 +287,10 @@ def compiled_network(model: nn.Module, spec: registry.ModelSpec) -> Callable[...
             logits = model.apply(variables, pixels, *table, train=False).astype(jnp.float32)
             return jax.nn.softmax(logits), (logits,), None
         named = model.apply(variables, pixels, *table, train=False, features=True)
-        maps = [named[names[len(names) // 3]], named[names[-1]]]
-        means = tuple(some.astype(jnp.float32).mean(axis=(1, 2)) for some in maps)
-        return jax.nn.softmax(named["logits"].astype(jnp.float32)), means, maps[-1]
+        last = named[names[-1]]
+        textures = (texture(named[names[0]]), texture(named[names[len(names) // 3]]))
+        means = last.astype(jnp.float32).mean(axis=(1, 2))
+        return jax.nn.softmax(named["logits"].astype(jnp.float32)), (*textures, means), last
 
     return jax.jit(run, compiler_options=compiler_options())
 

@@ -26,7 +26,7 @@ from skinjax.predict.networks import Predictor
 from skinjax.predict.novelty import FeatureSpace, cross_fitted_distances, far_limit, fit_feature_space
 from skinjax.predict.reading import Decoded, ahead, batches, read_photo
 
-VERSION = 1
+VERSION = 2
 MOST_PHOTOS = 2000
 """Photos that a reference is made from at most, drawn at random; more would change little and take their time."""
 LEAST_PHOTOS = 20

@@ -177,8 +177,11 @@ def test_a_stored_network_is_read_again_and_predicts(run):
     forward = load_predictor(folder).forward(images)
     np.testing.assert_allclose(forward.probabilities()[TAXONOMY.finest], expected, atol=1e-5)
     named = network.model().apply(fitted.variables, normalize(images, network.spec), features=True)
-    early, last = forward.features()[0]
-    np.testing.assert_allclose(early, named["block_00"].mean((1, 2)), atol=1e-5)
+    first, early, last = forward.features()[0]
+    stages = [np.asarray(named[name]) for name in ("block_00", "block_00")]
+    for found, stage in zip((first, early), stages, strict=True):
+        by_hand = np.concatenate([stage.mean((1, 2)), stage.std((1, 2))], axis=1)
+        np.testing.assert_allclose(found, by_hand, atol=1e-5)
     np.testing.assert_allclose(last, named["pooled"], atol=1e-5)
     np.testing.assert_allclose(forward.last_map(TAXONOMY.finest, 1), named["top"][1], atol=1e-5)
     fewer = dataclasses.replace(network, classes=network.classes[:3])
