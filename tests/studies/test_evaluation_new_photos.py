@@ -183,7 +183,7 @@ def test_the_mean_of_folds_and_named_networks_answer_too(folder, run_of, tmp_pat
     told = evaluate(workdir, folder / "new" / "manifest.csv", "--stages=nosuch", code=2)
     assert "has no network 'nosuch'" in told.stderr
     told = evaluate(workdir, folder / "new" / "manifest.csv", "--fold=7", code=2)
-    assert "has no networks of fold 7" in told.stderr
+    assert "--fold=7 must be a fold with networks" in told.stderr
 
 
 def test_photos_that_the_run_has_seen_are_refused_or_left_out(folder, run_of, tmp_path):

@@ -315,7 +315,8 @@ def test_files_of_other_programs_are_compared_by_case(photos, file, taxonomy, tm
     )
     assert not (tmp_path / "alone" / "checkpoints").exists()
     refused = command("predict", tmp_path / "alone", f"--photos={photos / 'images'}", code=2)
-    assert "holds no network" in refused.stderr
+    assert "holds no network: its heads read the features in" in refused.stderr
+    assert "run `skinjax probe` on photos (--manifest, --backbone)" in refused.stderr
 
 
 @pytest.mark.skipif(
