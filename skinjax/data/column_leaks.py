@@ -111,16 +111,16 @@ def refuse_leaks(frame: pd.DataFrame, names: Sequence[str], labels: Any, cases: 
     >>> refuse_leaks(frame, ["biopsied"], ["nevus", "melanoma"] * 40, cases)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
       ...
-    ValueError: columns must not give the label away, got 'biopsied': on cases not seen, guessing the label from it...
+    ValueError: columns must not give the label away, got 'biopsied': on cases not seen, guessing the label...
     """
     found = column_leaks(frame, names, labels, cases)
     for leak in found:
         if leak.gives_away and leak.values is not None:
             figure = leak.values
             raise ValueError(
-                f"columns must not give the label away, got {leak.column!r}: on cases not seen, guessing the label from "
-                f"it alone is right for {figure.accuracy:.0%} of photos, always guessing the most frequent label for "
-                f"{figure.baseline:.0%}; it explains {figure.explained:.0%} of the label's information, and at most "
+                f"columns must not give the label away, got {leak.column!r}: on cases not seen, guessing the label "
+                f"from it alone is right for {figure.accuracy:.0%} of photos, always guessing the most frequent label "
+                f"for {figure.baseline:.0%}; it explains {figure.explained:.0%} of the label's information, and at most "
                 f"{leak.most_explained:.0%} are allowed"
             )
     return tuple(leak.column for leak in found if leak.silent)

@@ -127,5 +127,5 @@ def test_two_files_are_put_in_one_order_or_refused():
     ):
         with pytest.raises(ValueError, match=f"other.parquet must have the same photos .* but {words}"):
             as_features(rows).in_order_of(one.frame["image"].tolist(), "other.parquet")
-    with pytest.raises(ValueError, match="has all of them and 2 others, such as 2.png"):
+    with pytest.raises(ValueError, match=r"has all of them and 2 others, such as 2\.png"):
         one.in_order_of(["0.png", "1.png"], "other.parquet")
