@@ -120,8 +120,8 @@ def refuse_leaks(frame: pd.DataFrame, names: Sequence[str], labels: Any, cases: 
             raise ValueError(
                 f"columns must not give the label away, got {leak.column!r}: on cases not seen, guessing the label "
                 f"from it alone is right for {figure.accuracy:.0%} of photos, always guessing the most frequent label "
-                f"for {figure.baseline:.0%}; it explains {figure.explained:.0%} of the label's information, and at most "
-                f"{leak.most_explained:.0%} are allowed"
+                f"for {figure.baseline:.0%}; it explains {figure.explained:.0%} of the label's information, and at "
+                f"most {leak.most_explained:.0%} are allowed"
             )
     return tuple(leak.column for leak in found if leak.silent)
 

@@ -171,7 +171,7 @@ class RecipeOptions(Options):
     burn_in: float = option(RECIPE.burn_in, "Batches of warm-up (equation 4-5).", low=0, smoke=4.0)
     hsv_h: float = option(
         STRENGTHS.hsv_h, low=0, high=0.5,
-        help="Augmentation: turns the hue of each training photo at random, up to this share of the colour circle; 0: off.",
+        help="Augmentation: turns the hue of each training photo, up to this share of the colour circle; 0: off.",
     )  # fmt: skip
     hsv_s: float = option(
         STRENGTHS.hsv_s, low=0, high=1,
