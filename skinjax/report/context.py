@@ -33,8 +33,10 @@ class ReportContext:
       subgroups: Names of columns of the predictions whose groups are compared.
       prevalence: Share of the target where the model will be used, for predictive values; None for these photos' own.
       others: Name -> predictions of another model for the same photos, in any order. All are compared pairwise.
-      extra: Sections of the caller's own, with ids of their own, shown before all others.
+      extra: Sections of the caller's own, with ids of their own: shown before all others where there is a verdict,
+        else after the methods.
       verdict: Sentences of the caller's own, before the answer at the top.
+      details: Sections of the caller's own on how it was done, shown after the results.
     """
 
     title: str
@@ -51,3 +53,4 @@ class ReportContext:
     others: Mapping[str, Predictions] = dataclasses.field(default_factory=dict)
     extra: Sequence[Section] = ()
     verdict: Sequence[str] = ()
+    details: Sequence[Section] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from skinjax.data.predictions import Predictions
 from skinjax.labels.taxonomy import Taxonomy
+from skinjax.report.formatting import listed
 from skinjax.report.tables.methods import Answers, coarse_answers, fine_answers
 
 PHOTO_DRAWS = 200_000_000
@@ -48,6 +50,9 @@ class Target:
         return ""
 
 
+Noun = Literal["network", "head", "model"]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Study:
     """One model's predictions of N photos, its answers, and how intervals are made.
@@ -69,6 +74,7 @@ class Study:
       replicates: Bootstrap replicates; `requested_replicates` brought down for the number of photos.
       requested_replicates: Bootstrap replicates that were asked for.
       seed: Seed of everything that is drawn.
+      noun: What answered, for people: networks that were trained, heads on features, or a model of others.
     """
 
     name: str
@@ -86,6 +92,7 @@ class Study:
     replicates: int
     requested_replicates: int
     seed: int
+    noun: Noun = "network"
 
     @classmethod
     def from_predictions(
@@ -98,6 +105,7 @@ class Study:
         confidence: float = 0.95,
         replicates: int = 2000,
         seed: int = 0,
+        noun: Noun = "network",
     ) -> Study:
         """Works out a model's answers at every level.
 
@@ -110,6 +118,7 @@ class Study:
           confidence: Confidence level of every interval, in (0, 1).
           replicates: Bootstrap replicates; many photos get fewer, see `PHOTO_DRAWS`.
           seed: Seed of everything that is drawn.
+          noun: What answered, for people.
 
         Returns:
           The study.
@@ -147,6 +156,7 @@ class Study:
             replicates=min(replicates, max(FEWEST_REPLICATES, PHOTO_DRAWS // len(predictions))),
             requested_replicates=replicates,
             seed=seed,
+            noun=noun,
         )
 
     @property
@@ -212,7 +222,7 @@ def _target(names: tuple[str, ...], taxonomy: Taxonomy, fine: Answers, probs: ND
         )
     level = fitting[0]
     member = _members(names, level, taxonomy)
-    title = ", ".join(taxonomy.title(name) for name in names)
+    title = listed([taxonomy.title(name) for name in names], most=len(names))
     empty = Target(names, level, title, member[fine.labels], np.empty(0))
     return dataclasses.replace(empty, scores=target_scores(probs, empty, taxonomy))
 

@@ -331,6 +331,7 @@ def _write(subject: evaluated.Subject, config: Config, out: Path) -> Evaluation:
             confidence=config.confidence,
             replicates=config.replicates,
             seed=config.seed,
+            noun=subject.noun,
         )
         audited = run
         if subject.audit is not None:

@@ -16,7 +16,7 @@ from skinjax.evaluate.proportions import Proportion
 from skinjax.labels.degrees import NO_TUMOUR, URGENCIES, advice, urgency_of, withheld_advice
 from skinjax.report import crossfit
 from skinjax.report.blocks import Block, Column, Heading, Table, Text
-from skinjax.report.formatting import cell, percent, ranged
+from skinjax.report.formatting import bracketed, cell, percent, ranged
 from skinjax.report.study import Study
 
 ANSWERED = 0.9
@@ -106,7 +106,7 @@ def _sentence(study: Study, found: Lateness) -> str:
         return "No photo is of a cancer, so nothing can be said of how often advice comes too late."
 
     def shown(share: Proportion) -> str:
-        return f"{percent(share.estimate)} ({percent(share.low)} to {percent(share.high)})"
+        return f"{percent(share.estimate)}{bracketed(share.low, share.high, percent)}"
 
     return (
         f"Of {found.cancers.num_photos:,} photos of cancers of {found.cancers.num_cases:,} cases, "

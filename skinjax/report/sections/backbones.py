@@ -14,6 +14,7 @@ from skinjax.evaluate import bootstrap
 from skinjax.evaluate.calls import UNKNOWN, CallFigures
 from skinjax.evaluate.confusion import confusion_matrix
 from skinjax.evaluate.delong import AucComparison, compare
+from skinjax.evaluate.fewest import too_few_cases
 from skinjax.evaluate.mean_roc import mean_roc
 from skinjax.evaluate.multiclass import compare_macro_auc, macro_auc_interval
 from skinjax.evaluate.roc import auc, macro_auc, roc_curve
@@ -170,6 +171,9 @@ def _verdict(networks: Mapping[str, NetworkStudies], data: pd.DataFrame, interva
     rivals = [name for name in networks if name != best]
     if np.isnan(areas[best]) or not rivals:
         return f"{sentence} is {decimals(areas[best])}."
+    if test.target is not None and (few := too_few_cases(test.target.labels, test.cases)):
+        others = listed([f"{name} ({decimals(areas[name])})" for name in rivals])
+        return f"{sentence} is {decimals(areas[best])}. It is not tested against {others}: among the test photos {few}."
     found = [_compare(test, networks[name].test, intervals) for name in rivals]
     corrected = holm([comparison.p_value for comparison in found])
     groups: dict[str, list[str]] = {

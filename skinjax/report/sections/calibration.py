@@ -23,7 +23,7 @@ from skinjax.report.study import Study, target_scores
 BINS = 10
 """Bins of equal mass of the reliability diagram and of the parts of the Brier score."""
 
-_TITLES = {"before": "As the network says", "after": "After temperature scaling"}
+_TITLES = {"before": "As answered", "after": "After temperature scaling"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -185,7 +185,7 @@ def _words(study: Study, found: Calibrated) -> str:
     lowest, highest = found.tempered.temperatures.min(), found.tempered.temperatures.max()
     words += (
         f"For every photo the temperature was fitted on {study.other_cases}: {decimals(lowest, 2)} to "
-        f"{decimals(highest, 2)} (above 1 the network is too sure of itself). For other photos take the one "
+        f"{decimals(highest, 2)} (above 1 the {study.noun} is too sure of itself). For other photos take the one "
         f"fitted on all of these, {decimals(found.tempered.overall, 3)}."
     )
     if found.tempered.fitted_on < len(study.labels) // 2:

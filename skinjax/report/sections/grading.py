@@ -17,7 +17,7 @@ from skinjax.report import crossfit
 from skinjax.report.blocks import Block, Column, Figure, Heading, Section, Table, Text
 from skinjax.report.figures import calibration_plots
 from skinjax.report.figures.pictures import Picture, panel
-from skinjax.report.formatting import cell, decimals, percent, ranged
+from skinjax.report.formatting import bracketed, cell, decimals, percent, ranged
 from skinjax.report.sections.advice import advice_blocks
 from skinjax.report.sections.calibration import BINS
 from skinjax.report.sections.graders import check_degree_readers, graders_blocks
@@ -27,7 +27,7 @@ from skinjax.report.study import Study
 MOST_LISTED = 1000
 """Cancers graded too low that the page lists; the CSV file has them all."""
 
-_STAGES = {"before": "As the network says", "after": "After temperature scaling"}
+_STAGES = {"before": "As answered", "after": "After temperature scaling"}
 
 
 def grading_section(
@@ -82,7 +82,7 @@ def _answer(study: Study, grades: Grades) -> str:
         share = proportion_by_case(
             grades.given[rule][cancer] < grades.true[cancer], study.cases[cancer], study.confidence
         )
-        return f"{percent(share.estimate)} ({percent(share.low)} to {percent(share.high)})"
+        return f"{percent(share.estimate)}{bracketed(share.low, share.high, percent)}"
 
     return (
         f"Of {int(cancer.sum()):,} photos of cancers of {len(np.unique(study.cases[cancer])):,} cases, "

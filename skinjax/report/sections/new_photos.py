@@ -22,7 +22,7 @@ from skinjax.evaluate.calls import call_figures
 from skinjax.evaluate.proportions import proportion_by_case
 from skinjax.evaluate.results import Interval
 from skinjax.report.blocks import Block, Column, Heading, Section, Table, Text
-from skinjax.report.formatting import decimals, percent, with_range
+from skinjax.report.formatting import bracketed, decimals, percent, with_range
 from skinjax.report.tables.target_models import Intervals
 
 _SHARES = ("accuracy", "macro_f1", "covered", "answered", "accuracy_answered", "sensitivity", "specificity")
@@ -172,10 +172,8 @@ def _cell(name: str, found: Interval | None) -> str:
 
 
 def _told(found: Interval) -> str:
-    share = percent(found.estimate)
-    if np.isnan(found.low) or np.isnan(found.high):
-        return share
-    return f"{share} ({100 * found.confidence:g}% interval {percent(found.low)} to {percent(found.high)})"
+    limits = bracketed(found.low, found.high, percent, before=f"{100 * found.confidence:g}% interval ")
+    return f"{percent(found.estimate)}{limits}"
 
 
 def _words(target: str, threshold: str) -> str:

@@ -226,13 +226,17 @@ def _with_threshold(heading: str, names: Sequence[str], data: pd.DataFrame) -> t
 def _pairs(stages: Stages, models: Sequence[TargetModel]) -> pd.DataFrame:
     """Differences of the first model less each other one, by AUC and Youden's index."""
     test, intervals, first = stages.samples["test"], stages.intervals, models[0]
+    few = test.too_few()
     rows = []
     for other in models[1:]:
         area = compare_with_mean(test.labels, first.scores[0], other.scores, test.cases, intervals.confidence)
         row: dict[str, object] = {"second": other.name}
         row |= {f"auc_{key}": getattr(area, key) for key in ("difference", "low", "high", "p_value")}
         row |= {f"index_{key}": np.nan for key in ("difference", "low", "high", "p_value")}
-        if first.figures is not None and other.figures is not None and not test.lone():
+        row["reason"] = few
+        if few:  # what the formula gives for so few cases is no test
+            row |= {f"auc_{key}": np.nan for key in ("low", "high", "p_value")}
+        elif first.figures is not None and other.figures is not None:
             index = bootstrap.paired_by_case(
                 youden_index, test.labels, first.calls, other.calls, test.cases, intervals.replicates,
                 intervals.confidence, intervals.seed,
@@ -251,8 +255,8 @@ def _pairs_table(pairs: pd.DataFrame) -> Table:
 
     def differences(figure: str) -> list[str]:
         keys = [f"{figure}_{key}" for key in ("difference", "low", "high")]
-        values = ([row[key] for key in keys] for row in rows)
-        return [with_range(signed(value), low, high, signed) for value, low, high in values]
+        values = ([row[key] for key in (*keys, "reason")] for row in rows)
+        return [with_range(signed(value), low, high, signed, reason) for value, low, high, reason in values]
 
     columns = (
         Column("Two-stage less", [row["second"] for row in rows]),
@@ -271,8 +275,12 @@ def _verdict(stages: Stages, models: Sequence[TargetModel], pairs: pd.DataFrame)
     who = f"Two-stage diagnosis of {stages.target}"
     if not test.both():
         return f"{who} cannot be compared with single-stage: the test photos are of one class only."
-    if test.lone():
-        return f"{who} cannot be compared with single-stage: the test photos of one side are all of a single case."
+    if few := test.too_few():
+        return (
+            f"{who} is not compared with single-stage by a test: among the test photos {few}. Its area under the ROC "
+            f"curve is {decimals(models[0].auc.auc)}, those of the others are "
+            f"{listed([decimals(found.auc.auc) for found in models[1:]])}."
+        )
     groups: dict[str, list[str]] = {"better": [], "worse": [], "equal": []}
     titles = (
         f"the mean of {len(stages.drawn)} single-stage networks",

@@ -24,7 +24,10 @@ METRICS: Mapping[str, bootstrap.WeightedMetric] = {
     "accuracy": bootstrap.accuracy,
     "balanced_accuracy": bootstrap.balanced_accuracy,
 }
-"""The figures that methods are compared by, under the names of their columns."""
+"""The figures of answers that methods are compared by, under the names of their columns."""
+
+TOP = 3
+"""Classes among which the true one counts for the top-3 accuracy; it is left out where there are no more than these."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,10 +98,37 @@ def coarse_answers(predictions: Predictions, coarse_level: str) -> Answers:
     return _answers(predictions, coarse_level, scores)
 
 
+def top_answers(
+    labels: NDArray[np.integer], scores: NDArray[np.floating], count: int = TOP
+) -> NDArray[np.int64]:
+    """Returns answers whose accuracy is the share of photos with the true class among the most probable ones.
+
+    Args:
+      labels: int[N] in [0, K).
+      scores: float[N, K]; of equal scores the first class goes before, as in `argmax`.
+      count: How many classes count.
+
+    Returns:
+      int64[N]: the true class where it is among these, else the most probable one.
+
+    >>> top_answers(np.array([2, 1]), np.array([[0.5, 0.3, 0.2], [0.3, 0.3, 0.4]]), count=2).tolist()
+    [0, 2]
+    >>> top_answers(np.array([2, 0]), np.array([[0.5, 0.2, 0.3], [0.3, 0.3, 0.4]]), count=2).tolist()
+    [2, 0]
+    """
+    true = labels.astype(np.int64)
+    own = np.take_along_axis(scores, true[:, None], axis=1)
+    before = np.arange(scores.shape[1])[None] < true[:, None]
+    rank = (scores > own).sum(axis=1) + ((scores == own) & before).sum(axis=1)
+    return np.where(rank < count, true, scores.argmax(axis=1))
+
+
 def compare_methods(
     answers: Answers, cases: NDArray, replicates: int, confidence: float, seed: int
 ) -> pd.DataFrame:
     """Returns the `METRICS` of each method with intervals, and paired differences against the first method.
+
+    Of more than `TOP` classes the share of photos whose true class is among the `TOP` most probable ones too, `top_3`.
 
     Args:
       answers: Answers of N photos.
@@ -112,19 +142,17 @@ def compare_methods(
       interval), `_difference`, `_difference_low`, `_difference_high`, `_difference_reason`, `_p_value`; the
       first method's differences are missing.
     """
-    reference = answers.predicted(next(iter(answers.scores)))
+    first = next(iter(answers.scores))
     rows: list[dict[str, Any]] = []
     for method in answers.scores:
-        predicted = answers.predicted(method)
         row: dict[str, Any] = {"method": method}
-        for name, metric in METRICS.items():
-            interval = bootstrap.by_case(
-                metric, (answers.labels, predicted), cases, replicates, confidence, seed
-            )
+        for name, (metric, given) in _figures_of(answers, method).items():
+            interval = bootstrap.by_case(metric, (answers.labels, given), cases, replicates, confidence, seed)
             row |= interval_columns(name, interval)
-            if rows:
+            if method != first:
+                reference = _figures_of(answers, first)[name][1]
                 paired = bootstrap.paired_by_case(
-                    metric, answers.labels, predicted, reference, cases, replicates, confidence, seed
+                    metric, answers.labels, given, reference, cases, replicates, confidence, seed
                 )
                 row |= {
                     f"{name}_difference": paired.difference,
@@ -135,6 +163,17 @@ def compare_methods(
                 }
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _figures_of(answers: Answers, method: str) -> dict[str, tuple[bootstrap.WeightedMetric, NDArray]]:
+    """Returns each figure's metric and what it is of beside the labels."""
+    predicted = answers.predicted(method)
+    found: dict[str, tuple[bootstrap.WeightedMetric, NDArray]] = {
+        name: (metric, predicted) for name, metric in METRICS.items()
+    }
+    if len(answers.classes) > TOP:
+        found["top_3"] = (bootstrap.accuracy, top_answers(answers.labels, answers.scores[method]))
+    return found
 
 
 def interval_columns(name: str, found: bootstrap.BootstrapInterval) -> dict[str, Any]:

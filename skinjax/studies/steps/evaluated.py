@@ -25,6 +25,7 @@ from skinjax.runs.provenance import provenance
 if TYPE_CHECKING:
     from skinjax.data.audit import AuditReport
     from skinjax.report.blocks import Section
+    from skinjax.report.study import Noun
     from skinjax.studies.evaluation import Config
 
 PACKAGES = ("jax", "matplotlib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy")
@@ -49,6 +50,7 @@ class Subject:
       audit: Audit of the photos, where they are new; it is kept beside the page too.
       extra: Further sections of the page.
       verdict: Sentences before the answer at the top of the page.
+      noun: What answered, for people.
     """
 
     out: Path
@@ -63,6 +65,7 @@ class Subject:
     audit: AuditReport | None = None
     extra: Sequence[Section] = ()
     verdict: Sequence[str] = ()
+    noun: Noun = "network"
 
     @property
     def name(self) -> str:
@@ -157,6 +160,7 @@ def _run(config: Config, workdir: Path, out: Path | None) -> Subject:
         run=run,
         photo_root=run.photo_root,
         files=models,
+        noun="head" if run.study == "probe" else "network",
     )
 
 
@@ -178,6 +182,7 @@ def _files(config: Config, files: Mapping[str, Path], out: Path | None, syntheti
         run=None,
         photo_root=first.parent if beside.is_file() else None,
         files=files,
+        noun="model",
     )
 
 

@@ -12,7 +12,7 @@ from skinjax.data.photo_set import PhotoSet, PreparedPhotos
 from skinjax.data.predictions import Predictions, read_predictions, write_predictions
 from skinjax.files.locks import Lock
 from skinjax.report.page import ReportContext, write_report
-from skinjax.report.study import Study
+from skinjax.report.study import Noun, Study
 from skinjax.runs import processes
 from skinjax.runs.folder import RunFolder
 from skinjax.runs.metrics import training_table
@@ -60,6 +60,7 @@ def report(
     notes: Sequence[str],
     *,
     name: str = "",
+    noun: Noun = "network",
     target: Sequence[str] = (),
     others: Mapping[str, pd.DataFrame] | None = None,
     **more: Any,
@@ -75,6 +76,7 @@ def report(
       document: What `config.json` holds.
       notes: Sentences to be read beside the result.
       name: Of the model; empty for the study's name.
+      noun: What answered, for people.
       target: Classes of one level that count as positive.
       others: Name -> predictions of another model for the same photos.
       more: Further fields of `skinjax.report.context.ReportContext`, such as `extra`, or `curves` where those of some
@@ -92,6 +94,7 @@ def report(
         coarse_level=coarse_level,
         target=target,
         seed=document["config"]["seed"],
+        noun=noun,
     )
     context = ReportContext(
         title=title,
