@@ -252,7 +252,7 @@ def _curves(networks: Mapping[str, NetworkStudies], data: pd.DataFrame) -> Figur
 
     drawing = panel(
         "backbones_roc", (480, 450), (44, 40, 10, 10), draw,
-        "ROC curves: " + "; ".join(curves) + ".", legend="lower right",
+        "ROC curves: " + "; ".join(curves) + ".", legend=True,
     )  # fmt: skip
     target = next(iter(networks.values())).test.target
     what = (

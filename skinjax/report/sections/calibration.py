@@ -118,7 +118,7 @@ def calibration_section(study: Study, found: Calibrated | None) -> Section:
         lambda axes: calibration_plots.reliability(axes, curves, [_TITLES[s].lower() for s in stages], smooth),
         f"Reliability diagram; calibration error {decimals(found.table['ece'].iloc[0])} "
         f"{'before and ' + decimals(found.table['ece'].iloc[-1]) + ' after scaling' if len(stages) > 1 else ''}.",
-        legend="upper left",
+        legend=True,
     )  # fmt: skip
     data = pd.concat(
         [
@@ -214,7 +214,7 @@ def decision_section(study: Study, found: Calibrated | None) -> Section | None:
         "decision_curve", (430, 290), (58, 40, 10, 10),
         lambda axes: calibration_plots.decision(axes, curve),
         f"Net benefit of acting on the probability of {target.title} against the threshold.",
-        legend="upper right",
+        legend=True,
     )  # fmt: skip
     better = curve.gain.low > 0
     caption = (

@@ -142,7 +142,7 @@ def _calibration(
             panel(
                 f"degree_reliability_{least}", (330, 322), (44, 40, 10, 26),
                 functools.partial(calibration_plots.reliability, curves=curves, names=titles),
-                f"Reliability of the probability of {event.lower()}.", event, legend="upper left",
+                f"Reliability of the probability of {event.lower()}.", event, legend=True,
             )
         )  # fmt: skip
     data = pd.DataFrame(rows)

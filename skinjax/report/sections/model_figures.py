@@ -34,7 +34,7 @@ def roc_figure(models: Mapping[str, Study], areas: Mapping[str, float]) -> Figur
     drawing = panel(
         "models_roc", (480, 450), (44, 40, 10, 10),
         lambda axes: model_plots.roc_models(axes, curves),
-        "ROC curves: " + "; ".join(curves) + ".", legend="lower right",
+        "ROC curves: " + "; ".join(curves) + ".", legend=True,
     )  # fmt: skip
     target = next(iter(models.values())).target
     what = "The mean over classes, each" if target is None else target.title

@@ -151,7 +151,7 @@ def _figure(
         roc_plots.readers(axes, table["sensitivity"], table["specificity"], mean)
 
     label = f"ROC curve on the photos that were read, with {len(table)} readers as points."
-    drawing = panel("readers", (360, 330), (44, 40, 10, 10), draw, label, legend="lower right")
+    drawing = panel("readers", (360, 330), (44, 40, 10, 10), draw, label, legend=True)
     shown = with_range(decimals(area.auc), area.low, area.high).replace("\n", ", ")
     caption = (
         f"The model’s curve on the {len(truth):,} photos that all readers read (area {shown}), and the readers. "

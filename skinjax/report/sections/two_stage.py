@@ -333,7 +333,7 @@ def _figure(stages: Stages, models: Mapping[str, TargetModel]) -> Figure:
 
     drawing = panel(
         "two_stage_roc", (480, 450), (44, 40, 10, 10), draw,
-        "ROC curves: " + "; ".join(curves) + ".", legend="lower right",
+        "ROC curves: " + "; ".join(curves) + ".", legend=True,
     )  # fmt: skip
     data = model_plots.curve_table(
         curves | {f"draw {number + 1}": curve for number, curve in enumerate(next(iter(behind.values()), []))}
