@@ -93,6 +93,7 @@ def card_facts(
         config={k: v for k, v in options.items() if _may_be_told(k, v)},
         versions={str(k): str(v) for k, v in versions.items()} if isinstance(versions, Mapping) else {},
         notes=notes,
+        noun=study.noun,
     )
 
 

@@ -36,6 +36,7 @@ class ReportContext:
       extra: Sections of the caller's own, with ids of their own: shown before all others where there is a verdict,
         else after the methods.
       verdict: Sentences of the caller's own, before the answer at the top.
+      afterword: Sentences of the caller's own behind the answer.
       details: Sections of the caller's own on how it was done, shown after the results.
     """
 
@@ -53,4 +54,5 @@ class ReportContext:
     others: Mapping[str, Predictions] = dataclasses.field(default_factory=dict)
     extra: Sequence[Section] = ()
     verdict: Sequence[str] = ()
+    afterword: Sequence[str] = ()
     details: Sequence[Section] = ()

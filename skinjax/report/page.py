@@ -113,7 +113,7 @@ def write_report(folder: str | os.PathLike[str], study: Study, context: ReportCo
     results += context.details
     found_sections = [section for section in results if section is not None]
     # What a study gives an answer to comes before the methods, and anything else behind them.
-    first, then = (context.extra, []) if context.verdict else ([], context.extra)
+    first, then = (context.extra, []) if context.verdict or context.afterword else ([], context.extra)
     sections = [*first, *then, *found_sections]
     synthetic = context.config.get("synthetic") is True
     limits = limits_section(study, synthetic, warning, len(context.subgroups))
@@ -128,7 +128,11 @@ def write_report(folder: str | os.PathLike[str], study: Study, context: ReportCo
         study, found["methods"], areas[study.taxonomy.finest], facts, scaled, groups, context.config, stages,
         context.notes,
     )  # fmt: skip
-    answer = [*context.verdict, *headline(study, found["methods"], facts, clause, on_models)]
+    answer = [
+        *context.verdict,
+        *headline(study, found["methods"], facts, clause, on_models),
+        *context.afterword,
+    ]
     settings = found["configuration"]
     origin = page_origin(context.config)
     root = Path(context.photo_root) if context.photo_root else None

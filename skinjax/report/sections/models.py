@@ -21,7 +21,7 @@ from skinjax.evaluate.pairs import all_pairs_by_case
 from skinjax.evaluate.results import ComparisonResult
 from skinjax.evaluate.roc_band import sensitivity_at_specificity
 from skinjax.evaluate.subgroups import holm
-from skinjax.report.blocks import Block, Column, Figure, Heading, Table, Text
+from skinjax.report.blocks import Block, Column, Figure, Table, Text
 from skinjax.report.figures import canvas, group_plots
 from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import (
@@ -148,7 +148,6 @@ def models_blocks(main: Study, others: Mapping[str, Study]) -> tuple[list[Block]
         roc_figure(models, dict(zip(table["model"], table["auc"], strict=True))) if "auc" in metrics else None
     )
     blocks: list[Block] = [
-        Heading("Models compared"),
         _figure(main, table, metrics),
         _shown(table, metrics),
         *([] if curves is None else [curves]),

@@ -103,8 +103,8 @@ def new_photos_section(
         Text(_words(target, threshold), small=True),
     ]
     verdict = [
-        f"Of {len(new.labels):,} photos that the run has not seen, its answers are right for "
-        f"{_told(found['accuracy'])}; of its own {len(own.labels):,} held-out photos for {_told(before['accuracy'])}."
+        f"The run has not seen these {len(new.labels):,} photos; of its own {len(own.labels):,} held-out photos its "
+        f"answers are right for {_told(before['accuracy'])}."
     ]
     return Section("new_photos", "New photos", tuple(blocks)), verdict
 
@@ -141,7 +141,7 @@ def _table(
     titles = {
         "accuracy": "Accuracy",
         "macro_f1": "Macro F1",
-        "ece_before": "Calibration error, as the networks say",
+        "ece_before": "Calibration error, as answered",
         "ece_after": "Calibration error, with the run's temperature",
         "covered": "Conformal sets that hold the true class",
         "set_size": "Classes in a set",

@@ -19,6 +19,7 @@ from skinjax.data.predictions import read_taxonomy
 from skinjax.data.readers import kit_of
 from skinjax.data.reading_kit import Kit
 from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
+from skinjax.report.formatting import listed
 from skinjax.runs.folder import RunFolder
 from skinjax.runs.provenance import provenance
 
@@ -49,7 +50,7 @@ class Subject:
       kept: Whether these files are kept beside the page, under their names.
       audit: Audit of the photos, where they are new; it is kept beside the page too.
       extra: Further sections of the page.
-      verdict: Sentences before the answer at the top of the page.
+      afterword: Sentences behind the answer at the top of the page.
       noun: What answered, for people.
     """
 
@@ -64,7 +65,7 @@ class Subject:
     kept: bool = False
     audit: AuditReport | None = None
     extra: Sequence[Section] = ()
-    verdict: Sequence[str] = ()
+    afterword: Sequence[str] = ()
     noun: Noun = "network"
 
     @property
@@ -158,7 +159,7 @@ def _run(config: Config, workdir: Path, out: Path | None) -> Subject:
         coarse_level=level,
         document={**document, **evaluation_document(config, data, models)},
         run=run,
-        photo_root=run.photo_root,
+        photo_root=_photo_root(config, data) or run.photo_root,
         files=models,
         noun="head" if run.study == "probe" else "network",
     )
@@ -170,7 +171,7 @@ def _files(config: Config, files: Mapping[str, Path], out: Path | None, syntheti
     beside = first.parent / str(next(iter(data.models.values()))["image"].iloc[0])
     return Subject(
         out=out or first.parent / "evaluation",
-        title=f"Evaluation of {' and '.join(files)}",
+        title=f"Evaluation of {listed(list(files))}",
         data=data,
         coarse_level=level,
         document={
@@ -180,10 +181,29 @@ def _files(config: Config, files: Mapping[str, Path], out: Path | None, syntheti
             **provenance(PACKAGES),
         },
         run=None,
-        photo_root=first.parent if beside.is_file() else None,
+        photo_root=_photo_root(config, data) or (first.parent if beside.is_file() else None),
         files=files,
         noun="model",
     )
+
+
+def _photo_root(config: Config, data: EvaluationData) -> Path | None:
+    """Returns the folder of photos that the options name; None for none.
+
+    Raises:
+      ValueError: It is no folder, or none of the predictions' photos lies there.
+    """
+    if not config.photos:
+        return None
+    root, images = Path(config.photos), next(iter(data.models.values()))["image"]
+    if not root.is_dir():
+        raise ValueError(f"photos={config.photos} must be a folder, got none of that name")
+    if not any((root / image).is_file() for image in images):
+        raise ValueError(
+            f"photos={config.photos} must be the folder that the photos' paths start from, got one without "
+            f"{images.iloc[0]} or any other of {len(images):,}"
+        )
+    return root
 
 
 def _invented(config: Config, folder: Path, out: Path | None) -> Subject:

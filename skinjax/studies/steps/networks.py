@@ -262,7 +262,7 @@ class Trainer:
         steps = epochs * steps_per_epoch(len(train_photos), settings.batch_size)
         network = dataclasses.replace(network, steps=steps)
         recipe = config.recipe(steps)
-        name = f"{network.stage} of fold {network.fold}"
+        name = f"{network.stage} of fold {network.fold + 1}"
         processes.first_alone(name, lambda: self.folder.write_network(network))
 
         def record(history: list[dict[str, Any]], new: list[dict[str, Any]]) -> None:

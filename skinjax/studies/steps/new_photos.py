@@ -113,7 +113,7 @@ def read(config: Config, given: PhotoSet | None, out: Path | None, scratch: Path
         kept=True,
         audit=chosen.audit,
         extra=(section,),
-        verdict=tuple(verdict),
+        afterword=tuple(verdict),
     )
 
 
