@@ -132,8 +132,8 @@ def draw_methods(methods: pd.DataFrame, titles: Mapping[str, str], confidence: f
             name = f"methods_{metric}"
             panels.append(Panel(name, canvas.svg(figure, name), f"{heading}: {shown}."))
     caption = (
-        f"Each method with its {100 * confidence:g}% interval by case; the vertical line marks the flat "
-        "network. Overlapping intervals do not mean that methods are equal: they answered the same photos, "
+        f"Each method with its {100 * confidence:g}% interval by case; the vertical line marks the first. "
+        "Overlapping intervals do not mean that methods are equal: they answered the same photos, "
         "so read the paired differences in the table."
     )
     return Picture("methods", tuple(panels), caption, methods)

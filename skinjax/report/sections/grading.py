@@ -21,7 +21,7 @@ from skinjax.report.formatting import bracketed, cell, decimals, percent, ranged
 from skinjax.report.sections.advice import advice_blocks
 from skinjax.report.sections.calibration import BINS
 from skinjax.report.sections.graders import check_degree_readers, graders_blocks
-from skinjax.report.sections.malignancy import RULES, Grades, degree_blocks, graded
+from skinjax.report.sections.malignancy import RULES, Grades, counted_as_cancer, degree_blocks, graded
 from skinjax.report.study import Study
 
 MOST_LISTED = 1000
@@ -70,7 +70,9 @@ def grading_section(
     if readers is not None:
         blocks += graders_blocks(study, after, readers)
     blocks += advice_blocks(study, degree_of_class, tempered)
-    return [_answer(study, after)], Section("malignancy", "Degrees of malignancy", tuple(blocks))
+    counted = counted_as_cancer(study, degree_of_class)
+    blocks.insert(0, Text(counted))
+    return [_answer(study, after), counted], Section("malignancy", "Degrees of malignancy", tuple(blocks))
 
 
 def _answer(study: Study, grades: Grades) -> str:

@@ -77,7 +77,7 @@ def relatives_section(relatives: Relatives) -> tuple[Section, str]:
     classes = _shares(table, ["class", "group"], relatives.confidence)
     said = [f"{row['group']} {_share(row)}" for row in groups.to_dict("records")]
     finding = (
-        f"Test photos of other diseases that are called {relatives.target}, by {relatives.level}: {listed(said)} "
+        f"Test photos of other diseases that are called {relatives.target}, by “{relatives.level}”: {listed(said)} "
         f"({100 * relatives.confidence:g}% intervals by case)."
     )
     words = (

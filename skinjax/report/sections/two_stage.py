@@ -236,7 +236,9 @@ def _pairs(stages: Stages, models: Sequence[TargetModel]) -> pd.DataFrame:
         row["reason"] = few
         if few:  # what the formula gives for so few cases is no test
             row |= {f"auc_{key}": np.nan for key in ("low", "high", "p_value")}
-        elif first.figures is not None and other.figures is not None:
+        if first.figures is not None and other.figures is not None:
+            row["index_difference"] = first.figures.index.estimate - other.figures.index.estimate
+        if first.figures is not None and other.figures is not None and not few:
             index = bootstrap.paired_by_case(
                 youden_index, test.labels, first.calls, other.calls, test.cases, intervals.replicates,
                 intervals.confidence, intervals.seed,
@@ -251,23 +253,18 @@ def _pairs(stages: Stages, models: Sequence[TargetModel]) -> pd.DataFrame:
 
 
 def _pairs_table(pairs: pd.DataFrame) -> Table:
+    """Shows differences with their tests; where there are too few cases for these, differences alone."""
     rows = pairs.to_dict("records")
-
-    def differences(figure: str) -> list[str]:
-        keys = [f"{figure}_{key}" for key in ("difference", "low", "high")]
-        values = ([row[key] for key in (*keys, "reason")] for row in rows)
-        return [with_range(signed(value), low, high, signed, reason) for value, low, high, reason in values]
-
-    columns = (
-        Column("Two-stage less", [row["second"] for row in rows]),
-        Column("AUC", differences("auc")),
-        Column("p", [p_value(row["auc_p_value"]) for row in rows]),
-        Column("Holm’s p", [p_value(row["auc_holm_p_value"]) for row in rows]),
-        Column("Youden’s index", differences("index")),
-        Column("p", [p_value(row["index_p_value"]) for row in rows]),
-        Column("Holm’s p", [p_value(row["index_holm_p_value"]) for row in rows]),
-    )
-    return Table("two_stage_differences", pairs, columns)
+    columns = [Column("Two-stage less", [row["second"] for row in rows])]
+    for figure, title in (("auc", "AUC"), ("index", "Youden’s index")):
+        values = [[row[f"{figure}_{key}"] for key in ("difference", "low", "high")] for row in rows]
+        columns.append(
+            Column(title, [with_range(signed(value), low, high, signed) for value, low, high in values])
+        )
+        if not pairs["reason"].any():
+            columns.append(Column("p", [p_value(row[f"{figure}_p_value"]) for row in rows]))
+            columns.append(Column("Holm’s p", [p_value(row[f"{figure}_holm_p_value"]) for row in rows]))
+    return Table("two_stage_differences", pairs, tuple(columns))
 
 
 def _verdict(stages: Stages, models: Sequence[TargetModel], pairs: pd.DataFrame) -> str:
@@ -366,7 +363,7 @@ def _reader_table(stages: Stages) -> pd.DataFrame | None:
 
 
 def _words(stages: Stages) -> str:
-    count = len(stages.drawn)
+    count, few = len(stages.drawn), stages.samples["test"].too_few()
     fixed = ", the two-stage network’s is fixed" if stages.strategy in FIXED_THRESHOLDS else ""
     return (
         f"Thresholds are Youden’s on the validation photos{fixed}. Intervals ({stages.intervals.confidence_percent}) "
@@ -376,8 +373,12 @@ def _words(stages: Stages) -> str:
         "smaller side’s training photos and as many of the larger one’s, its mean ROC curve and the means of their "
         "figures at their own thresholds; no single diagnosis attains it. Averaging their probabilities gives one "
         "diagnosis, which took as many networks. One network on all training photos, its loss weighted by class, is "
-        "the single-stage alternative that costs what the two-stage network does. Holm’s p is corrected for the "
-        "comparisons in its column."
+        "the single-stage alternative that costs what the two-stage network does. "
+        + (
+            f"No differences are tested: {few}."
+            if few
+            else "Holm’s p is corrected for the comparisons in its column."
+        )
     )
 
 
