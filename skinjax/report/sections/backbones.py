@@ -251,7 +251,7 @@ def _curves(networks: Mapping[str, NetworkStudies], data: pd.DataFrame) -> Figur
         model_plots.operating_points(axes, places, list(curves))
 
     drawing = panel(
-        "backbones_roc", (480, 450), (44, 40, 10, 10), draw,
+        "backbones_roc", (360, 338), (44, 40, 10, 10), draw,
         "ROC curves: " + "; ".join(curves) + ".", legend=True,
     )  # fmt: skip
     target = next(iter(networks.values())).test.target

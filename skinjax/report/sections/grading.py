@@ -71,7 +71,6 @@ def grading_section(
         blocks += graders_blocks(study, after, readers)
     blocks += advice_blocks(study, degree_of_class, tempered)
     counted = counted_as_cancer(study, degree_of_class)
-    blocks.insert(0, Text(counted))
     return [_answer(study, after), counted], Section("malignancy", "Degrees of malignancy", tuple(blocks))
 
 

@@ -32,7 +32,7 @@ def roc_figure(models: Mapping[str, Study], areas: Mapping[str, float]) -> Figur
             return None
         curves[f"{name} ({decimals(areas[name])})"] = found
     drawing = panel(
-        "models_roc", (480, 450), (44, 40, 10, 10),
+        "models_roc", (360, 338), (44, 40, 10, 10),
         lambda axes: model_plots.roc_models(axes, curves),
         "ROC curves: " + "; ".join(curves) + ".", legend=True,
     )  # fmt: skip

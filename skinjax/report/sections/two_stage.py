@@ -329,7 +329,7 @@ def _figure(stages: Stages, models: Mapping[str, TargetModel]) -> Figure:
             roc_plots.readers(axes, readers["sensitivity"], readers["specificity"])
 
     drawing = panel(
-        "two_stage_roc", (480, 450), (44, 40, 10, 10), draw,
+        "two_stage_roc", (360, 338), (44, 40, 10, 10), draw,
         "ROC curves: " + "; ".join(curves) + ".", legend=True,
     )  # fmt: skip
     data = model_plots.curve_table(
