@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -128,10 +129,15 @@ def _apart(low: float, high: float, write: Callable[[float], str]) -> str:
     """Returns two limits that differ, with as many more decimals as show that they do."""
     texts = write(low), write(high)
     for digits in range(2, 7):
-        if texts[0] != texts[1] or not _takes_digits(write):
+        if not _alike(*texts) or not _takes_digits(write):
             break
         texts = write(low, digits=digits), write(high, digits=digits)  # type: ignore[call-arg]
-    return f"{texts[0]} to {texts[1]}" if texts[0] != texts[1] else f"nearly {texts[0]}"
+    return f"nearly {texts[0]}" if texts[0] == texts[1] else f"{texts[0]} to {texts[1]}"
+
+
+def _alike(one: str, two: str) -> bool:
+    """Says whether two texts show the same number; zeros of either sign are one."""
+    return one == two or not re.search("[1-9]", one + two)
 
 
 def _takes_digits(write: Callable[[float], str]) -> bool:

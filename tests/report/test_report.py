@@ -24,7 +24,7 @@ from skinjax.report.tables import methods as tables
 
 SECTIONS = ("methods", "data", "curves", "confusion", "classes", "photos", "configuration")
 MEDICAL = "it is not a medical device"
-STUDY_ARGUMENTS = ("name", "target", "replicates", "confidence", "seed")
+STUDY_ARGUMENTS = ("name", "target", "replicates", "confidence", "seed", "noun")
 
 
 def draw_predictions(taxonomy, coarse_level=None, cases=40, folds=4, seed=0, classes=None):
