@@ -11,6 +11,7 @@ import pandas as pd
 
 from skinjax.data.predictions import Predictions
 from skinjax.report.blocks import Section
+from skinjax.report.figures.contact_sheet import Explain
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,6 +38,7 @@ class ReportContext:
         else after the methods.
       verdict: Sentences of the caller's own, before the answer at the top.
       afterword: Sentences of the caller's own behind the answer.
+      explain: Draws where the network looked (`skinjax.report.figures.contact_sheet.Explain`); None for no pictures.
       details: Sections of the caller's own on how it was done, shown after the results.
     """
 
@@ -56,3 +58,4 @@ class ReportContext:
     verdict: Sequence[str] = ()
     afterword: Sequence[str] = ()
     details: Sequence[Section] = ()
+    explain: Explain | None = None

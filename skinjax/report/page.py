@@ -155,7 +155,9 @@ def write_report(folder: str | os.PathLike[str], study: Study, context: ReportCo
         settings=settings[~settings["value"].isin(NOT_SET)],
         limits=limits,
         checklists=checklists,
-        strips=contact_sheet(study.predictions, study.fine, study.method, root, 14, study.seed),
+        strips=contact_sheet(
+            study.predictions, study.fine, study.method, root, 14, study.seed, context.explain
+        ),
         study=study,
         method_titles=METHODS,
         metric_titles=_METRICS,

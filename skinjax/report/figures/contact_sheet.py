@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -15,6 +16,12 @@ from PIL import Image
 from skinjax.data.images.photos import PhotoError, decode, fit
 from skinjax.data.predictions import Predictions
 from skinjax.report.tables.methods import Answers
+
+Explain = Callable[[NDArray[np.integer], NDArray[np.integer]], Sequence[Image.Image | None]]
+"""From P photos, numbered as the predictions are, and a class of each, to P pictures of where the network looked."""
+
+MOST_EXPLAINED = 8
+"""Wrong answers that are explained, from the most confident on."""
 
 _SIDE = 128  # pixels; shown at 112, a little sharper on a dense screen
 
@@ -30,6 +37,7 @@ class Tile:
       probability: Probability of the predicted class, in [0, 1].
       picture: A data URI of a JPEG, or an empty text where the photo could not be read.
       problem: Why not, or an empty text.
+      looked: A data URI of where the network looked, or an empty text.
     """
 
     image: str
@@ -38,6 +46,7 @@ class Tile:
     probability: float
     picture: str
     problem: str
+    looked: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +59,13 @@ class Strip:
 
 
 def contact_sheet(
-    predictions: Predictions, answers: Answers, method: str, photo_root: Path | None, count: int, seed: int
+    predictions: Predictions,
+    answers: Answers,
+    method: str,
+    photo_root: Path | None,
+    count: int,
+    seed: int,
+    explain: Explain | None = None,
 ) -> tuple[Strip, ...]:
     """Returns photos answered right, photos answered wrong, and the wrong answers given with the most confidence.
 
@@ -64,6 +79,8 @@ def contact_sheet(
       photo_root: The folder that the photos' paths start from; None shows placeholders.
       count: Largest number of photos in a strip.
       seed: Seed of the draw.
+      explain: Draws where the network looked, for the first `MOST_EXPLAINED` of the most confident wrong answers; None
+        for no such pictures.
 
     Returns:
       The three strips; one without photos is left out.
@@ -84,6 +101,11 @@ def contact_sheet(
         ("Wrong with the most confidence", "The highest probabilities given to a wrong class.", worst),
     )  # fmt: skip
     images = predictions.image
+    explained = worst[:MOST_EXPLAINED] if explain is not None and photo_root is not None else worst[:0]
+    drawn = explain(explained, predicted[explained]) if explain is not None and len(explained) else []
+    looked = {
+        int(photo): _data_uri(picture) for photo, picture in zip(explained, drawn, strict=True) if picture
+    }
 
     def tile(photo: int) -> Tile:
         picture, problem = _thumbnail(photo_root, str(images[photo]))
@@ -94,10 +116,11 @@ def contact_sheet(
             probability=float(probability[photo]),
             picture=picture,
             problem=problem,
+            looked=looked.get(photo, ""),
         )
 
     return tuple(
-        Strip(heading, choice, tuple(tile(photo) for photo in photos))
+        Strip(heading, choice, tuple(tile(int(photo)) for photo in photos))
         for heading, choice, photos in strips
         if len(photos)
     )
@@ -126,6 +149,10 @@ def _thumbnail(root: Path | None, image: str) -> tuple[str, str]:
         pixels = fit(decode(Path(root, path), target=_SIDE), _SIDE, mode="crop")
     except PhotoError as error:
         return "", error.reason
+    return _data_uri(Image.fromarray(pixels)), ""
+
+
+def _data_uri(picture: Image.Image) -> str:
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=82, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii"), ""
+    picture.save(file, "JPEG", quality=82, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
