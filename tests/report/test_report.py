@@ -16,7 +16,7 @@ from sklearn import metrics
 from skinjax.data.predictions import Predictions
 from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
 from skinjax.report.figures import canvas, performance_plots
-from skinjax.report.figures.contact_sheet import contact_sheet
+from skinjax.report.figures.contact_sheet import MOST_EXPLAINED, contact_sheet
 from skinjax.report.page import ReportContext, write_report
 from skinjax.report.page_summary import read_summary
 from skinjax.report.study import Study
@@ -312,6 +312,28 @@ def test_photos_outside_the_folder_are_not_opened(tmp_path, taxonomy, prediction
         strips = contact_sheet(outside, answers, "flat", root, count=3, seed=0)
         tiles = [tile for strip in strips for tile in strip.tiles]
         assert {(tile.picture, tile.problem) for tile in tiles} == {("", "the path leaves the photo folder")}
+
+
+def test_the_most_confident_wrong_answers_are_explained_and_no_other(tmp_path, taxonomy, predictions):
+    parsed = Predictions.from_frame(predictions, taxonomy)
+    answers = tables.fine_answers(parsed, None)
+    asked = []
+
+    def explain(photos, classes):
+        asked.append((photos, classes))
+        return [None, *(Image.new("RGB", (8, 8)) for _ in photos[1:])]
+
+    *others, worst = contact_sheet(parsed, answers, "flat", tmp_path, count=14, seed=0, explain=explain)
+    ((photos, classes),) = asked
+    assert len(photos) == MOST_EXPLAINED
+    assert (classes == answers.predicted("flat")[photos]).all()
+    assert [tile.image for tile in worst.tiles[:MOST_EXPLAINED]] == list(parsed.image[photos])
+    looked = [tile.looked.startswith("data:image/jpeg;base64,") for tile in worst.tiles]
+    assert looked == [False] + [True] * (MOST_EXPLAINED - 1) + [False] * (14 - MOST_EXPLAINED)
+    assert not any(tile.looked for strip in others for tile in strip.tiles)
+    outside = dataclasses.replace(parsed, image=np.full(len(parsed), "../secret.png", object))
+    contact_sheet(outside, answers, "flat", tmp_path, count=3, seed=0, explain=explain)
+    assert len(asked) == 1
 
 
 def test_strips_hold_one_photo_a_case_and_what_their_headings_say(taxonomy, predictions):

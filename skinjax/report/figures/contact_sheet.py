@@ -101,8 +101,10 @@ def contact_sheet(
         ("Wrong with the most confidence", "The highest probabilities given to a wrong class.", worst),
     )  # fmt: skip
     images = predictions.image
-    explained = worst[:MOST_EXPLAINED] if explain is not None and photo_root is not None else worst[:0]
+    inside = np.array([_lies_inside(str(images[photo])) for photo in worst], bool)
+    explained = worst[inside][:MOST_EXPLAINED] if photo_root is not None else worst[:0]
     drawn = explain(explained, predicted[explained]) if explain is not None and len(explained) else []
+    explained = explained[: len(drawn)]
     looked = {
         int(photo): _data_uri(picture) for photo, picture in zip(explained, drawn, strict=True) if picture
     }
@@ -138,15 +140,20 @@ def _spread(photos: NDArray, labels: NDArray, cases: NDArray, generator: np.rand
     return photos[np.argsort(turn, kind="stable")]
 
 
+def _lies_inside(image: str) -> bool:
+    """Says whether a path stays in the folder that it starts from."""
+    path = PurePosixPath(image)
+    return not path.is_absolute() and ".." not in path.parts
+
+
 def _thumbnail(root: Path | None, image: str) -> tuple[str, str]:
     """Returns a small JPEG as a data URI, or why there is none."""
     if root is None:
         return "", "no photo folder was given"
-    path = PurePosixPath(image)
-    if path.is_absolute() or ".." in path.parts:
+    if not _lies_inside(image):
         return "", "the path leaves the photo folder"
     try:
-        pixels = fit(decode(Path(root, path), target=_SIDE), _SIDE, mode="crop")
+        pixels = fit(decode(Path(root, image), target=_SIDE), _SIDE, mode="crop")
     except PhotoError as error:
         return "", error.reason
     return _data_uri(Image.fromarray(pixels)), ""
