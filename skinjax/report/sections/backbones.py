@@ -24,10 +24,19 @@ from skinjax.report.figures import canvas, model_plots, performance_plots
 from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import cell, decimals, listed, percent, ranged
 from skinjax.report.study import Study
+from skinjax.report.tables.methods import answer_figures
 from skinjax.report.tables.target_models import Intervals, Sample, evaluate_target_model, warn_of_few_cases
 
 _CALLS = {"sensitivity": "Sensitivity", "specificity": "Specificity"}
 _NUMBERS_UP_TO, _NAMES_UP_TO = 25, 45  # classes of a matrix whose cells, or names, can be read
+
+
+_ANSWERS = {
+    "accuracy": "Accuracy, all classes",
+    "balanced_accuracy": "Balanced accuracy",
+    "top_3": "Top-3 accuracy",
+    "macro_f1": "Macro F1",
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -152,8 +161,8 @@ def _row(name: str, network: NetworkStudies, intervals: Intervals) -> dict[str, 
             value = getattr(figures_of, key)
             row |= {key: value.estimate, f"{key}_low": value.low, f"{key}_high": value.high}
     how = (test.cases, test.replicates, intervals.confidence, intervals.seed)
-    for key, metric in (("accuracy", bootstrap.accuracy), ("macro_f1", bootstrap.macro_f1)):
-        figure = bootstrap.by_case(metric, (test.labels, test.predicted), *how)
+    for key, (metric, given) in answer_figures(test.labels, test.probs).items():
+        figure = bootstrap.by_case(metric, (test.labels, given), *how)
         row |= {key: figure.estimate, f"{key}_low": figure.low, f"{key}_high": figure.high}
     return row
 
@@ -205,8 +214,7 @@ def _table(data: pd.DataFrame, with_target: bool) -> Table:
         columns += [Column(title, ranged(data, name, percent)) for name, title in _CALLS.items()]
         columns.append(Column("Threshold", [cell(value) for value in data["threshold"]], number=True))
     columns += [
-        Column("Accuracy, all classes", ranged(data, "accuracy", percent)),
-        Column("Macro F1", ranged(data, "macro_f1", percent)),
+        Column(title, ranged(data, name, percent)) for name, title in _ANSWERS.items() if name in data
     ]
     return Table("backbones", data, tuple(columns))
 

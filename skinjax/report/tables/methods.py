@@ -146,11 +146,11 @@ def compare_methods(
     rows: list[dict[str, Any]] = []
     for method in answers.scores:
         row: dict[str, Any] = {"method": method}
-        for name, (metric, given) in _figures_of(answers, method).items():
+        for name, (metric, given) in answer_figures(answers.labels, answers.scores[method]).items():
             interval = bootstrap.by_case(metric, (answers.labels, given), cases, replicates, confidence, seed)
             row |= interval_columns(name, interval)
             if method != first:
-                reference = _figures_of(answers, first)[name][1]
+                reference = answer_figures(answers.labels, answers.scores[first])[name][1]
                 paired = bootstrap.paired_by_case(
                     metric, answers.labels, given, reference, cases, replicates, confidence, seed
                 )
@@ -165,14 +165,29 @@ def compare_methods(
     return pd.DataFrame(rows)
 
 
-def _figures_of(answers: Answers, method: str) -> dict[str, tuple[bootstrap.WeightedMetric, NDArray]]:
-    """Returns each figure's metric and what it is of beside the labels."""
-    predicted = answers.predicted(method)
-    found: dict[str, tuple[bootstrap.WeightedMetric, NDArray]] = {
+def answer_figures(
+    labels: NDArray[np.integer], scores: NDArray[np.floating]
+) -> dict[str, tuple[bootstrap.WeightedMetric, NDArray[np.integer]]]:
+    """Returns the figures of answers: the metric of each, and the answers that it is of beside the labels.
+
+    Args:
+      labels: int[N] in [0, K).
+      scores: float[N, K].
+
+    Returns:
+      By name, `METRICS` and, of more than `TOP` classes, `top_3`.
+
+    >>> scores = np.eye(4)[[0, 1, 2, 2]]
+    >>> {name: metric([0, 1, 2, 3], answers) for name, (metric, answers) in answer_figures(
+    ...     np.arange(4), scores).items() if name != "macro_f1"}
+    {'accuracy': 0.75, 'balanced_accuracy': 0.75, 'top_3': 0.75}
+    """
+    predicted = scores.argmax(axis=1)
+    found: dict[str, tuple[bootstrap.WeightedMetric, NDArray[np.integer]]] = {
         name: (metric, predicted) for name, metric in METRICS.items()
     }
-    if len(answers.classes) > TOP:
-        found["top_3"] = (bootstrap.accuracy, top_answers(answers.labels, answers.scores[method]))
+    if scores.shape[1] > TOP:
+        found["top_3"] = (bootstrap.accuracy, top_answers(labels, scores))
     return found
 
 
