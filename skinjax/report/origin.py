@@ -20,6 +20,8 @@ def page_origin(config: Mapping[str, Any], date: str = "") -> str:
 
     >>> page_origin({"config": {"dataset": "pad_ufes_20"}}, date="2026-03-01")
     'pad_ufes_20, 1 March 2026'
+    >>> page_origin({"config": {"manifest": "mine/all.csv", "other_dataset": "ham10000"}}, date="2026-03-01")
+    'mine/all.csv and ham10000, 1 March 2026'
     >>> page_origin({"synthetic": True, "config": {"manifest": ""}}, date="2026-03-01")
     'photos rendered by skinjax, 1 March 2026'
     """
@@ -35,10 +37,9 @@ def _source(config: Mapping[str, Any]) -> str:
     asked = config.get("evaluation")
     new = asked.get("config", {}) if isinstance(asked, Mapping) else {}
     for named in (new, options):  # an evaluation of new photos before the run that answers them
-        if named.get("dataset"):
-            return str(named["dataset"])
-        if named.get("manifest"):
-            return _file(named["manifest"])
+        sources = [_named(named, prefix) for prefix in ("", "other_")]
+        if any(sources):
+            return " and ".join(filter(None, sources))
         if named.get("features"):
             return ", ".join(_file(str(entry).rpartition("=")[2]) for entry in named["features"])
     if config.get("synthetic") is True:
@@ -48,6 +49,13 @@ def _source(config: Mapping[str, Any]) -> str:
         str(model["file"]) for model in models.values() if isinstance(model, Mapping) and "file" in model
     ]
     return ", ".join(dict.fromkeys(_file(file) for file in files))
+
+
+def _named(options: Mapping[str, Any], prefix: str) -> str:
+    """Returns the data set or manifest that options name, of which a second one's begin with `other_`."""
+    if options.get(f"{prefix}dataset"):
+        return str(options[f"{prefix}dataset"])
+    return _file(options[f"{prefix}manifest"]) if options.get(f"{prefix}manifest") else ""
 
 
 def _file(path: str) -> str:
