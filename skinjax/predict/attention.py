@@ -52,7 +52,7 @@ def attention_pictures(
         rows = np.flatnonzero(folds == fold)
         for row, values in zip(rows, _maps(predictor, paths, rows, classes, frame), strict=True):
             if values is not None:
-                pictures[row] = _picture(paths[row], values, predictor, side)
+                pictures[int(row)] = _picture(paths[int(row)], values, predictor, side)
     return pictures
 
 
@@ -70,7 +70,7 @@ def _maps(
     size = predictor.image_size
     batch, known = np.zeros((len(paths), size, size, 3), np.uint8), np.zeros(len(rows), bool)
     for place, row in enumerate(rows):
-        photo = read_photo(paths[row], size, predictor.fit)
+        photo = read_photo(paths[int(row)], size, predictor.fit)
         if not isinstance(photo, PhotoError):
             batch[place], known[place] = photo.image, True
     output = loaded.run(batch, None if frame is None else frame.iloc[rows])

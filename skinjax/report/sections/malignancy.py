@@ -165,6 +165,7 @@ def malignancy_section(
         names = listed([study.taxonomy.title(name).lower() for name in classes], most=20)
         words = f"Classes that are no tumours count as degree 0, the most benign, here: {names}."
         blocks.insert(0, Text(words, small=True))
+    blocks.insert(0, Text(counted_as_cancer(study, degree_of_class)))
     return Section("malignancy", "Malignancy", tuple(blocks))
 
 
