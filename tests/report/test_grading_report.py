@@ -204,7 +204,8 @@ def test_classes_that_are_no_tumours_count_as_benign_on_the_page():
     as_benign, given = graded(study(FRAME), OF_CLASS), graded(study(FRAME), of_class)
     np.testing.assert_array_equal(given.true, as_benign.true)
     np.testing.assert_allclose(given.scores, as_benign.scores)
-    first = malignancy_section(study(FRAME), of_class).blocks[0]
+    counted, first = malignancy_section(study(FRAME), of_class).blocks[:2]
+    assert counted.words.startswith("Counted as cancer is every class with a degree above the lowest")
     assert "no tumours count as degree 0" in first.words
     for wrong, message in (
         (dict.fromkeys(DEGREES, 0), "must be at least two"),
