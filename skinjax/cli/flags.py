@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import os
 import re
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 
 from absl import flags
 
+from skinjax.cli.guesses import meant_flag
 from skinjax.runs.options import Options, OptionType, details, group_of, option_types
 
 Config = TypeVar("Config", bound=Options)
@@ -125,8 +125,8 @@ def explain(error: flags.Error, configs: Sequence[type[Options]]) -> str:
     """
     names = {name: config for config in configs for name in option_types(config)}
     if isinstance(error, flags.UnrecognizedFlagError):
-        near = difflib.get_close_matches(error.flagname, names, n=1)
-        return f"there is no flag --{error.flagname}" + (f"; did you mean --{near[0]}?" if near else "")
+        hint = meant_flag(error.flagname, names)
+        return f"there is no flag --{error.flagname}" + (f"; {hint}" if hint else "")
     if isinstance(error, flags.IllegalFlagValueError):
         # The message is "flag --NAME=VALUE: REASON", and the reason that of the error which this one was made of.
         name, _, value = (

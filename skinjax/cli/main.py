@@ -15,6 +15,7 @@ from absl import flags
 from skinjax import __version__
 from skinjax.cli.commands import COMMANDS, Command, command
 from skinjax.cli.flags import as_flags, define, explain, help_of, read, typed
+from skinjax.cli.guesses import meant_argument
 from skinjax.cli.launch import CommandOptions, ProcessOptions, WorkdirOptions, guarded, use_compilation_cache
 from skinjax.runs.options import option_types
 
@@ -110,7 +111,8 @@ def _run(chosen: Command, words: list[str]) -> None:
     try:
         rest = values([chosen.name, *words])[1:]
         if rest:
-            raise ValueError(f"unknown argument {rest[0]!r}; settings are given as --flag=value")
+            hint = meant_argument(rest[0], names) or "settings are given as --flag=value"
+            _refuse(chosen.name, f"unknown argument {rest[0]!r}; {hint}")
         options, _ = read(launch, values)
         config, _ = read(study.Config, values)
         if getattr(config, "smoke", False):

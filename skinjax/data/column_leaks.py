@@ -51,8 +51,12 @@ class ColumnLeak:
     @property
     def gives_away(self) -> bool:
         """Says whether its values explain too much of the label."""
-        most = MOST_BY_CLINICAL if self.column in CLINICAL else MOST_EXPLAINED
-        return _surely(self.values, most)
+        return _surely(self.values, self.most_explained)
+
+    @property
+    def most_explained(self) -> float:
+        """Returns the share of the label's information from which on its values give the label away."""
+        return MOST_BY_CLINICAL if self.column in CLINICAL else MOST_EXPLAINED
 
     @property
     def silent(self) -> bool:
@@ -107,16 +111,17 @@ def refuse_leaks(frame: pd.DataFrame, names: Sequence[str], labels: Any, cases: 
     >>> refuse_leaks(frame, ["biopsied"], ["nevus", "melanoma"] * 40, cases)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
       ...
-    ValueError: columns must not give the label away, got 'biopsied', which alone explains 9...% of the label's ...
+    ValueError: columns must not give the label away, got 'biopsied': on cases not seen, guessing the label...
     """
     found = column_leaks(frame, names, labels, cases)
     for leak in found:
         if leak.gives_away and leak.values is not None:
             figure = leak.values
             raise ValueError(
-                f"columns must not give the label away, got {leak.column!r}, which alone explains "
-                f"{figure.explained:.0%} of the label's information on cases not seen (right for {figure.accuracy:.0%} "
-                f"of photos, the commonest label for {figure.baseline:.0%})"
+                f"columns must not give the label away, got {leak.column!r}: on cases not seen, guessing the label "
+                f"from it alone is right for {figure.accuracy:.0%} of photos, always guessing the most frequent label "
+                f"for {figure.baseline:.0%}; it explains {figure.explained:.0%} of the label's information, and at "
+                f"most {leak.most_explained:.0%} are allowed"
             )
     return tuple(leak.column for leak in found if leak.silent)
 

@@ -38,6 +38,9 @@ FARTHEST = 6.0
 """Deviations from the mean that a number is encoded as at most, so that a slip of the pen does not decide."""
 
 _MOST_NAMES = 10  # a text column of more values than this, and than half of the cases, tells photos apart
+_MOST_SHOWN = 3  # faulty cells that a message names
+_MOSTLY_NUMBERS = 0.8
+"""Share of a column's known cells from which on it is a column of numbers, and the others are faults in it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,8 +230,41 @@ def check_columns(frame: pd.DataFrame, names: Sequence[str], silent: Collection[
       silent: As for `fit_columns`.
 
     Raises:
-      ValueError: A column is missing, named twice, part of what is asked (`NOT_FOR_MODELS`), the same in all photos, or
-        text with more values than half the cases.
+      ValueError: A column is missing, named twice, part of what is asked (`NOT_FOR_MODELS`), the same in all photos,
+        numbers with some cells that are none, or text with more values than half the cases.
+    """
+    check_names(frame, names)
+    text = known_text(frame, names)
+    case_count = frame["case_id"].nunique() if "case_id" in frame else len(frame)
+    for name in names:
+        cells = text[name]
+        known = cells[cells != ""]
+        different = known.nunique()
+        counts_unknown = name not in silent and len(known) < len(cells)
+        if different + counts_unknown < 2:
+            only = f"{known.iloc[0]!r} in {len(known):,}" if len(known) else "nothing known in any"
+            raise ValueError(f"columns must vary, got {name!r} with {only} of {len(cells):,} photos")
+        if faults := _faults_among_numbers(frame, name, cells):
+            raise ValueError(
+                f"columns must be groups or numbers, got {name!r}, which holds numbers but for {faults}; mend or empty "
+                "these cells"
+            )
+        if _kind(cells) == "category" and different > max(_MOST_NAMES, case_count / 2):
+            raise ValueError(
+                f"columns must be groups or numbers, got {name!r} with {different:,} values in {case_count:,} cases, "
+                f"such as {', '.join(map(repr, known.unique()[:3]))}, which tell people apart"
+            )
+
+
+def check_names(frame: pd.DataFrame, names: Sequence[str]) -> None:
+    """Refuses names of columns that the table lacks, that are named twice, or that are no description.
+
+    Args:
+      frame: A row per photo.
+      names: Columns to encode.
+
+    Raises:
+      ValueError: A column is missing, named twice, or part of what is asked (`NOT_FOR_MODELS`).
     """
     there = [str(name) for name in frame.columns]
     for name in names:
@@ -245,21 +281,6 @@ def check_columns(frame: pd.DataFrame, names: Sequence[str], silent: Collection[
             near = missing_columns([name], there)[0].partition(", but one ")[2]
             hint = f"; did you mean {near}?" if near else ""
             raise ValueError(f"columns must be of the table, got {name!r}{hint} (it has {', '.join(there)})")
-    text = known_text(frame, names)
-    case_count = frame["case_id"].nunique() if "case_id" in frame else len(frame)
-    for name in names:
-        cells = text[name]
-        known = cells[cells != ""]
-        different = known.nunique()
-        counts_unknown = name not in silent and len(known) < len(cells)
-        if different + counts_unknown < 2:
-            only = f"{known.iloc[0]!r} in {len(known):,}" if len(known) else "nothing known in any"
-            raise ValueError(f"columns must vary, got {name!r} with {only} of {len(cells):,} photos")
-        if _kind(cells) == "category" and different > max(_MOST_NAMES, case_count / 2):
-            raise ValueError(
-                f"columns must be groups or numbers, got {name!r} with {different:,} values in {case_count:,} cases, "
-                "which tell people apart"
-            )
 
 
 def unknown_columns(coding: ColumnCoding | None, frame: pd.DataFrame | None) -> list[str]:
@@ -336,6 +357,27 @@ def _numbers(cells: pd.Series) -> npt.NDArray[np.float64]:
 def _kind(cells: pd.Series) -> str:
     known = cells[cells != ""]
     return "number" if len(known) and np.isfinite(_numbers(known)).all() else "category"
+
+
+def _faults_among_numbers(frame: pd.DataFrame, name: str, cells: pd.Series) -> str:
+    """Names row, photo and value of the cells that are no numbers in a column of numbers; empty for none.
+
+    Rows are counted as a spreadsheet counts them, whose first row is the header.
+    A column of many different numbers is one, so that a slip in one cell does not make groups of all its numbers.
+    """
+    known = (cells != "").to_numpy(bool)
+    numbers = np.isfinite(_numbers(cells))
+    faulty = np.flatnonzero(known & ~numbers)
+    many = cells[numbers].nunique() > _MOST_NAMES and numbers.sum() >= _MOSTLY_NUMBERS * known.sum()
+    if not len(faulty) or not many:
+        return ""
+    images = frame["image"].tolist() if "image" in frame else None
+    shown = [
+        f"{str(frame[name].iloc[row])!r} in row {row + 2}" + (f" ({images[row]})" if images else "")
+        for row in faulty[:_MOST_SHOWN]
+    ]
+    more = len(faulty) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
 def _fit(cells: pd.Series, name: str, silent: bool) -> Column:

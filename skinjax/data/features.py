@@ -95,7 +95,9 @@ class Features:
         more = len(place) - (len(images) - len(missing))
         if missing or more:
             named = f"lacks {len(missing):,} of them, such as {missing[0]}" if missing else "has all of them"
-            extra = f" and {more:,} others" if more else ""
+            needed = set(images)
+            other = next((image for image in place if image not in needed), "")
+            extra = f" and {more:,} others, such as {other}" if more else ""
             raise ValueError(
                 f"{who} must have the same photos as the first features file, but {named}{extra}"
             )

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -128,6 +129,18 @@ def degree_names(num_degrees: int) -> tuple[str, ...]:
         if num_degrees == 2
         else tuple(f"degree_{degree}" for degree in range(num_degrees))
     )
+
+
+def is_premalignant(name: str) -> bool:
+    """Says whether a class is known by its name or title as a precursor of cancer, such as actinic keratosis.
+
+    Args:
+      name: Name or title of a class, such as those of PAD-UFES-20 (`ACK`) and HAM10000 (`akiec`).
+
+    >>> [is_premalignant(name) for name in ("Actinic keratosis", "ACK", "akiec", "Seborrheic keratosis", "Melanoma")]
+    [True, True, True, False, False]
+    """
+    return bool(re.search(r"\b(actinic|solar)[ _-]keratos[ei]s\b|^(ack|ak|akiec)$", name, re.IGNORECASE))
 
 
 def urgency_of(degree: int, num_degrees: int) -> int:

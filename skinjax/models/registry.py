@@ -14,6 +14,7 @@ import dataclasses
 import difflib
 import functools
 import inspect
+import os
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -32,6 +33,9 @@ from skinjax.models.ops.normalization import BatchNorm
 from skinjax.models.spec import ModelSpec
 
 Build = Callable[..., nn.Module]
+
+IMAGENET_CLASSES = 1000
+"""Classes of the weights that are published for ImageNet."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,19 +112,27 @@ def spec(name: str) -> ModelSpec:
 
 def create(
     name: str,
-    num_classes: int,
+    num_classes: int = IMAGENET_CLASSES,
     *,
+    pretrained: str | os.PathLike[str] | None = None,
+    key: jax.Array | None = None,
     dtype: Any = jnp.float32,
     axis_name: str | None = None,
     dropout_rate: float | None = None,
     drop_path_rate: float | None = None,
     bn_momentum: float | None = None,
 ) -> Any:
-    """Makes a backbone with a new head.
+    """Makes a backbone with a head of so many classes; with `pretrained`, its variables too.
+
+        model = create("efficientnet_lite0", 19)
+        model, variables = create("efficientnet_lite0", 19, pretrained="imagenet")
 
     Args:
       name: One of `list_models()`.
-      num_classes: Outputs of the head.
+      num_classes: Outputs of the head; by default those of ImageNet, 1000.
+      pretrained: Weights to load, as the `path` of `skinjax.models.pretrained.load_pretrained`: a file, a checkpoint
+        folder, a hub name or "imagenet". None makes the module alone, whose variables `init_variables` draws.
+      key: Random key of a head that the weights do not hold, with `pretrained`; `jax.random.key(0)` by default.
       dtype: Floating dtype of the computation, such as `jnp.bfloat16`; parameters stay float32.
       axis_name: Mapped axis over which batch statistics are averaged; for `jax.pmap` only.
       dropout_rate: Overrides the spec's; in [0, 1).
@@ -129,10 +141,12 @@ def create(
 
     Returns:
       A Flax Linen module with an attribute `num_classes`: `model.apply(variables, images float32[N, H, W, 3],
-      train=False)` gives logits float32 [N, num_classes].
+      train=False)` gives logits float32 [N, num_classes]. With `pretrained` the module and its variables,
+      {"params": ..., "batch_stats": ...}, the latter as `load_pretrained` returns them.
 
     Raises:
-      ValueError: The name is unknown, or an argument is out of its range or one that the network does not take.
+      ValueError: The name is unknown, or an argument is out of its range or one that the network does not take; the
+        weights cannot be read or are of another network.
 
     Example:
       >>> create("efficientnet_nano", num_classes=6).num_classes
@@ -140,6 +154,14 @@ def create(
     """
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+    if pretrained is not None and (isinstance(pretrained, bool) or not os.fspath(pretrained)):
+        raise ValueError(
+            f'pretrained must be a file, a folder, a hub name or "imagenet", or None for no weights, got {pretrained!r}'
+        )
+    if key is not None and pretrained is None:
+        raise ValueError(
+            "key must be given with pretrained, got none of that; init_variables draws all variables"
+        )
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"dtype must be a floating dtype, got {jnp.dtype(dtype)}")
     given = {"dropout_rate": dropout_rate, "drop_path_rate": drop_path_rate, "bn_momentum": bn_momentum}
@@ -163,7 +185,11 @@ def create(
     object.__setattr__(model, _ROW, row)
     if not hasattr(model, "num_classes"):
         object.__setattr__(model, "num_classes", num_classes)
-    return model
+    if pretrained is None:
+        return model
+    from skinjax.models.pretrained import load_pretrained  # which makes networks by this module
+
+    return model, load_pretrained(name, os.fspath(pretrained), num_classes, key=key)
 
 
 _ROW = "_skinjax_row"  # attribute of a module that `create` made

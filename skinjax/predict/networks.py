@@ -329,9 +329,11 @@ def load_predictor(
     run = RunFolder.read(workdir)
     options, taxonomy, folds = run.options, run.taxonomy, run.folds
     if not folds:
-        raise ValueError(f"{workdir} holds no network: it has no checkpoints/fold_0")
+        raise ValueError(no_networks(run))
     if fold >= 0 and fold not in folds:
-        raise ValueError(f"{workdir} has no networks of fold {fold}, only of {', '.join(map(str, folds))}")
+        raise ValueError(
+            f"fold={fold} must be a fold with networks of {workdir}, which are {', '.join(map(str, folds))}"
+        )
     members = []
     for number in folds if fold < 0 else [fold]:
         chosen = _choose(run, number, taxonomy, tuple(stages))
@@ -362,9 +364,27 @@ def load_predictor(
     )
 
 
+def no_networks(run: RunFolder) -> str:
+    """Returns a sentence that says why a run's folder holds no network, and what to do instead.
+
+    Args:
+      run: A run without networks.
+    """
+    if run.study == "probe" and run.options.get("features"):
+        files = ", ".join(map(str, run.options["features"]))
+        return (
+            f"workdir={run.path} holds no network: its heads read the features in {files}, and the network that made "
+            "these is not known here, so that no photo can be turned into such features; to answer photos, run "
+            "`skinjax probe` on photos (--manifest, --backbone) or on a features file that `skinjax features` wrote"
+        )
+    return (
+        f"workdir={run.path} holds no network: it has no checkpoints/fold_0, as training has not come so far"
+    )
+
+
 def _choose(run: RunFolder, fold: int, taxonomy: Taxonomy, stages: tuple[str, ...]) -> dict[str, Network]:
     """Returns one network per level, coarsest level first."""
-    folder, there = f"{run.path}, fold {fold},", run.networks(fold)
+    folder, there = f"{run.path}, fold={fold},", run.networks(fold)
     if unknown := [stage for stage in stages if stage not in {network.stage for network in there}]:
         names = ", ".join(network.stage for network in there) or "none"
         raise ValueError(f"{folder} has no network {unknown[0]!r}; there are: {names}")

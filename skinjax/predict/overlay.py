@@ -71,6 +71,18 @@ def over_photo(
     return enlarged(values, (side, side))[top : top + rows, left : left + columns]
 
 
+def blended(picture: Image.Image, shares: NDArray[np.floating]) -> Image.Image:
+    """Returns a photo in grey with a map over it in colours; the photo shows through everywhere.
+
+    Args:
+      picture: The photo.
+      shares: float[H, W] in [0, 1], of the photo's shape, as `over_photo` returns it.
+    """
+    grey = np.repeat(np.asarray(picture.convert("L"), np.float32)[:, :, None], 3, axis=2)
+    weight = 0.25 + 0.45 * shares[:, :, None]
+    return Image.fromarray(np.round((1 - weight) * grey + weight * colours(shares)).astype(np.uint8))
+
+
 def draw_overlay(
     photo: NDArray[np.uint8],
     values: NDArray[np.floating],
@@ -93,9 +105,7 @@ def draw_overlay(
     width, height = (max(1, round(side * scale)) for side in (photo.shape[1], photo.shape[0]))
     picture = Image.fromarray(photo).resize((width, height), Image.Resampling.BILINEAR)
     shares = over_photo(values, (height, width), fit)
-    grey = np.repeat(np.asarray(picture.convert("L"), np.float32)[:, :, None], 3, axis=2)
-    weight = 0.25 + 0.45 * shares[:, :, None]  # the photo shows through everywhere
-    mixed = Image.fromarray(np.round((1 - weight) * grey + weight * colours(shares)).astype(np.uint8))
+    mixed = blended(picture, shares)
 
     font = ImageFont.load_default(_TEXT)
     bar, legend = 14, int(max(font.getlength(text) for text in ("most", "none")))

@@ -179,7 +179,7 @@ def _make(
     finest = predictor.taxonomy.finest
     single = {finest: predictor.members[0][finest]}  # only its features are needed
     alone = dataclasses.replace(predictor, members=(single,), transforms=predictor.transforms[:1])
-    title = f"measuring the run's own photos, fold {predictor.fold}"
+    title = f"measuring the run's own photos, fold {predictor.fold + 1}"
     features, qualities, kept = [], [], []
 
     def read(name: str) -> Decoded | PhotoError:

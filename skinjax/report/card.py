@@ -94,6 +94,7 @@ def card_facts(
         versions={str(k): str(v) for k, v in versions.items()} if isinstance(versions, Mapping) else {},
         notes=notes,
         counted_cases="" if study.unit == "case" else f"not known; {study.counted_cases} count instead",
+        noun=study.noun,
     )
 
 

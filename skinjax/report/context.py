@@ -11,6 +11,7 @@ import pandas as pd
 
 from skinjax.data.predictions import Predictions
 from skinjax.report.blocks import Section
+from skinjax.report.figures.contact_sheet import Explain
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,8 +34,12 @@ class ReportContext:
       subgroups: Names of columns of the predictions whose groups are compared.
       prevalence: Share of the target where the model will be used, for predictive values; None for these photos' own.
       others: Name -> predictions of another model for the same photos, in any order. All are compared pairwise.
-      extra: Sections of the caller's own, with ids of their own, shown before all others.
+      extra: Sections of the caller's own, with ids of their own: shown before all others where there is a verdict,
+        else after the methods.
       verdict: Sentences of the caller's own, before the answer at the top.
+      afterword: Sentences of the caller's own behind the answer.
+      explain: Draws where the network looked (`skinjax.report.figures.contact_sheet.Explain`); None for no pictures.
+      details: Sections of the caller's own on how it was done, shown after the results.
     """
 
     title: str
@@ -51,3 +56,6 @@ class ReportContext:
     others: Mapping[str, Predictions] = dataclasses.field(default_factory=dict)
     extra: Sequence[Section] = ()
     verdict: Sequence[str] = ()
+    afterword: Sequence[str] = ()
+    details: Sequence[Section] = ()
+    explain: Explain | None = None

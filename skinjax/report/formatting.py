@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
 
-def percent(share: float) -> str:
+def percent(share: float, digits: int = 1) -> str:
     """Returns a share in [0, 1] for people: "61.2%", or a dash where it is missing.
 
     One that is not 1 or 0 is not rounded to it.
 
+    Args:
+      share: In [0, 1], or NaN.
+      digits: Decimals.
+
     >>> percent(0.6123), percent(0.9997), percent(1.0), percent(float("nan"))
     ('61.2%', '99.97%', '100.0%', '–')
     """
-    return "–" if pd.isna(share) else f"{_short_of(100 * share, (0, 100), 1)}%"
+    return "–" if pd.isna(share) else f"{_short_of(100 * share, (0, 100), digits)}%"
 
 
-def points(difference: float) -> str:
+def points(difference: float, digits: int = 1) -> str:
     """Returns a difference of shares in percentage points, signed: "+2.1", or a dash where it is missing.
+
+    Args:
+      difference: In [-1, 1], or NaN.
+      digits: Decimals.
 
     >>> points(0.0213), points(-0.01)
     ('+2.1', '−1.0')
     """
-    return "–" if pd.isna(difference) else f"{100 * difference:+.1f}".replace("-", "−")
+    return "–" if pd.isna(difference) else f"{100 * difference:+.{digits}f}".replace("-", "−")
 
 
 def decimals(value: float, digits: int = 3) -> str:
@@ -48,13 +58,17 @@ def _short_of(value: float, bounds: tuple[float, ...], digits: int) -> str:
     return f"{value:.{digits}f}"
 
 
-def signed(difference: float) -> str:
+def signed(difference: float, digits: int = 3) -> str:
     """Returns a difference with three decimals and its sign, or a dash where it is missing.
+
+    Args:
+      difference: Any number, or NaN.
+      digits: Decimals.
 
     >>> signed(0.0213), signed(-0.01)
     ('+0.021', '−0.010')
     """
-    return "–" if pd.isna(difference) else f"{difference:+.3f}".replace("-", "−")
+    return "–" if pd.isna(difference) else f"{difference:+.{digits}f}".replace("-", "−")
 
 
 def limits_or_reason(
@@ -72,10 +86,62 @@ def limits_or_reason(
     '0.880 to 0.940'
     >>> limits_or_reason(np.nan, np.nan, reason="all replicates are alike")
     'no interval: all replicates are alike'
+
+    Limits that differ are told apart, and an interval without width is none.
+
+    >>> limits_or_reason(0.83324, 0.83341, percent), limits_or_reason(0.833, 0.833, percent)
+    ('83.32% to 83.34%', '')
     """
-    if not (pd.isna(low) or pd.isna(high)):
-        return f"{write(low)} to {write(high)}"
+    if not (pd.isna(low) or pd.isna(high)) and low != high:
+        return _apart(low, high, write)
     return f"no interval: {reason}" if isinstance(reason, str) and reason else ""
+
+
+def bracketed(
+    low: float,
+    high: float,
+    write: Callable[[float], str] = decimals,
+    reason: object = "",
+    before: str = "",
+    after: str = "",
+) -> str:
+    """Returns an interval in brackets, with a blank before them, to follow a figure; empty where none is known.
+
+    Args:
+      low: Lower limit; NaN where there is no interval.
+      high: Upper limit, likewise.
+      write: Writes a limit.
+      reason: As for `limits_or_reason`.
+      before: Words before the interval, in the brackets.
+      after: Words behind it, likewise.
+
+    >>> bracketed(0.88, 0.94, percent, before="95% interval ")
+    ' (95% interval 88.0% to 94.0%)'
+    >>> bracketed(np.nan, np.nan, percent), bracketed(np.nan, np.nan, reason="there is a single case")
+    ('', ' (no interval: there is a single case)')
+    """
+    shown = limits_or_reason(low, high, write, reason)
+    known = shown and not shown.startswith("no interval")
+    return "" if not shown else f" ({before}{shown}{after})" if known else f" ({shown})"
+
+
+def _apart(low: float, high: float, write: Callable[[float], str]) -> str:
+    """Returns two limits that differ, with as many more decimals as show that they do."""
+    texts = write(low), write(high)
+    for digits in range(2, 7):
+        if not _alike(*texts) or not _takes_digits(write):
+            break
+        texts = write(low, digits=digits), write(high, digits=digits)  # type: ignore[call-arg]
+    return f"nearly {texts[0]}" if texts[0] == texts[1] else f"{texts[0]} to {texts[1]}"
+
+
+def _alike(one: str, two: str) -> bool:
+    """Says whether two texts show the same number; zeros of either sign are one."""
+    return one == two or not re.search("[1-9]", one + two)
+
+
+def _takes_digits(write: Callable[[float], str]) -> bool:
+    return "digits" in inspect.signature(write).parameters
 
 
 def with_range(

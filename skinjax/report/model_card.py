@@ -85,6 +85,7 @@ class CardFacts:
       versions: Versions of packages, by their names.
       notes: Sentences to be read beside the figures.
       counted_cases: What stands for the cases, in words; empty where they are known.
+      noun: What answered, for people: "network", "head" on features, or "model" of others.
     """
 
     name: str
@@ -107,6 +108,7 @@ class CardFacts:
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notes: Sequence[str] = ()
     counted_cases: str = ""
+    noun: str = "network"
 
 
 def model_card(facts: CardFacts) -> str:
@@ -194,7 +196,9 @@ def _front_matter(facts: CardFacts) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", licence["license"]):
         slug = re.sub(r"[^a-z0-9.]+", "-", licence["license"]).strip("-.")
         licence = {"license": "other", "license_name": slug or "custom"}
-    tags = ["dermatology", "image-classification", "jax", "skin", "skinjax"]
+    # Somebody else's predictions say nothing of the framework that made them.
+    ours = ["jax", "skinjax"] if facts.noun != "model" else []
+    tags = sorted(["dermatology", "image-classification", "skin", *ours])
     results = {
         "task": {"type": "image-classification", "name": "Image classification"},
         "dataset": {

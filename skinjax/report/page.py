@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from skinjax.report.blocks import Section
 from skinjax.report.card import card_facts
@@ -29,6 +30,7 @@ from skinjax.report.figures.contact_sheet import contact_sheet
 from skinjax.report.figures.pictures import draw_curves, draw_methods
 from skinjax.report.headline import headline
 from skinjax.report.model_card import Metric, model_card
+from skinjax.report.origin import NOT_SET, page_origin
 from skinjax.report.rendering import render, write_folder
 from skinjax.report.sections.calibration import calibrated, calibration_section, decision_section
 from skinjax.report.sections.classes import METHODS, class_areas, class_section, confusion_section
@@ -41,6 +43,13 @@ from skinjax.report.sections.roc import precision_recall_section, roc_section, t
 from skinjax.report.sections.subgroups import check_subgroups, subgroups_section
 from skinjax.report.study import Study
 from skinjax.report.tables import methods as tables
+
+_METRICS = {
+    "macro_f1": "Macro F1",
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "top_3": "Top-3 accuracy",
+}
 
 
 def write_report(folder: str | os.PathLike[str], study: Study, context: ReportContext) -> Path:
@@ -74,10 +83,11 @@ def write_report(folder: str | os.PathLike[str], study: Study, context: ReportCo
     warning = _warning(study)
 
     found = _tables(study, context)
-    pictures = [draw_methods(found["methods"], METHODS, study.confidence)]
+    several = len(found["methods"]) > 1
+    pictures = [draw_methods(found["methods"], METHODS, study.confidence)] if several else []
     curves = context.curves
     if curves is not None and len(curves):
-        pictures.append(draw_curves(curves, {"sub": "Fine network", "meta": "Coarse network"}))
+        pictures.append(draw_curves(curves, _stage_titles(study)))
 
     areas, facts, scaled = class_areas(study), target_facts(study), calibrated(study)
     clause, groups = "", None
@@ -100,10 +110,14 @@ def write_report(folder: str | os.PathLike[str], study: Study, context: ReportCo
     results.append(conformal_section(study))
     if degree_of_class is not None:
         results.append(malignancy_section(study, degree_of_class))
-    sections = [*context.extra, *(section for section in results if section is not None)]
+    results += context.details
+    found_sections = [section for section in results if section is not None]
+    # What a study gives an answer to comes before the methods, and anything else behind them.
+    first, then = (context.extra, []) if context.verdict or context.afterword else ([], context.extra)
+    sections = [*first, *then, *found_sections]
     synthetic = context.config.get("synthetic") is True
     limits = limits_section(study, synthetic, warning, len(context.subgroups))
-    compared = models_blocks(study, rivals) if rivals else []
+    compared, on_models = models_blocks(study, rivals) if rivals else ([], "")
     checklists = checklist_tables(_present(study, sections, found, context))
 
     blocks = [*compared, *(block for section in sections for block in section.blocks), *checklists]
@@ -114,7 +128,13 @@ def write_report(folder: str | os.PathLike[str], study: Study, context: ReportCo
         study, found["methods"], areas[study.taxonomy.finest], facts, scaled, groups, context.config, stages,
         context.notes,
     )  # fmt: skip
-    answer = [*context.verdict, *headline(study, found["methods"], facts, clause)]
+    answer = [
+        *context.verdict,
+        *headline(study, found["methods"], facts, clause, on_models),
+        *context.afterword,
+    ]
+    settings = found["configuration"]
+    origin = page_origin(context.config)
     root = Path(context.photo_root) if context.photo_root else None
     page = render(
         "report.html.j2",
@@ -126,12 +146,21 @@ def write_report(folder: str | os.PathLike[str], study: Study, context: ReportCo
         found=found,
         pictures={picture.name: picture for picture in pictures},
         compared=compared,
-        sections=sections,
+        origin=origin,
+        several=several,
+        first=first,
+        sections=[*then, *found_sections],
+        folds=fold_titles(study.predictions.fold),
+        training=_with_fold_titles(found.get("training"), study),
+        settings=settings[~settings["value"].isin(NOT_SET)],
         limits=limits,
         checklists=checklists,
-        strips=contact_sheet(study.predictions, study.fine, study.method, root, 14, study.seed),
+        strips=contact_sheet(
+            study.predictions, study.fine, study.method, root, 14, study.seed, context.explain
+        ),
         study=study,
         method_titles=METHODS,
+        metric_titles=_METRICS,
         no_fusion=_why_no_fusion(study),
         commonest=float(np.bincount(study.labels).max() / len(study.labels)),
         num_folds=study.num_folds,
@@ -141,6 +170,35 @@ def write_report(folder: str | os.PathLike[str], study: Study, context: ReportCo
     return write_folder(
         Path(folder), pages, found, pictures, blocks, answer, _accuracy(study, found["methods"])
     )
+
+
+def fold_titles(folds: NDArray[np.integer]) -> dict[int, str]:
+    """Returns the numbers that people read for folds, from 1 in order, by those that files hold.
+
+    Args:
+      folds: int[N], the fold of each photo.
+
+    >>> fold_titles(np.array([0, 2, 0]))
+    {0: '1', 2: '2'}
+    """
+    return {int(fold): str(place + 1) for place, fold in enumerate(np.unique(folds))}
+
+
+def _with_fold_titles(training: pd.DataFrame | None, study: Study) -> pd.DataFrame | None:
+    """Returns the table of networks with its folds as the page numbers them."""
+    if training is None or "fold" not in training:
+        return training
+    titles = fold_titles(study.predictions.fold)
+    shown = [titles.get(int(fold), str(int(fold) + 1)) for fold in training["fold"]]
+    return training.assign(fold=shown)
+
+
+def _stage_titles(study: Study) -> dict[str, str]:
+    """Returns names of a hierarchy's two networks for people: those of the levels that they tell apart."""
+    titles = {"sub": f"Level “{study.taxonomy.finest}”"}
+    if study.coarse_level is not None:
+        titles["meta"] = f"Level “{study.coarse_level}”"
+    return titles
 
 
 def _tables(study: Study, context: ReportContext) -> dict[str, pd.DataFrame]:
@@ -162,6 +220,7 @@ def _present(
     """Ids of the sections that the page has and answers, and the facts that it tells."""
     present = {section.id for section in sections if section.answered and section.id in SECTIONS}
     present |= {"summary", "methods", "data", "limits"}
+    present -= set() if len(found["configuration"]) else {"configuration"}
     present |= {"photos"} if context.photo_root else set()
     present |= {key for key in ("training", "audit") if len(found.get(key, ()))}
     # The configuration of an evaluation tells nothing of how somebody's networks were trained.
@@ -191,19 +250,15 @@ def _warning(study: Study) -> str:
     if not shared:
         return ""
     return (
-        f"{shared} cases have photos in more than one fold, so the networks may have seen them in training."
+        f"{shared} cases have photos in more than one fold, so the {study.noun}s may have seen them before."
     )
 
 
 def _why_no_fusion(study: Study) -> str:
     coarse_level = study.coarse_level
-    if study.method != "flat":
+    if study.method != "flat" or coarse_level is None:
         return ""
-    if len(study.taxonomy.levels) == 1:
-        return "The taxonomy has a single level, so there is nothing to fuse."
-    if coarse_level is None:
-        return "No coarser level was named, so nothing was fused."
     return (
-        f"The predictions hold no columns “{coarse_level}:p_…”, that is, no answers of a network for the "
-        f"level “{coarse_level}”, so nothing could be fused."
+        f"Levels are not fused: the predictions hold no columns “{coarse_level}:p_…”, answers of their own at "
+        f"the level “{coarse_level}”."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from skinjax.data.predictions import Predictions
 from skinjax.labels.taxonomy import Taxonomy
 from skinjax.report.cases import Unit, counted, unit_of
+from skinjax.report.formatting import listed
 from skinjax.report.tables.methods import Answers, coarse_answers, fine_answers
 
 PHOTO_DRAWS = 200_000_000
@@ -50,6 +52,9 @@ class Target:
         return ""
 
 
+Noun = Literal["network", "head", "model"]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Study:
     """One model's predictions of N photos, its answers, and how intervals are made.
@@ -71,6 +76,7 @@ class Study:
       replicates: Bootstrap replicates; `requested_replicates` brought down for the number of photos.
       requested_replicates: Bootstrap replicates that were asked for.
       seed: Seed of everything that is drawn.
+      noun: What answered, for people: networks that were trained, heads on features, or a model of others.
     """
 
     name: str
@@ -88,6 +94,7 @@ class Study:
     replicates: int
     requested_replicates: int
     seed: int
+    noun: Noun = "network"
 
     @classmethod
     def from_predictions(
@@ -100,6 +107,7 @@ class Study:
         confidence: float = 0.95,
         replicates: int = 2000,
         seed: int = 0,
+        noun: Noun = "network",
     ) -> Study:
         """Works out a model's answers at every level.
 
@@ -112,6 +120,7 @@ class Study:
           confidence: Confidence level of every interval, in (0, 1).
           replicates: Bootstrap replicates; many photos get fewer, see `PHOTO_DRAWS`.
           seed: Seed of everything that is drawn.
+          noun: What answered, for people.
 
         Returns:
           The study.
@@ -149,6 +158,7 @@ class Study:
             replicates=min(replicates, max(FEWEST_REPLICATES, PHOTO_DRAWS // len(predictions))),
             requested_replicates=replicates,
             seed=seed,
+            noun=noun,
         )
 
     @property
@@ -224,7 +234,7 @@ def _target(names: tuple[str, ...], taxonomy: Taxonomy, fine: Answers, probs: ND
         )
     level = fitting[0]
     member = _members(names, level, taxonomy)
-    title = ", ".join(taxonomy.title(name) for name in names)
+    title = listed([taxonomy.title(name) for name in names], most=len(names))
     empty = Target(names, level, title, member[fine.labels], np.empty(0))
     return dataclasses.replace(empty, scores=target_scores(probs, empty, taxonomy))
 

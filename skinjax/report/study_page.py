@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skinjax.report.blocks import Section
+from skinjax.report.origin import NOT_SET, page_origin
 from skinjax.report.rendering import render, write_folder
 from skinjax.report.tables import methods as tables
 
@@ -60,8 +61,9 @@ def write_study(
         answer=list(answer),
         sections=list(sections),
         notes=list(notes),
+        origin=page_origin(config),
         synthetic=config.get("synthetic") is True,
-        settings=settings,
+        settings=settings[~settings["value"].isin(NOT_SET)],
     )
     blocks = [block for section in sections for block in section.blocks]
     return write_folder(Path(folder), {"index.html": page}, {"configuration": settings}, [], blocks, answer)

@@ -370,7 +370,7 @@ class RunFolder:
             )
         if not path.is_file():
             trained = (
-                f"fold {fold} has {', '.join(there)}" if there else f"folds with networks: {self._told()}"
+                f"fold={fold} has {', '.join(there)}" if there else f"folds with networks: {self._told()}"
             )
             raise FileNotFoundError(
                 f"{path} is missing: no network of that stage and fold is here ({trained})"

@@ -130,6 +130,12 @@ class Config(NewPhotosOptions):
     subgroups: tuple[str, ...] | None = option(
         None, "Columns to report by. Default: those there are of skin_tone, sex, age, body_site and source."
     )
+    photos: str = option(
+        "",
+        "Folder that the paths of the predictions' photos start from, for the small pictures on the page. Default: the "
+        "run's, or that of the first file.",
+        path=True,
+    )
     coarse_level: str = option(
         "", "Level that is fused with the finest. Default: one with a network, or the one above the finest."
     )
@@ -161,6 +167,10 @@ class Config(NewPhotosOptions):
             raise ValueError(f"prefix={self.prefix} is for predictions=FILE")
         if self.map and self.workdir and not self.computes:
             raise ValueError(f"map={','.join(self.map)} is for predictions=FILE or manifest=FILE")
+        if self.photos and self.computes:
+            raise ValueError(
+                f"photos={self.photos} must be given without manifest and dataset, which say where their photos lie"
+            )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -341,6 +351,7 @@ def _write(subject: evaluated.Subject, config: Config, out: Path) -> Evaluation:
             confidence=config.confidence,
             replicates=config.replicates,
             seed=config.seed,
+            noun=subject.noun,
         )
         audited = run
         if subject.audit is not None:
@@ -360,7 +371,7 @@ def _write(subject: evaluated.Subject, config: Config, out: Path) -> Evaluation:
             prevalence=config.prevalence or None,
             others=dict(others),
             extra=subject.extra,
-            verdict=subject.verdict,
+            afterword=subject.afterword,
         )
         write_report(hidden, study, context)
         for path in subject.files.values() if subject.kept else ():

@@ -183,13 +183,14 @@ def _probe(photos: PhotoSet | None, files: _Files | None, config: Config, folder
         network = dict(subject.sets[0].network)
         probed.store_networks(folder, network, subject.variables, taxonomy, main_heads, meta_level)
     main, *others = models
-    more: dict[str, Any] = {"extra": [probed.heads_section(main, main_heads, subject.sets[0].network)]}
+    heads_section = probed.heads_section(main, main_heads, subject.sets[0].network)
+    more: dict[str, Any] = {"details": [heads_section]}
     if config.columns:
         with_, without = (predictions.probabilities(frames[name], taxonomy) for name in (main, others[0]))
         section, finding = metadata_section(
             labels, cases, with_, without, config.columns, "linear", trained=False, seed=config.seed
         )
-        more = {"extra": [section, *more["extra"]], "verdict": [finding]}
+        more |= {"extra": [section], "verdict": [finding]}
     reporting.report(
         folder,
         f"Probe: linear heads on the features of {main}",
@@ -199,6 +200,7 @@ def _probe(photos: PhotoSet | None, files: _Files | None, config: Config, folder
         subject.document,
         split.split_warnings(first["label"].to_numpy(), cases, fold_of),
         name=main,
+        noun="head",
         others={name: frames[name] for name in others},
         **more,
     )

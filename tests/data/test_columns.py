@@ -93,6 +93,23 @@ def test_columns_that_cannot_serve_are_refused(names, problem):
         fit_columns(frame, names)
 
 
+def test_a_cell_that_is_no_number_is_named_with_its_row_and_photo():
+    """A slip in one cell would make a group of every age, which the networks then could not compare."""
+    ages: list[object] = list(range(20, 80))
+    ages[7], ages[30], ages[31] = "fifty", "", "40 years"
+    frame = pd.DataFrame({"image": [f"{n}.png" for n in range(60)], "case_id": range(60), "age": ages})
+    with pytest.raises(ValueError, match="columns must be groups or numbers") as refused:
+        fit_columns(frame, ["age"])
+    assert (
+        "got 'age', which holds numbers but for 'fifty' in row 9 (7.png), '40 years' in row 33 (31.png)"
+    ) in str(refused.value)
+    # Codes of few groups are no numbers, and neither is a column of which half is text.
+    codes = [("1", "2", "3", "3a")[n % 4] for n in range(60)]
+    half = [str(n % 12) if n % 2 else "abcdefghijkl"[n % 12] for n in range(60)]
+    coding = fit_columns(frame.assign(stage=codes, half=half), ["stage", "half"])
+    assert [column.kind for column in coding.columns] == ["category", "category"]
+
+
 def test_a_fold_in_which_a_column_does_not_vary_is_encoded_all_the_same():
     frame = FRAME[FRAME["body_site"] == "arm"]
     coding = fit_columns(frame, ["body_site"], check=False)

@@ -47,6 +47,10 @@ def test_unknown_names_are_answered_with_the_nearest():
         ({"dropout_rate": 1.0}, r"dropout_rate must be a number in \[0, 1\), got 1.0"),
         ({"drop_path_rate": -0.1}, "drop_path_rate must be"),
         ({"bn_momentum": 99}, "bn_momentum must be"),
+        ({"pretrained": True}, "pretrained must be a file, a folder, a hub name or .imagenet., .* got True"),
+        ({"pretrained": ""}, "pretrained must be a file, .* got ''"),
+        ({"pretrained": "nowhere.pth"}, "nowhere.pth"),
+        ({"key": jax.random.key(0)}, "key must be given with pretrained"),
     ],
 )
 def test_create_refuses(arguments, message):

@@ -202,7 +202,7 @@ def test_what_was_measured_once_is_read_and_measured_anew_for_other_predictions(
 
 
 def test_what_there_is_not_is_told(run, predictor, context, tmp_path):
-    with pytest.raises(ValueError, match="has no networks of fold 7, only of 0, 1"):
+    with pytest.raises(ValueError, match=r"fold=7 must be a fold with networks of .*, which are 0, 1"):
         load_predictor(run, fold=7)
     with pytest.raises(ValueError, match="has no network 'other'; there are: meta, sub"):
         load_predictor(run, stages=["other"])

@@ -124,7 +124,7 @@ def test_each_dash_says_why_on_the_page_and_in_the_table(tmp_path, taxonomy, pre
     others = {"rival": blur(one_case, 0.5)}
     page = write(tmp_path, one_case, taxonomy, others=others, subgroups=("sex",), replicates=100)
     shown = f"no interval: {bootstrap.ONE_CASE}"
-    figures = ("macro_f1", "accuracy", "balanced_accuracy")
+    figures = ("macro_f1", "accuracy", "balanced_accuracy", "top_3")
     for name in ("methods", "models"):
         found = table(tmp_path, name)
         for figure in figures:
@@ -133,10 +133,10 @@ def test_each_dash_says_why_on_the_page_and_in_the_table(tmp_path, taxonomy, pre
     pairs = table(tmp_path, "model_pairs")
     assert (pairs.loc[pairs["metric"] != "auc", "reason"] == bootstrap.ONE_CASE).all()
     assert list(table(tmp_path, "subgroups")["accuracy_reason"]) == [bootstrap.ONE_CASE]
-    # Of the method, both models, their differences, the group and each class; areas rest on a single case.
+    # Of the method, both models, their differences, the headline, the group and each class; areas rest on one case.
     precision = table(tmp_path, "average_precision")["average_precision_reason"]
     assert (precision == bootstrap.ONE_CASE).all()
-    assert page.text.count(shown) == 3 + 2 * 3 + 3 + 1 + len(precision)
+    assert page.text.count(shown) == 4 + 2 * 4 + 4 + 1 + 1 + len(precision)
     assert page.text.count(f"no interval: {bootstrap.ONE_CASE_OF_A_CLASS}") == 2 + 1
 
 

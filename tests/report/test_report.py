@@ -16,7 +16,7 @@ from sklearn import metrics
 from skinjax.data.predictions import Predictions
 from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
 from skinjax.report.figures import canvas, performance_plots
-from skinjax.report.figures.contact_sheet import contact_sheet
+from skinjax.report.figures.contact_sheet import MOST_EXPLAINED, contact_sheet
 from skinjax.report.page import ReportContext, write_report
 from skinjax.report.page_summary import read_summary
 from skinjax.report.study import Study
@@ -24,7 +24,7 @@ from skinjax.report.tables import methods as tables
 
 SECTIONS = ("methods", "data", "curves", "confusion", "classes", "photos", "configuration")
 MEDICAL = "it is not a medical device"
-STUDY_ARGUMENTS = ("name", "target", "replicates", "confidence", "seed")
+STUDY_ARGUMENTS = ("name", "target", "replicates", "confidence", "seed", "noun")
 
 
 def draw_predictions(taxonomy, coarse_level=None, cases=40, folds=4, seed=0, classes=None):
@@ -119,7 +119,8 @@ def write(folder, predictions, taxonomy, coarse_level=None, **changes):
     )
     path = write_report(folder, study, ReportContext(others=others, **arguments))
     page = Page(path)
-    for section in SECTIONS:
+    there = set(SECTIONS) - ({"curves"} if arguments.get("curves") is None else set())
+    for section in there - ({"configuration"} if not arguments.get("config") else set()):
         assert section in page.ids
     assert page.text.count(MEDICAL) == 1
     for tag, attributes in page.elements:  # it opens offline: nothing is fetched, nothing runs
@@ -313,6 +314,28 @@ def test_photos_outside_the_folder_are_not_opened(tmp_path, taxonomy, prediction
         assert {(tile.picture, tile.problem) for tile in tiles} == {("", "the path leaves the photo folder")}
 
 
+def test_the_most_confident_wrong_answers_are_explained_and_no_other(tmp_path, taxonomy, predictions):
+    parsed = Predictions.from_frame(predictions, taxonomy)
+    answers = tables.fine_answers(parsed, None)
+    asked = []
+
+    def explain(photos, classes):
+        asked.append((photos, classes))
+        return [None, *(Image.new("RGB", (8, 8)) for _ in photos[1:])]
+
+    *others, worst = contact_sheet(parsed, answers, "flat", tmp_path, count=14, seed=0, explain=explain)
+    ((photos, classes),) = asked
+    assert len(photos) == MOST_EXPLAINED
+    assert (classes == answers.predicted("flat")[photos]).all()
+    assert [tile.image for tile in worst.tiles[:MOST_EXPLAINED]] == list(parsed.image[photos])
+    looked = [tile.looked.startswith("data:image/jpeg;base64,") for tile in worst.tiles]
+    assert looked == [False] + [True] * (MOST_EXPLAINED - 1) + [False] * (14 - MOST_EXPLAINED)
+    assert not any(tile.looked for strip in others for tile in strip.tiles)
+    outside = dataclasses.replace(parsed, image=np.full(len(parsed), "../secret.png", object))
+    contact_sheet(outside, answers, "flat", tmp_path, count=3, seed=0, explain=explain)
+    assert len(asked) == 1
+
+
 def test_strips_hold_one_photo_a_case_and_what_their_headings_say(taxonomy, predictions):
     parsed = Predictions.from_frame(predictions, taxonomy)
     answers = tables.fine_answers(parsed, None)
@@ -336,7 +359,7 @@ def test_114_classes_and_classes_without_photos(tmp_path):
     predictions = draw_predictions(taxonomy, cases=60, classes=50)
     page = write(tmp_path, predictions, taxonomy, coarse_level)
     assert "50 with photos" in page.text
-    assert "The predictions hold no columns" in page.text
+    assert "Levels are not fused: the predictions hold no columns" in page.text
     classes = pd.read_csv(tmp_path / "tables" / "classes.csv")
     assert classes["recall"].isna().sum() == 64
     assert len(page.source) < 1_500_000
@@ -346,10 +369,10 @@ def test_a_single_level_one_case_and_one_fold(tmp_path):
     taxonomy = Taxonomy("flat", ("disease",), (("a",), ("b",)))
     predictions = draw_predictions(taxonomy, cases=1, folds=1)
     page = write(tmp_path, predictions, taxonomy, "disease", config={})
-    assert "The taxonomy has a single level" in page.text
     assert "no interval can be given" in page.text
-    assert "No learning curves were stored" in page.text
-    assert "No configuration was stored" in page.text
+    # Nothing is said of what there is not: no comparison, no fusion, no curves, no configuration, no folds.
+    for words in ("Methods compared", "fused", "Learning curves", "Configuration", "Difference", "1 fold"):
+        assert words not in page.text
     assert "nan" not in page.text.lower().split()
 
 
@@ -360,7 +383,8 @@ def test_always_the_same_answer(tmp_path, taxonomy, predictions):
     page = write(tmp_path, constant, taxonomy, None)
     table = pd.read_csv(tmp_path / "tables" / "classes.csv")
     assert table["precision"].isna().sum() == 18
-    assert "No coarser level was named" in page.text
+    assert "Methods compared" not in page.text
+    assert "fused" not in page.text
 
 
 def test_logits_and_no_folds_will_do(tmp_path, taxonomy, predictions):

@@ -16,7 +16,7 @@ from skinjax.report.figures import roc_plots
 from skinjax.report.sections.models import other_studies
 from tests.report.test_report import draw_predictions, write
 
-READ = 25  # cases that readers read
+READ = 60  # cases that readers read
 
 
 @pytest.fixture(scope="module")
@@ -362,7 +362,7 @@ def test_models_are_compared_in_pairs_on_the_same_photos(written, taxonomy, pred
         area = metrics.roc_auc_score(positive, values[:, member].sum(axis=1))
         assert found.loc[name, "auc"] == pytest.approx(area, abs=1e-9)
     pairs = table(written, "model_pairs")
-    assert len(pairs) == 3 * 5  # three figures of the diagnosis, area and sensitivity of the target
+    assert len(pairs) == 3 * 6  # four figures of the diagnosis, area and sensitivity of the target
     for row in pairs.itertuples():
         gap = found.loc[row.first, row.metric] - found.loc[row.second, row.metric]
         assert row.difference == pytest.approx(gap, abs=1e-9)

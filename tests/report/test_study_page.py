@@ -158,4 +158,4 @@ def test_pages_are_written_last_and_the_last_is_returned(tmp_path, monkeypatch):
 
 def test_a_template_that_lacks_something_fails_instead_of_showing_nothing():
     with pytest.raises(jinja2.UndefinedError, match="answer"):
-        render("study.html.j2", title="t", sections=[], notes=[], synthetic=False)
+        render("study.html.j2", title="t", origin="", sections=[], notes=[], synthetic=False)

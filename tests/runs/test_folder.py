@@ -305,7 +305,7 @@ def test_networks_are_found_by_stage_and_fold(tmp_path):
     assert [one.stage for one in folder.networks(1)] == ["meta", "sub"]
     assert folder.networks(0) == []
     assert folder.checkpoints(network) == tmp_path / "checkpoints" / "fold_1" / "sub"
-    with pytest.raises(FileNotFoundError, match=r"x.json is missing: .*\(fold 1 has meta, sub\)"):
+    with pytest.raises(FileNotFoundError, match=r"x.json is missing: .*\(fold=1 has meta, sub\)"):
         folder.network("x", 1)
     with pytest.raises(FileNotFoundError, match=r"\(folds with networks: 1\)"):
         folder.network("sub", 0)

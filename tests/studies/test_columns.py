@@ -178,9 +178,11 @@ def test_a_run_is_evaluated_with_the_columns_of_the_new_manifest(photos, trained
     ],
 )
 def test_columns_that_cannot_serve_are_refused_before_anything_is_trained(photos, tmp_path, columns, problem):
-    told = command("train", photos, tmp_path / "run", f"--columns={columns}", code=2).stderr
+    told = command("train", photos, tmp_path / "run", f"--columns={columns}", "--audit", code=2).stderr
     assert problem.removeprefix("--") in told.replace("--columns", "columns")
     assert not (tmp_path / "run" / "checkpoints").exists()
+    named = "give the label away" not in problem  # a name is looked at before the photos are
+    assert named == (not (tmp_path / "run" / "audit").exists())
 
 
 def test_the_search_trains_on_photos_alone():

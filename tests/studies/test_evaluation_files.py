@@ -7,8 +7,11 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import skinjax
+from skinjax.data.invented import invent_predictions
+from skinjax.labels.taxonomy import load_taxonomy
 from skinjax.report.page_summary import read_summary
 from tests.support.commands import run_command
 
@@ -102,3 +105,30 @@ def test_map_and_prefix_need_files(tmp_path):
         in run_command("evaluate", "--workdir=runs/x", "--map=image=File", code=2).stderr
     )
     assert "--map=Filename must be NAME=COLUMN" in run_command("audit", "--map=Filename", code=2).stderr
+
+
+def test_photos_that_lie_elsewhere_are_shown(tmp_path):
+    (frame,) = invent_predictions(load_taxonomy("psoriasis9"), 30)
+    frame.to_csv(tmp_path / "theirs.csv", index=False)
+    photos = tmp_path / "elsewhere"
+    for image in frame["image"]:
+        (photos / image).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 24), (190, 140, 120)).save(photos / image)
+    flags = (f"--predictions={tmp_path / 'theirs.csv'}", "--replicates=100", f"--out={tmp_path / 'out'}")
+    (tmp_path / "empty").mkdir()
+    for folder, words in (
+        ("nowhere", "must be a folder, got none of that name"),
+        (
+            "empty",
+            "must be the folder that the photos' paths start from, got one without invented/0000000.jpg",
+        ),
+    ):
+        told = run_command("evaluate", *flags, f"--photos={tmp_path / folder}", code=2).stderr
+        assert f"--photos={tmp_path / folder} {words}" in told
+    run_command("evaluate", *flags, f"--photos={photos}")
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert page.count('<img src="data:image/jpeg;base64,') > 20
+    told = run_command(
+        "evaluate", "--workdir=a", "--manifest=b.csv", f"--photos={photos}", code=2, folder=tmp_path
+    ).stderr
+    assert "must be given without manifest and dataset" in told

@@ -183,7 +183,7 @@ def test_the_mean_of_folds_and_named_networks_answer_too(folder, run_of, tmp_pat
     told = evaluate(workdir, folder / "new" / "manifest.csv", "--stages=nosuch", code=2)
     assert "has no network 'nosuch'" in told.stderr
     told = evaluate(workdir, folder / "new" / "manifest.csv", "--fold=7", code=2)
-    assert "has no networks of fold 7" in told.stderr
+    assert "--fold=7 must be a fold with networks" in told.stderr
 
 
 def test_photos_that_the_run_has_seen_are_refused_or_left_out(folder, run_of, tmp_path):
@@ -399,7 +399,13 @@ def test_from_python_the_same_comes_back(folder, run_of, tmp_path):
     pd.testing.assert_frame_equal(
         found.predictions, read_predictions(tmp_path / "command" / "predictions.parquet")
     )
-    assert found.headline[0].startswith("Of 40 photos that the run has not seen, its answers are right for")
+    # One interval for the new photos, one for the run's own, and each in a sentence of its own.
+    *_, answer, own = found.headline
+    assert "names the right one of" in answer
+    assert "of 40 photos (95% interval over " in answer
+    assert own.startswith("The run has not seen these 40 photos; of its own ")
+    assert sum("of 40 photos" in sentence for sentence in found.headline) == 1
+    assert "1 fold" not in (tmp_path / "python" / "index.html").read_text(encoding="utf-8")
 
 
 def test_folders_without_networks_and_options_that_do_not_fit_are_refused(folder, run_of, tmp_path):

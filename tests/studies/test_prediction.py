@@ -218,7 +218,7 @@ def test_from_python_the_answers_are_a_frame_that_shows_itself(smoke, folder, tm
     [
         ((), "workdir must be the folder of a run whose networks answer; give --workdir=FOLDER"),
         (("--workdir=nowhere",), "nowhere is not the folder of a run: it has no config.json"),
-        (("--workdir=runs/predict_smoke/run", "--photos=made", "--fold=5"), "has no networks of fold 5"),
+        (("--workdir=runs/predict_smoke/run", "--photos=made", "--fold=5"), "--fold=5 must be a fold with networks"),
         (("--workdir=runs/predict_smoke/run", "--photos=cache"), "cache holds no photo"),
         (("--workdir=runs/predict_smoke/run", "--photos=a.jpg", "--explain_class=psorasis"),
          "class_name must be a class of level 'sub', got 'psorasis', did you mean 'psoriasis'?"),

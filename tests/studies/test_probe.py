@@ -305,6 +305,12 @@ def test_files_of_other_programs_are_compared_by_case(photos, file, taxonomy, tm
         assert models["accuracy"][name] == pytest.approx(correct)
     assert models["accuracy"]["theirs"] > 0.6  # colours are all that there is to know
     assert "report:" in told.stdout
+    # The headline speaks of both files, and the page of heads, which nothing trained.
+    assert "On the same photos “small”, right for " in told.stdout
+    assert f"“theirs” with {100 * models['accuracy']['theirs']:.1f}%" in told.stdout
+    page = (tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Learning curves" not in page
+    assert "that were fitted on the photos of the other folds" in page
     # A file of others has no network: its heads are reported on, and nothing can be asked of photos.
     command(
         "probe",
@@ -315,7 +321,8 @@ def test_files_of_other_programs_are_compared_by_case(photos, file, taxonomy, tm
     )
     assert not (tmp_path / "alone" / "checkpoints").exists()
     refused = command("predict", tmp_path / "alone", f"--photos={photos / 'images'}", code=2)
-    assert "holds no network" in refused.stderr
+    assert "holds no network: its heads read the features in" in refused.stderr
+    assert "run `skinjax probe` on photos (--manifest, --backbone)" in refused.stderr
 
 
 @pytest.mark.skipif(

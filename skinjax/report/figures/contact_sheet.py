@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 
 from skinjax.data.predictions import Predictions
-from skinjax.report.figures.thumbnails import thumbnail
+from skinjax.report.figures.thumbnails import data_uri, lies_inside, thumbnail
 from skinjax.report.tables.methods import Answers
+
+Explain = Callable[[NDArray[np.integer], NDArray[np.integer]], Sequence[Image.Image | None]]
+"""From P photos, numbered as the predictions are, and a class of each, to P pictures of where the network looked."""
+
+MOST_EXPLAINED = 8
+"""Wrong answers that are explained, from the most confident on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +33,7 @@ class Tile:
       probability: Probability of the predicted class, in [0, 1].
       picture: A data URI of a JPEG, or an empty text where the photo could not be read.
       problem: Why not, or an empty text.
+      looked: A data URI of where the network looked, or an empty text.
     """
 
     image: str
@@ -33,6 +42,7 @@ class Tile:
     probability: float
     picture: str
     problem: str
+    looked: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +55,13 @@ class Strip:
 
 
 def contact_sheet(
-    predictions: Predictions, answers: Answers, method: str, photo_root: Path | None, count: int, seed: int
+    predictions: Predictions,
+    answers: Answers,
+    method: str,
+    photo_root: Path | None,
+    count: int,
+    seed: int,
+    explain: Explain | None = None,
 ) -> tuple[Strip, ...]:
     """Returns photos answered right, photos answered wrong, and the wrong answers given with the most confidence.
 
@@ -59,6 +75,8 @@ def contact_sheet(
       photo_root: The folder that the photos' paths start from; None shows placeholders.
       count: Largest number of photos in a strip.
       seed: Seed of the draw.
+      explain: Draws where the network looked, for the first `MOST_EXPLAINED` of the most confident wrong answers; None
+        for no such pictures.
 
     Returns:
       The three strips; one without photos is left out.
@@ -79,6 +97,13 @@ def contact_sheet(
         ("Wrong with the most confidence", "The highest probabilities given to a wrong class.", worst),
     )  # fmt: skip
     images = predictions.image
+    inside = np.array([lies_inside(str(images[photo])) for photo in worst], bool)
+    explained = worst[inside][:MOST_EXPLAINED] if photo_root is not None else worst[:0]
+    drawn = explain(explained, predicted[explained]) if explain is not None and len(explained) else []
+    explained = explained[: len(drawn)]
+    looked = {
+        int(photo): data_uri(picture) for photo, picture in zip(explained, drawn, strict=True) if picture
+    }
 
     def tile(photo: int) -> Tile:
         picture, problem = thumbnail(photo_root, str(images[photo]))
@@ -89,10 +114,11 @@ def contact_sheet(
             probability=float(probability[photo]),
             picture=picture,
             problem=problem,
+            looked=looked.get(photo, ""),
         )
 
     return tuple(
-        Strip(heading, choice, tuple(tile(photo) for photo in photos))
+        Strip(heading, choice, tuple(tile(int(photo)) for photo in photos))
         for heading, choice, photos in strips
         if len(photos)
     )

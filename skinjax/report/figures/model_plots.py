@@ -6,28 +6,17 @@ Make the figure under `skinjax.report.figures.canvas.SETTINGS`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from skinjax.report.figures.canvas import BLUE, INK, ORANGE
-from skinjax.report.figures.roc_plots import roc_plane, thin
+from skinjax.report.figures.canvas import INK
+from skinjax.report.figures.roc_plots import STYLES, roc_plane, thin
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 """1 - specificity and sensitivity, both rising."""
-
-STYLES: tuple[tuple[str, Any], ...] = (
-    (BLUE, "solid"),
-    (ORANGE, (0, (6, 2))),
-    ("#3d8f5f", (0, (2, 1.5))),
-    ("#8a5bb5", (0, (7, 2, 1.5, 2))),
-    ("#b8860b", (0, (4, 1.5, 1, 1.5, 1, 1.5))),
-    ("#a3395f", (0, (1, 1))),
-)
-"""Colours and dashes of curves, told apart without colours too; more curves begin anew."""
 
 
 def roc_models(

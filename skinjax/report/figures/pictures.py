@@ -10,12 +10,14 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from skinjax.evaluate.confusion import confusion_matrix
 from skinjax.report.figures import canvas, performance_plots
 from skinjax.report.tables.methods import Answers
 
+_LEGEND_SIZE = 9  # points
 _NUMBERS_UP_TO, _NAMES_UP_TO = 25, 45  # classes in a confusion matrix whose cells, or names, can be read
 _NUMBERS_AMONG_OTHERS_UP_TO = 8  # classes of one that stands among others
 
@@ -64,7 +66,7 @@ def panel(
     draw: Callable[[Axes], Any],
     label: str,
     title: str = "",
-    legend: str = "",
+    legend: bool = False,
 ) -> Panel:
     """Returns one drawing on axes of its own.
 
@@ -75,7 +77,7 @@ def panel(
       draw: Draws on the axes it is given.
       label: What is shown, for those who cannot see it.
       title: Above the axes; empty for none.
-      legend: Where the legend stands, such as "lower right"; empty for none.
+      legend: Whether a legend stands below the axes, where it covers nothing; the drawing is made higher for it.
     """
     with matplotlib.rc_context(canvas.SETTINGS):
         figure, place = canvas.blank(*size, margins)
@@ -84,8 +86,34 @@ def panel(
         if title:
             axes.set_title(title)
         if legend:
-            axes.legend(frameon=False, loc=legend, fontsize=9, handlelength=1.8)
+            legend_below(axes)
         return Panel(name, canvas.svg(figure, name), label)
+
+
+def legend_below(axes: Axes) -> None:
+    """Puts the legend of axes below them, where no curve lies, and makes their figure as much higher.
+
+    Args:
+      axes: The only axes of a figure of `canvas.blank`.
+    """
+    figure = axes.get_figure()
+    handles, labels = axes.get_legend_handles_labels()
+    if not isinstance(figure, Figure) or not handles:
+        return
+    width, height = (72 * inches for inches in figure.get_size_inches())
+    place = axes.get_position()
+    entry = canvas.text_width(labels, _LEGEND_SIZE) + 34
+    columns = min(len(labels), max(1, int(width // entry)))
+    extra = 8 + 1.45 * _LEGEND_SIZE * -(-len(labels) // columns)
+    figure.set_size_inches(width / 72, (height + extra) / 72)
+    whole = height + extra
+    low, up = (place.y0 * height + extra) / whole, (place.y1 * height + extra) / whole
+    axes.set_position((place.x0, low, place.width, up - low))
+    axes.legend(
+        handles, labels, frameon=False, fontsize=_LEGEND_SIZE, handlelength=2.4, ncols=columns, borderpad=0,
+        borderaxespad=0, labelspacing=0.3, columnspacing=1.2, loc="upper left",
+        bbox_to_anchor=(8 / width, (extra - 4) / whole), bbox_transform=figure.transFigure,
+    )  # fmt: skip
 
 
 def draw_methods(methods: pd.DataFrame, titles: Mapping[str, str], confidence: float) -> Picture:
@@ -104,8 +132,8 @@ def draw_methods(methods: pd.DataFrame, titles: Mapping[str, str], confidence: f
             name = f"methods_{metric}"
             panels.append(Panel(name, canvas.svg(figure, name), f"{heading}: {shown}."))
     caption = (
-        f"Each method with its {100 * confidence:g}% interval by case; the vertical line marks the flat "
-        "network. Overlapping intervals do not mean that methods are equal: they answered the same photos, "
+        f"Each method with its {100 * confidence:g}% interval by case; the vertical line marks the first. "
+        "Overlapping intervals do not mean that methods are equal: they answered the same photos, "
         "so read the paired differences in the table."
     )
     return Picture("methods", tuple(panels), caption, methods)
@@ -127,9 +155,7 @@ def draw_curves(curves: pd.DataFrame, titles: Mapping[str, str]) -> Picture:
                 figure, place = canvas.blank(330, 190, (36, 36, 8, 26))
                 axes = performance_plots.learning_curves(figure.subplots(gridspec_kw=place), rows, column)
                 axes.set_title(heading)
-                if axes.get_legend_handles_labels()[0]:
-                    corner = "upper right" if column == "loss" else "lower right"
-                    axes.legend(frameon=False, loc=corner, handlelength=2.4)
+                legend_below(axes)
                 # The stage may be any text, so it does not name the file.
                 name = f"learning_curves_{number}_{column}"
                 panels.append(Panel(name, canvas.svg(figure, name), f"{heading} against epochs."))

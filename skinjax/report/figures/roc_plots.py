@@ -7,6 +7,7 @@ size cannot be seen.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,6 +21,21 @@ from skinjax.report.figures.canvas import BLUE, INK, MUTED, ORANGE, RULE
 
 MOST_POINTS = 500
 """Points that a curve is thinned to."""
+
+MOST_LABELLED = 8
+"""Curves that are told apart by colour, dashes and a legend; of more, all look alike."""
+
+STYLES: tuple[tuple[str, Any], ...] = (
+    (BLUE, "solid"),
+    (ORANGE, (0, (6, 2))),
+    ("#3d8f5f", (0, (2, 1.5))),
+    ("#8a5bb5", (0, (7, 2, 1.5, 2))),
+    ("#b8860b", (0, (4, 1.5, 1, 1.5, 1, 1.5))),
+    ("#a3395f", (0, (1, 1))),
+    ("#2f8f9d", (0, (9, 1.5))),
+    ("#6f6f6f", (0, (3, 3))),
+)
+"""Colours and dashes of curves, told apart without colours too; more curves begin anew."""
 
 
 def thin(x: ArrayLike, y: ArrayLike, points: int = MOST_POINTS) -> NDArray[np.int64]:
@@ -84,24 +100,39 @@ def roc(
 
 
 def roc_classes(
-    axes: Axes, curves: Sequence[RocCurve], points: int = MOST_POINTS
+    axes: Axes, curves: Sequence[RocCurve], points: int = MOST_POINTS, names: Sequence[str] = ()
 ) -> tuple[Axes, NDArray[np.float64]]:
     """Draws the curve of each class against the rest as a thin line, and their mean as a thick one.
+
+    Up to `MOST_LABELLED` curves have a style of their own and stand in the legend.
 
     Args:
       axes: The axes to draw on.
       curves: Those of the classes that can be told from the rest.
       points: That are drawn of each, at most.
+      names: Of the classes, for the legend; empty for none.
 
     Returns:
       The axes, and float64[101, 2], 1 - specificity and the classes' mean sensitivity there.
     """
-    for curve in curves:
+    looks = _looks(len(curves), names)
+    for curve, look in zip(curves, looks, strict=True):
         kept = thin(1 - curve.specificity, curve.sensitivity, points)
-        axes.plot(1 - curve.specificity[kept], curve.sensitivity[kept], color=BLUE, linewidth=0.7, alpha=0.45)
+        axes.plot(1 - curve.specificity[kept], curve.sensitivity[kept], **look)
     mean = mean_of_classes(curves)
-    axes.plot(*mean.T, color=ORANGE, linewidth=2.2, label="mean of the classes")
+    colour = INK if "label" in looks[0] else ORANGE
+    axes.plot(*mean.T, color=colour, linewidth=2.2, label="mean of the classes")
     return roc_plane(axes), mean
+
+
+def _looks(count: int, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns how to draw each of several curves: told apart and named where they are few, else thin and alike."""
+    if not names or count > MOST_LABELLED:
+        return [{"color": BLUE, "linewidth": 0.7, "alpha": 0.45}] * count
+    return [
+        {"color": colour, "linestyle": dashes, "linewidth": 1.3, "label": name}
+        for (colour, dashes), name in zip(STYLES, names, strict=False)
+    ]
 
 
 def mean_of_classes(curves: Sequence[RocCurve]) -> NDArray[np.float64]:
@@ -149,24 +180,28 @@ def precision_recall(
     curves: Sequence[PrecisionRecallCurve],
     prevalence: float | None = None,
     points: int = MOST_POINTS,
+    names: Sequence[str] = (),
 ) -> Axes:
     """Draws precision against recall as steps: one curve thick, several as thin lines.
+
+    Up to `MOST_LABELLED` of several curves have a style of their own and stand in the legend.
 
     Args:
       axes: The axes to draw on.
       curves: The curves that `skinjax.evaluate.precision_recall.precision_recall_curve` returned.
       prevalence: The precision of a score that knows nothing, as a line; None for none.
       points: That are drawn of each, at most.
+      names: Of the curves, for the legend; empty for none.
 
     Returns:
       The axes.
     """
-    look = {"linewidth": 2.0} if len(curves) == 1 else {"linewidth": 0.7, "alpha": 0.5}
-    for curve in curves:
+    looks = [{"color": BLUE, "linewidth": 2.0}] if len(curves) == 1 else _looks(len(curves), names)
+    for curve, look in zip(curves, looks, strict=True):
         kept = thin(curve.recall, curve.precision, points)
         axes.step(
             np.append(0, curve.recall[kept]), np.append(curve.precision[0], curve.precision[kept]),
-            where="pre", color=BLUE, **look,
+            where="pre", **look,
         )  # fmt: skip
     if prevalence is not None:
         axes.axhline(prevalence, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="share of positives")

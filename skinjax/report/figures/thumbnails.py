@@ -25,13 +25,23 @@ def thumbnail(root: Path | None, image: str) -> tuple[str, str]:
     """
     if root is None:
         return "", "no photo folder was given"
-    path = PurePosixPath(image)
-    if path.is_absolute() or ".." in path.parts:
+    if not lies_inside(image):
         return "", "the path leaves the photo folder"
     try:
-        pixels = fit(decode(Path(root, path), target=_SIDE), _SIDE, mode="crop")
+        pixels = fit(decode(Path(root, image), target=_SIDE), _SIDE, mode="crop")
     except PhotoError as error:
         return "", error.reason
+    return data_uri(Image.fromarray(pixels)), ""
+
+
+def lies_inside(image: str) -> bool:
+    """Says whether a path stays in the folder that it starts from."""
+    path = PurePosixPath(image)
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def data_uri(picture: Image.Image) -> str:
+    """Returns a picture as a JPEG inside a page."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=82, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii"), ""
+    picture.save(file, "JPEG", quality=82, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -17,7 +17,7 @@ from skinjax.labels.degrees import NO_TUMOUR, URGENCIES, advice, urgency_of, wit
 from skinjax.report import crossfit
 from skinjax.report.blocks import Block, Column, Heading, Table, Text
 from skinjax.report.cases import counted
-from skinjax.report.formatting import cell, percent, ranged
+from skinjax.report.formatting import bracketed, cell, percent, ranged
 from skinjax.report.study import Study
 
 ANSWERED = 0.9
@@ -107,7 +107,7 @@ def _sentence(study: Study, found: Lateness) -> str:
         return "No photo is of a cancer, so nothing can be said of how often advice comes too late."
 
     def shown(share: Proportion) -> str:
-        return f"{percent(share.estimate)} ({percent(share.low)} to {percent(share.high)})"
+        return f"{percent(share.estimate)}{bracketed(share.low, share.high, percent)}"
 
     return (
         f"Of {found.cancers.num_photos:,} photos of cancers of {counted(found.cancers.num_cases, study.unit)}, "

@@ -14,6 +14,7 @@ from skinjax.evaluate import bootstrap
 from skinjax.evaluate.calls import UNKNOWN, CallFigures
 from skinjax.evaluate.confusion import confusion_matrix
 from skinjax.evaluate.delong import AucComparison, compare
+from skinjax.evaluate.fewest import too_few_cases
 from skinjax.evaluate.mean_roc import mean_roc
 from skinjax.evaluate.multiclass import compare_macro_auc, macro_auc_interval
 from skinjax.evaluate.roc import auc, macro_auc, roc_curve
@@ -23,10 +24,19 @@ from skinjax.report.figures import canvas, model_plots, performance_plots
 from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import cell, decimals, listed, percent, ranged
 from skinjax.report.study import Study
+from skinjax.report.tables.methods import answer_figures
 from skinjax.report.tables.target_models import Intervals, Sample, evaluate_target_model, warn_of_few_cases
 
 _CALLS = {"sensitivity": "Sensitivity", "specificity": "Specificity"}
 _NUMBERS_UP_TO, _NAMES_UP_TO = 25, 45  # classes of a matrix whose cells, or names, can be read
+
+
+_ANSWERS = {
+    "accuracy": "Accuracy, all classes",
+    "balanced_accuracy": "Balanced accuracy",
+    "top_3": "Top-3 accuracy",
+    "macro_f1": "Macro F1",
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -151,8 +161,8 @@ def _row(name: str, network: NetworkStudies, intervals: Intervals) -> dict[str, 
             value = getattr(figures_of, key)
             row |= {key: value.estimate, f"{key}_low": value.low, f"{key}_high": value.high}
     how = (test.cases, test.replicates, intervals.confidence, intervals.seed)
-    for key, metric in (("accuracy", bootstrap.accuracy), ("macro_f1", bootstrap.macro_f1)):
-        figure = bootstrap.by_case(metric, (test.labels, test.predicted), *how)
+    for key, (metric, given) in answer_figures(test.labels, test.probs).items():
+        figure = bootstrap.by_case(metric, (test.labels, given), *how)
         row |= {key: figure.estimate, f"{key}_low": figure.low, f"{key}_high": figure.high}
     return row
 
@@ -170,6 +180,9 @@ def _verdict(networks: Mapping[str, NetworkStudies], data: pd.DataFrame, interva
     rivals = [name for name in networks if name != best]
     if np.isnan(areas[best]) or not rivals:
         return f"{sentence} is {decimals(areas[best])}."
+    if test.target is not None and (few := too_few_cases(test.target.labels, test.cases)):
+        others = listed([f"{name} ({decimals(areas[name])})" for name in rivals])
+        return f"{sentence} is {decimals(areas[best])}. It is not tested against {others}: among the test photos {few}."
     found = [_compare(test, networks[name].test, intervals) for name in rivals]
     corrected = holm([comparison.p_value for comparison in found])
     groups: dict[str, list[str]] = {
@@ -201,8 +214,7 @@ def _table(data: pd.DataFrame, with_target: bool) -> Table:
         columns += [Column(title, ranged(data, name, percent)) for name, title in _CALLS.items()]
         columns.append(Column("Threshold", [cell(value) for value in data["threshold"]], number=True))
     columns += [
-        Column("Accuracy, all classes", ranged(data, "accuracy", percent)),
-        Column("Macro F1", ranged(data, "macro_f1", percent)),
+        Column(title, ranged(data, name, percent)) for name, title in _ANSWERS.items() if name in data
     ]
     return Table("backbones", data, tuple(columns))
 
@@ -247,8 +259,8 @@ def _curves(networks: Mapping[str, NetworkStudies], data: pd.DataFrame) -> Figur
         model_plots.operating_points(axes, places, list(curves))
 
     drawing = panel(
-        "backbones_roc", (480, 450), (44, 40, 10, 10), draw,
-        "ROC curves: " + "; ".join(curves) + ".", legend="lower right",
+        "backbones_roc", (360, 338), (44, 40, 10, 10), draw,
+        "ROC curves: " + "; ".join(curves) + ".", legend=True,
     )  # fmt: skip
     target = next(iter(networks.values())).test.target
     what = (

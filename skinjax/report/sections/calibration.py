@@ -23,7 +23,7 @@ from skinjax.report.study import Study, target_scores
 BINS = 10
 """Bins of equal mass of the reliability diagram and of the parts of the Brier score."""
 
-_TITLES = {"before": "As the network says", "after": "After temperature scaling"}
+_TITLES = {"before": "As answered", "after": "After temperature scaling"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,7 +118,7 @@ def calibration_section(study: Study, found: Calibrated | None) -> Section:
         lambda axes: calibration_plots.reliability(axes, curves, [_TITLES[s].lower() for s in stages], smooth),
         f"Reliability diagram; calibration error {decimals(found.table['ece'].iloc[0])} "
         f"{'before and ' + decimals(found.table['ece'].iloc[-1]) + ' after scaling' if len(stages) > 1 else ''}.",
-        legend="upper left",
+        legend=True,
     )  # fmt: skip
     data = pd.concat(
         [
@@ -185,7 +185,7 @@ def _words(study: Study, found: Calibrated) -> str:
     lowest, highest = found.tempered.temperatures.min(), found.tempered.temperatures.max()
     words += (
         f"For every photo the temperature was fitted on {study.other_cases}: {decimals(lowest, 2)} to "
-        f"{decimals(highest, 2)} (above 1 the network is too sure of itself). For other photos take the one "
+        f"{decimals(highest, 2)} (above 1 the {study.noun} is too sure of itself). For other photos take the one "
         f"fitted on all of these, {decimals(found.tempered.overall, 3)}."
     )
     if found.tempered.fitted_on < len(study.labels) // 2:
@@ -214,7 +214,7 @@ def decision_section(study: Study, found: Calibrated | None) -> Section | None:
         "decision_curve", (430, 290), (58, 40, 10, 10),
         lambda axes: calibration_plots.decision(axes, curve),
         f"Net benefit of acting on the probability of {target.title} against the threshold.",
-        legend="upper right",
+        legend=True,
     )  # fmt: skip
     better = curve.gain.low > 0
     caption = (

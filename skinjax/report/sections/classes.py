@@ -23,8 +23,8 @@ METHODS = {
     "soft": "Soft fusion",
     "hard": "Hard fusion",
     "conditional": "Conditional fusion",
-    "marginalized": "Fine network, summed",
-    "network": "Coarse network",
+    "marginalized": "Summed from the finest level",
+    "network": "Its own answers",
 }
 """Names of methods for people."""
 

@@ -18,17 +18,17 @@ from skinjax.report.blocks import Block, Column, Figure, Heading, Section, Table
 from skinjax.report.cases import case_columns, counted
 from skinjax.report.figures import calibration_plots
 from skinjax.report.figures.pictures import Picture, panel
-from skinjax.report.formatting import cell, decimals, percent, ranged
+from skinjax.report.formatting import bracketed, cell, decimals, percent, ranged
 from skinjax.report.sections.advice import advice_blocks
 from skinjax.report.sections.calibration import BINS
 from skinjax.report.sections.graders import check_degree_readers, graders_blocks
-from skinjax.report.sections.malignancy import RULES, Grades, degree_blocks, graded
+from skinjax.report.sections.malignancy import RULES, Grades, counted_as_cancer, degree_blocks, graded
 from skinjax.report.study import Study
 
 MOST_LISTED = 1000
 """Cancers graded too low that the page lists; the CSV file has them all."""
 
-_STAGES = {"before": "As the network says", "after": "After temperature scaling"}
+_STAGES = {"before": "As answered", "after": "After temperature scaling"}
 
 
 def grading_section(
@@ -71,7 +71,8 @@ def grading_section(
     if readers is not None:
         blocks += graders_blocks(study, after, readers)
     blocks += advice_blocks(study, degree_of_class, tempered)
-    return [_answer(study, after)], Section("malignancy", "Degrees of malignancy", tuple(blocks))
+    counted = counted_as_cancer(study, degree_of_class)
+    return [_answer(study, after), counted], Section("malignancy", "Degrees of malignancy", tuple(blocks))
 
 
 def _answer(study: Study, grades: Grades) -> str:
@@ -83,7 +84,7 @@ def _answer(study: Study, grades: Grades) -> str:
         share = proportion_by_case(
             grades.given[rule][cancer] < grades.true[cancer], study.cases[cancer], study.confidence
         )
-        return f"{percent(share.estimate)} ({percent(share.low)} to {percent(share.high)})"
+        return f"{percent(share.estimate)}{bracketed(share.low, share.high, percent)}"
 
     return (
         f"Of {int(cancer.sum()):,} photos of cancers of {counted(len(np.unique(study.cases[cancer])), study.unit)}, "
@@ -143,7 +144,7 @@ def _calibration(
             panel(
                 f"degree_reliability_{least}", (330, 322), (44, 40, 10, 26),
                 functools.partial(calibration_plots.reliability, curves=curves, names=titles),
-                f"Reliability of the probability of {event.lower()}.", event, legend="upper left",
+                f"Reliability of the probability of {event.lower()}.", event, legend=True,
             )
         )  # fmt: skip
     data = pd.DataFrame(rows)

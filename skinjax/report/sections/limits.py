@@ -42,7 +42,7 @@ def limits_section(study: Study, synthetic: bool, warning: str, num_groups: int)
         "Another clinic, camera, skin tone, or mix of diseases may give other figures, which only photos from "
         "there can tell.",
         "Intervals and p-values count the cases: they say how the figures would move with other cases of the same "
-        "kind, not with another training under another seed, another labeller, or another clinic.",
+        "kind, not with another training or fit under another seed, another labeller, or another clinic.",
         "Every photo is given to one of the classes that there are. A disease that is none of them is named "
         "wrongly, and mostly with confidence.",
         "Accuracy, precision, predictive values, Brier score and net benefit depend on how common each class is "
@@ -67,8 +67,8 @@ def limits_section(study: Study, synthetic: bool, warning: str, num_groups: int)
         )
     if study.by_fold:
         sentences.append(
-            f"The {study.num_folds} folds were answered by as many networks: the figures "
-            "describe the method, and no single network of it."
+            f"The {study.num_folds} folds were answered by as many {study.noun}s: the figures "
+            f"describe the method, and no single {study.noun} of it."
         )
     elif study.calibration_parts is not None:
         sentences.append(

@@ -23,6 +23,7 @@ from skinjax.decide.malignancy import (
 from skinjax.evaluate.confusion import confusion_matrix
 from skinjax.evaluate.grading import grading_figures
 from skinjax.evaluate.proportions import proportion_by_case
+from skinjax.labels.degrees import is_premalignant
 from skinjax.labels.taxonomy import Taxonomy
 from skinjax.report.blocks import Block, Column, Figure, Heading, Section, Table, Text
 from skinjax.report.crossfit import Tempered, log_scores
@@ -164,7 +165,25 @@ def malignancy_section(
         names = listed([study.taxonomy.title(name).lower() for name in classes], most=20)
         words = f"Classes that are no tumours count as degree 0, the most benign, here: {names}."
         blocks.insert(0, Text(words, small=True))
+    blocks.insert(0, Text(counted_as_cancer(study, degree_of_class)))
     return Section("malignancy", "Malignancy", tuple(blocks))
+
+
+def counted_as_cancer(study: Study, degree_of_class: NDArray[np.int64]) -> str:
+    """Returns a sentence that says which classes count as cancer, and which of them is only a precursor.
+
+    Args:
+      study: The model's answers.
+      degree_of_class: int64[K], of `check_degrees`.
+    """
+    names = dict(zip(study.taxonomy.classes(), study.fine.titles, strict=True))
+    cancers = [name for name, degree in zip(names, degree_of_class, strict=True) if degree > 0]
+    early = [names[one] for one in cancers if is_premalignant(one) or is_premalignant(names[one])]
+    shown = listed([names[name] for name in cancers], most=len(cancers))
+    sentence = f"Counted as cancer is every class with a degree above the lowest: {shown}."
+    if not early:
+        return sentence
+    return f"{sentence[:-1]}; of these {listed(early)} {'is' if len(early) == 1 else 'are'} premalignant."
 
 
 def degree_blocks(study: Study, grades: Grades) -> list[Block]:
@@ -244,7 +263,6 @@ def _words(study: Study, grades: Grades) -> str:
         if grades.own_cost
         else "a degree too low as four too high, and so does the mean cost. "
     )
-    words += "Cancers are the photos of a true degree above the lowest. "
     if grades.cuts is None:
         return words + "All photos are of one case, so no cut-points could be fitted on other cases."
     lowest, highest = grades.cuts.min(axis=0), grades.cuts.max(axis=0)

@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 from skinjax.evaluate import bootstrap
 from skinjax.evaluate.multiclass import compare_macro_auc, macro_auc_interval
 from skinjax.report.blocks import Column, Section, Table, Text
-from skinjax.report.formatting import decimals, listed, p_value, percent, points, ranged, signed, with_range
+from skinjax.report.formatting import (
+    bracketed,
+    decimals,
+    listed,
+    p_value,
+    percent,
+    points,
+    ranged,
+    signed,
+    with_range,
+)
 
 ID, TITLE = "metadata", "What metadata adds"
 FUSIONS = {
@@ -120,8 +130,7 @@ def metadata_table(
 
 
 def _with_limits(row: Mapping[Any, Any], write: Callable[[float], str]) -> str:
-    limits = "" if pd.isna(row["low"]) else f" ({write(row['low'])} to {write(row['high'])})"
-    return f"{write(row['difference'])}{limits}"
+    return f"{write(row['difference'])}{bracketed(row['low'], row['high'], write)}"
 
 
 def _verdict(accuracy: Mapping[Any, Any], area: Mapping[Any, Any]) -> str:

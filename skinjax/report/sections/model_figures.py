@@ -32,9 +32,9 @@ def roc_figure(models: Mapping[str, Study], areas: Mapping[str, float]) -> Figur
             return None
         curves[f"{name} ({decimals(areas[name])})"] = found
     drawing = panel(
-        "models_roc", (480, 450), (44, 40, 10, 10),
+        "models_roc", (360, 338), (44, 40, 10, 10),
         lambda axes: model_plots.roc_models(axes, curves),
-        "ROC curves: " + "; ".join(curves) + ".", legend="lower right",
+        "ROC curves: " + "; ".join(curves) + ".", legend=True,
     )  # fmt: skip
     target = next(iter(models.values())).target
     what = "The mean over classes, each" if target is None else target.title

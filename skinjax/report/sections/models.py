@@ -10,25 +10,38 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from skinjax.data.predictions import Predictions
 from skinjax.evaluate import bootstrap
 from skinjax.evaluate.delong import AucInterval, auc_interval, compare
+from skinjax.evaluate.fewest import too_few_cases
 from skinjax.evaluate.multiclass import compare_macro_auc, macro_auc_interval
 from skinjax.evaluate.pairs import all_pairs_by_case
 from skinjax.evaluate.results import ComparisonResult
 from skinjax.evaluate.roc_band import sensitivity_at_specificity
 from skinjax.evaluate.subgroups import holm
-from skinjax.report.blocks import Block, Column, Figure, Heading, Table, Text
+from skinjax.report.blocks import Block, Column, Figure, Table, Text
 from skinjax.report.figures import canvas, group_plots
 from skinjax.report.figures.pictures import Picture, panel
-from skinjax.report.formatting import decimals, p_value, percent, points, ranged, signed, with_range
+from skinjax.report.formatting import (
+    bracketed,
+    decimals,
+    listed,
+    p_value,
+    percent,
+    points,
+    ranged,
+    signed,
+    with_range,
+)
 from skinjax.report.sections.model_figures import confusion_figure, roc_figure
 from skinjax.report.study import Study
-from skinjax.report.tables.methods import interval_columns
+from skinjax.report.tables.methods import TOP, interval_columns, top_answers
 
 _TITLES = {
-    "macro_f1": "Macro F1", "accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "auc": "Macro AUC",
+    "macro_f1": "Macro F1", "accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy",
+    "top_3": "Top-3 accuracy", "auc": "Macro AUC",
 }  # fmt: skip
 _AT_SPECIFICITY = 0.9
 """Specificity at which models' sensitivities for the target are compared."""
@@ -39,6 +52,7 @@ _METRICS = {
     "macro_f1": bootstrap.macro_f1,
     "accuracy": bootstrap.accuracy,
     "balanced_accuracy": bootstrap.balanced_accuracy,
+    "top_3": bootstrap.accuracy,
 }
 
 
@@ -90,6 +104,7 @@ def other_studies(main: Study, others: Mapping[str, Predictions]) -> dict[str, S
             confidence=main.confidence,
             replicates=main.requested_replicates,
             seed=main.seed,
+            noun=main.noun,
         )
         found[name] = dataclasses.replace(
             own, cases=main.cases, calibration_parts=main.calibration_parts, by_fold=main.by_fold
@@ -97,17 +112,21 @@ def other_studies(main: Study, others: Mapping[str, Predictions]) -> dict[str, S
     return found
 
 
-def models_blocks(main: Study, others: Mapping[str, Study]) -> list[Block]:
+def models_blocks(main: Study, others: Mapping[str, Study]) -> tuple[list[Block], str]:
     """Builds each model's figures with intervals, the differences of all pairs, and curves and confusion matrices.
 
     Args:
       main: The first model.
       others: At least one other, by name.
+
+    Returns:
+      The blocks, and a sentence for the top of the page on how the first compares with the others.
     """
     models = {main.name: main, **others}
     metrics = _metrics(main)
     table = pd.DataFrame([{"model": name} | _figures(model, metrics) for name, model in models.items()])
     pairs = _pairs(models, metrics)
+    few = "" if main.target is None else too_few_cases(main.target.labels, main.cases)
     by_area = f"AUC of {main.target.title}" if "auc" in metrics and main.target else "macro AUC"
     methods = {model.method for model in models.values()}
     words = (
@@ -119,6 +138,8 @@ def models_blocks(main: Study, others: Mapping[str, Study]) -> list[Block]:
             f" The corrected p is for all {count} pairs together, for each figure by itself: single-step maxT over the "
             f"resampled cases for the bootstrap’s, Holm’s for the {by_area}."
         )
+    if few:
+        words += f" For the target no test is made: {few}."
     if methods != {"flat"}:
         words += (
             " Where a coarse network’s answers stand in a model’s predictions, it answers by soft fusion."
@@ -126,8 +147,7 @@ def models_blocks(main: Study, others: Mapping[str, Study]) -> list[Block]:
     curves = (
         roc_figure(models, dict(zip(table["model"], table["auc"], strict=True))) if "auc" in metrics else None
     )
-    return [
-        Heading("Models compared"),
+    blocks: list[Block] = [
         _figure(main, table, metrics),
         _shown(table, metrics),
         *([] if curves is None else [curves]),
@@ -135,10 +155,33 @@ def models_blocks(main: Study, others: Mapping[str, Study]) -> list[Block]:
         Text(words, small=True),
         confusion_figure(others),
     ]
+    return blocks, _verdict(main, table, pairs)
+
+
+def _verdict(main: Study, table: pd.DataFrame, pairs: pd.DataFrame) -> str:
+    """Says how often the first model names the right class beside the others, by paired tests of accuracy."""
+    shares = dict(zip(table["model"], table["accuracy"], strict=True))
+    groups: dict[str, list[str]] = {"more often than": [], "less often than": [], "": []}
+    for row in pairs[(pairs["metric"] == "accuracy") & (pairs["first"] == main.name)].to_dict("records"):
+        known = row["corrected_p_value"] <= 1 - main.confidence
+        key = "" if not known else "more often than" if row["difference"] > 0 else "less often than"
+        limits = bracketed(
+            row["low"], row["high"], points, row["reason"], before=f"{points(row['difference'])} points, "
+        )
+        groups[key].append(f"“{row['second']}” with {percent(shares[str(row['second'])])}{limits}")
+    clear = [f"is right {key} {listed(names)}" for key, names in groups.items() if key and names]
+    unclear = [f"cannot be told from {listed(groups[''])}"] if groups[""] else []
+    several = ", corrected for their number" if len(table) > 2 else ""
+    return (
+        f"On the same photos “{main.name}”, right for {percent(shares[main.name])}, "
+        f"{' and '.join([*clear, *unclear])} (paired tests by case{several})."
+    )
 
 
 def _metrics(main: Study) -> dict[str, str]:
     titles = dict(_TITLES)
+    if len(main.fine.classes) <= TOP:
+        titles.pop("top_3")
     if main.target is not None:
         titles.pop("auc")
         if not main.target.why_not():
@@ -151,8 +194,8 @@ def _metrics(main: Study) -> dict[str, str]:
 def _figures(model: Study, metrics: Mapping[str, str]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     draws = (model.cases, model.replicates, model.confidence, model.seed)
-    for name, metric in _METRICS.items():
-        found = bootstrap.by_case(metric, (model.labels, model.predicted), *draws)
+    for name in [name for name in _METRICS if name in metrics]:
+        found = bootstrap.by_case(_METRICS[name], (model.labels, _answers(model, name)), *draws)
         row |= interval_columns(name, found)
     if "sensitivity" in metrics and model.target is not None:
         found = bootstrap.by_case(
@@ -169,6 +212,11 @@ def _figures(model: Study, metrics: Mapping[str, str]) -> dict[str, Any]:
     return row
 
 
+def _answers(model: Study, name: str) -> NDArray[np.integer]:
+    """Returns int[N], what a figure is of beside the labels."""
+    return top_answers(model.labels, model.probs) if name == "top_3" else model.predicted
+
+
 def _reason(found: AucInterval | ComparisonResult) -> str:
     """Returns why an area, or a difference, has no interval; empty where it has one or is not defined itself."""
     if isinstance(found, bootstrap.BootstrapComparison):
@@ -179,7 +227,11 @@ def _reason(found: AucInterval | ComparisonResult) -> str:
 
 def _pairs(models: Mapping[str, Study], metrics: Mapping[str, str]) -> pd.DataFrame:
     rows = []
+    target = next(iter(models.values())).target
     for name in metrics:
+        few = ""
+        if name in ("auc", "sensitivity") and target is not None:
+            few = too_few_cases(target.labels, next(iter(models.values())).cases)
         found = _areas(models) if name == "auc" else _bootstrapped(models, name)
         rows += [
             {
@@ -187,11 +239,11 @@ def _pairs(models: Mapping[str, Study], metrics: Mapping[str, str]) -> pd.DataFr
                 "first": one,
                 "second": two,
                 "difference": compared.difference,
-                "low": compared.low,
-                "high": compared.high,
-                "reason": _reason(compared),
-                "p_value": compared.p_value,
-                "corrected_p_value": corrected,
+                "low": np.nan if few else compared.low,
+                "high": np.nan if few else compared.high,
+                "reason": few or _reason(compared),
+                "p_value": np.nan if few else compared.p_value,
+                "corrected_p_value": np.nan if few else corrected,
             }
             for (one, two), (compared, corrected) in found.items()
         ]
@@ -208,7 +260,7 @@ def _bootstrapped(models: Mapping[str, Study], name: str) -> _Pairs:
         scores = {key: one.target.scores for key, one in models.items() if one.target is not None}
         metric = sensitivity_at_specificity(_AT_SPECIFICITY)
         return all_pairs_by_case(metric, first.target.labels, scores, *how)
-    answers = {key: model.predicted for key, model in models.items()}
+    answers = {key: _answers(model, name) for key, model in models.items()}
     return all_pairs_by_case(_METRICS[name], first.labels, answers, *how)
 
 

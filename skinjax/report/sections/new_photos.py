@@ -22,7 +22,7 @@ from skinjax.evaluate.calls import call_figures
 from skinjax.evaluate.proportions import proportion_by_case
 from skinjax.evaluate.results import Interval
 from skinjax.report.blocks import Block, Column, Heading, Section, Table, Text
-from skinjax.report.formatting import decimals, percent, with_range
+from skinjax.report.formatting import bracketed, decimals, percent, with_range
 from skinjax.report.tables.target_models import Intervals
 
 _SHARES = ("accuracy", "macro_f1", "covered", "answered", "accuracy_answered", "sensitivity", "specificity")
@@ -103,8 +103,8 @@ def new_photos_section(
         Text(_words(target, threshold), small=True),
     ]
     verdict = [
-        f"Of {len(new.labels):,} photos that the run has not seen, its answers are right for "
-        f"{_told(found['accuracy'])}; of its own {len(own.labels):,} held-out photos for {_told(before['accuracy'])}."
+        f"The run has not seen these {len(new.labels):,} photos; of its own {len(own.labels):,} held-out photos its "
+        f"answers are right for {_told(before['accuracy'])}."
     ]
     return Section("new_photos", "New photos", tuple(blocks)), verdict
 
@@ -141,7 +141,7 @@ def _table(
     titles = {
         "accuracy": "Accuracy",
         "macro_f1": "Macro F1",
-        "ece_before": "Calibration error, as the networks say",
+        "ece_before": "Calibration error, as answered",
         "ece_after": "Calibration error, with the run's temperature",
         "covered": "Conformal sets that hold the true class",
         "set_size": "Classes in a set",
@@ -172,10 +172,8 @@ def _cell(name: str, found: Interval | None) -> str:
 
 
 def _told(found: Interval) -> str:
-    share = percent(found.estimate)
-    if np.isnan(found.low) or np.isnan(found.high):
-        return share
-    return f"{share} ({100 * found.confidence:g}% interval {percent(found.low)} to {percent(found.high)})"
+    limits = bracketed(found.low, found.high, percent, before=f"{100 * found.confidence:g}% interval ")
+    return f"{percent(found.estimate)}{limits}"
 
 
 def _words(target: str, threshold: str) -> str:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from skinjax.decide.two_stage import fit_threshold
 from skinjax.evaluate.delong import auc_interval
+from skinjax.evaluate.fewest import too_few_cases
 from skinjax.evaluate.mrmc import Contrast
 from skinjax.evaluate.readers import MeanReader, ReaderComparison, compare_with_readers, reader_points
 from skinjax.evaluate.roc import operating_point, roc_curve
@@ -16,7 +17,7 @@ from skinjax.report.blocks import Block, Column, Figure, Section, Table, Text, u
 from skinjax.report.cases import photos_of
 from skinjax.report.figures import roc_plots
 from skinjax.report.figures.pictures import Picture, panel
-from skinjax.report.formatting import cell, decimals, p_value, percent, points, with_range
+from skinjax.report.formatting import cell, decimals, limits_or_reason, p_value, percent, points, with_range
 from skinjax.report.study import Study, Target
 
 _TITLE = "Readers"
@@ -98,12 +99,14 @@ def readers_section(study: Study, readers: pd.DataFrame) -> tuple[Section, str]:
     blocks: list[Block] = [
         _figure(study, truth, scores, cases, table, found.mean_reader, threshold),
         _points(study, table, found.mean_reader),
-        _comparison(found),
+        _comparison(found, bool(too_few_cases(truth, cases))),
         Text(_words(study, found, threshold, left_out, len(photos)), small=True),
     ]
+    if few := too_few_cases(truth, cases):
+        blocks.append(Text(f"No test is made against the readers: among the photos that they read {few}."))
     difference = found.sensitivity
     people = f"{found.num_readers} reader{'s' * (found.num_readers > 1)}, on {len(photos):,} photos"
-    limits = f"{points(difference.low)} to {points(difference.high)}"
+    limits = limits_or_reason(difference.low, difference.high, points)
     if difference.low > 0 or difference.high < 0:
         clause = (
             f"at the readers’ own specificities its sensitivity is {abs(100 * difference.estimate):.1f} points "
@@ -114,7 +117,7 @@ def readers_section(study: Study, readers: pd.DataFrame) -> tuple[Section, str]:
             "at the readers’ own specificities its sensitivity cannot be told from that of "
             f"{people} ({points(difference.estimate)} points, {limits})"
         )
-    if np.isnan(difference.low):
+    if not limits or too_few_cases(truth, cases):
         clause = ""
     return Section("readers", _TITLE, tuple(blocks)), clause
 
@@ -149,7 +152,7 @@ def _figure(
         roc_plots.readers(axes, table["sensitivity"], table["specificity"], mean)
 
     label = f"ROC curve on the photos that were read, with {len(table)} readers as points."
-    drawing = panel("readers", (360, 330), (44, 40, 10, 10), draw, label, legend="lower right")
+    drawing = panel("readers", (360, 330), (44, 40, 10, 10), draw, label, legend=True)
     shown = with_range(decimals(area.auc), area.low, area.high).replace("\n", ", ")
     caption = (
         f"The model’s curve on the {len(truth):,} photos that all readers read (area {shown}), and the readers. "
@@ -191,7 +194,8 @@ def _points(study: Study, table: pd.DataFrame, mean: MeanReader) -> Table:
     return Table("readers", data, columns, caption, folded=len(table) > 8)
 
 
-def _comparison(found: ReaderComparison) -> Table:
+def _comparison(found: ReaderComparison, few: bool) -> Table:
+    """Returns differences from the readers; of too few cases without intervals and tests."""
     rows = {
         "Sensitivity at each reader’s specificity": found.sensitivity,
         "Specificity at each reader’s sensitivity": found.specificity,
@@ -207,21 +211,22 @@ def _comparison(found: ReaderComparison) -> Table:
             {
                 "figure": name,
                 "difference": row.estimate,
-                "low": row.low,
-                "high": row.high,
-                "degrees_of_freedom": row.degrees_of_freedom,
-                "p_value": row.p_value,
+                "low": np.nan if few else row.low,
+                "high": np.nan if few else row.high,
+                "degrees_of_freedom": np.nan if few else row.degrees_of_freedom,
+                "p_value": np.nan if few else row.p_value,
             }
             for name, row in rows.items()
         ]
     )
+    records = data.to_dict("records")
     columns = (
         Column("Model less readers", list(data["figure"])),
         Column(
             "Points",
-            [with_range(points(row.estimate), row.low, row.high, points) for row in rows.values()],
+            [with_range(points(one["difference"]), one["low"], one["high"], points) for one in records],
         ),
-        Column("p", [p_value(row.p_value) for row in rows.values()]),
+        Column("p", [p_value(one["p_value"]) for one in records]),
     )
     return Table("readers_compared", data, columns)
 

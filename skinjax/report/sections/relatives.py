@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from skinjax.evaluate.proportions import proportion_by_case
 from skinjax.report.blocks import Block, Column, Section, Table, Text, unanswered
-from skinjax.report.formatting import cell, listed, percent, ranged
+from skinjax.report.formatting import bracketed, cell, listed, percent, ranged
 from skinjax.report.tables.target_models import Sample
 
 _ID, _TITLE = "relatives", "Relatives of the target"
@@ -77,7 +77,7 @@ def relatives_section(relatives: Relatives) -> tuple[Section, str]:
     classes = _shares(table, ["class", "group"], relatives.confidence)
     said = [f"{row['group']} {_share(row)}" for row in groups.to_dict("records")]
     finding = (
-        f"Test photos of other diseases that are called {relatives.target}, by {relatives.level}: {listed(said)} "
+        f"Test photos of other diseases that are called {relatives.target}, by “{relatives.level}”: {listed(said)} "
         f"({100 * relatives.confidence:g}% intervals by case)."
     )
     words = (
@@ -116,6 +116,4 @@ def _table(file: str, data: pd.DataFrame, keys: list[str], caption: str) -> Tabl
 
 
 def _share(row: Mapping[Hashable, Any]) -> str:
-    low, high = row["called_low"], row["called_high"]
-    limits = "" if pd.isna(low) else f" ({percent(low)} to {percent(high)})"
-    return f"{percent(row['called'])}{limits}"
+    return f"{percent(row['called'])}{bracketed(row['called_low'], row['called_high'], percent)}"

@@ -154,7 +154,7 @@ def roc_section(
         "roc", _SIZE, _MARGINS,
         lambda axes: roc_plots.roc(axes, curve, study.name, band, point),
         f"ROC curve of {target.title} against the rest, area {decimals(facts.auc.auc)}.",
-        legend="lower right",
+        legend=True,
     )  # fmt: skip
     caption = (
         f"{target.title} against the rest. Area under the curve {area} (DeLong’s {study.confidence_percent} interval, "
@@ -273,9 +273,9 @@ def _of_classes(study: Study, area: MacroAucInterval) -> Section:
     means: list[NDArray] = []
     drawing = panel(
         "roc", _SIZE, _MARGINS,
-        lambda axes: means.append(roc_plots.roc_classes(axes, curves, points)[1]),
+        lambda axes: means.append(roc_plots.roc_classes(axes, curves, points, [answers.titles[k] for k in present])[1]),
         f"ROC curves of {len(present)} classes, each against the rest; mean area {decimals(area.auc)}.",
-        legend="lower right",
+        legend=True,
     )  # fmt: skip
     parts = []
     for k, curve in zip(present, curves, strict=True):
@@ -323,9 +323,9 @@ def precision_recall_section(study: Study) -> Section:
     prevalence = float(study.target.labels.mean()) if study.target is not None else None
     drawing = panel(
         "precision_recall", _SIZE, _MARGINS,
-        lambda axes: roc_plots.precision_recall(axes, list(curves.values()), prevalence, points),
+        lambda axes: roc_plots.precision_recall(axes, list(curves.values()), prevalence, points, list(curves)),
         f"Precision against recall, {len(curves)} curve{'s' * (len(curves) > 1)}.",
-        legend="lower left" if prevalence is not None else "",
+        legend=prevalence is not None or 1 < len(curves) <= roc_plots.MOST_LABELLED,
     )  # fmt: skip
     mean = float(table["average_precision"].mean())
     if study.target is not None:

@@ -14,7 +14,17 @@ from skinjax.evaluate.subgroups import MIN_CASES
 from skinjax.report.blocks import Block, Column, Figure, Heading, Section, Table, Text, unanswered
 from skinjax.report.figures import canvas, group_plots, performance_plots
 from skinjax.report.figures.pictures import Picture, panel
-from skinjax.report.formatting import cell, decimals, p_value, percent, points, ranged, signed, with_range
+from skinjax.report.formatting import (
+    bracketed,
+    cell,
+    decimals,
+    p_value,
+    percent,
+    points,
+    ranged,
+    signed,
+    with_range,
+)
 from skinjax.report.tables.shift import METRICS, Shift, class_table, loss_table, matrix_table, tone_table
 
 
@@ -56,10 +66,8 @@ def _lost_away(row: Mapping[Any, Any]) -> str:
     shown = f"balanced accuracy {'falls' if row['loss'] > 0 else 'rises'}"
     if row["loss_low"] <= 0 <= row["loss_high"]:
         shown = "balanced accuracy does not clearly change,"
-    limits = f"{points(-row['loss_high'])} to {points(-row['loss_low'])}"
-    return (
-        f"Trained on {row['trained']}, {shown} from {where}, {points(0.0 - row['loss'])} points ({limits})."
-    )
+    limits = bracketed(-row["loss_high"], -row["loss_low"], points)
+    return f"Trained on {row['trained']}, {shown} from {where}, {points(0.0 - row['loss'])} points{limits}."
 
 
 def _lost_by_the_foreign(row: Mapping[Any, Any]) -> str:

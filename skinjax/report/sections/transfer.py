@@ -19,6 +19,7 @@ from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.figures.transfer_plots import curves_compared, fold_means
 from skinjax.report.formatting import (
     decimals,
+    limits_or_reason,
     listed,
     p_value,
     percent,
@@ -215,7 +216,9 @@ def _answer(
     pair = pairs[
         (pairs["metric"] == "accuracy") & (pairs["variant"] == one.name) & (pairs["reference"] == base.name)
     ].iloc[0]
-    change = f"{points(pair['difference'])} points, {points(pair['low'])} to {points(pair['high'])}"
+    limits = limits_or_reason(pair["low"], pair["high"], points, pair.get("reason", ""))
+    change = ", ".join(filter(None, (f"{points(pair['difference'])} points", limits)))
+    tested = "" if np.isnan(pair["holm_p_value"]) else f"; Holm’s {p_value(pair['holm_p_value'])}"
     verdict = (
         "which these cases cannot tell apart"
         if not pair["holm_p_value"] <= 1 - confidence
@@ -232,7 +235,7 @@ def _answer(
         f"for {percent(row['accuracy_first'])} of the held-out photos, “{base.label}” for "
         f"{percent(other['accuracy_first'])} (means over folds; the former is ahead in {more} of {len(by_fold)}). In "
         f"the end they stand at {percent(row['accuracy'])} and {percent(other['accuracy'])}, {verdict} "
-        f"({change}; Holm’s {p_value(pair['holm_p_value'])})."
+        f"({change}{tested})."
     )
 
 

@@ -227,13 +227,19 @@ def _with_threshold(heading: str, names: Sequence[str], data: pd.DataFrame) -> t
 def _pairs(stages: Stages, models: Sequence[TargetModel]) -> pd.DataFrame:
     """Differences of the first model less each other one, by AUC and Youden's index."""
     test, intervals, first = stages.samples["test"], stages.intervals, models[0]
+    few = test.too_few()
     rows = []
     for other in models[1:]:
         area = compare_with_mean(test.labels, first.scores[0], other.scores, test.cases, intervals.confidence)
         row: dict[str, object] = {"second": other.name}
         row |= {f"auc_{key}": getattr(area, key) for key in ("difference", "low", "high", "p_value")}
         row |= {f"index_{key}": np.nan for key in ("difference", "low", "high", "p_value")}
-        if first.figures is not None and other.figures is not None and not test.lone():
+        row["reason"] = few
+        if few:  # what the formula gives for so few cases is no test
+            row |= {f"auc_{key}": np.nan for key in ("low", "high", "p_value")}
+        if first.figures is not None and other.figures is not None:
+            row["index_difference"] = first.figures.index.estimate - other.figures.index.estimate
+        if first.figures is not None and other.figures is not None and not few:
             index = bootstrap.paired_by_case(
                 youden_index, test.labels, first.calls, other.calls, test.cases, intervals.replicates,
                 intervals.confidence, intervals.seed,
@@ -248,23 +254,18 @@ def _pairs(stages: Stages, models: Sequence[TargetModel]) -> pd.DataFrame:
 
 
 def _pairs_table(pairs: pd.DataFrame) -> Table:
+    """Shows differences with their tests; where there are too few cases for these, differences alone."""
     rows = pairs.to_dict("records")
-
-    def differences(figure: str) -> list[str]:
-        keys = [f"{figure}_{key}" for key in ("difference", "low", "high")]
-        values = ([row[key] for key in keys] for row in rows)
-        return [with_range(signed(value), low, high, signed) for value, low, high in values]
-
-    columns = (
-        Column("Two-stage less", [row["second"] for row in rows]),
-        Column("AUC", differences("auc")),
-        Column("p", [p_value(row["auc_p_value"]) for row in rows]),
-        Column("Holm’s p", [p_value(row["auc_holm_p_value"]) for row in rows]),
-        Column("Youden’s index", differences("index")),
-        Column("p", [p_value(row["index_p_value"]) for row in rows]),
-        Column("Holm’s p", [p_value(row["index_holm_p_value"]) for row in rows]),
-    )
-    return Table("two_stage_differences", pairs, columns)
+    columns = [Column("Two-stage less", [row["second"] for row in rows])]
+    for figure, title in (("auc", "AUC"), ("index", "Youden’s index")):
+        values = [[row[f"{figure}_{key}"] for key in ("difference", "low", "high")] for row in rows]
+        columns.append(
+            Column(title, [with_range(signed(value), low, high, signed) for value, low, high in values])
+        )
+        if not pairs["reason"].any():
+            columns.append(Column("p", [p_value(row[f"{figure}_p_value"]) for row in rows]))
+            columns.append(Column("Holm’s p", [p_value(row[f"{figure}_holm_p_value"]) for row in rows]))
+    return Table("two_stage_differences", pairs, tuple(columns))
 
 
 def _verdict(stages: Stages, models: Sequence[TargetModel], pairs: pd.DataFrame) -> str:
@@ -272,8 +273,12 @@ def _verdict(stages: Stages, models: Sequence[TargetModel], pairs: pd.DataFrame)
     who = f"Two-stage diagnosis of {stages.target}"
     if not test.both():
         return f"{who} cannot be compared with single-stage: the test photos are of one class only."
-    if test.lone():
-        return f"{who} cannot be compared with single-stage: the test photos of one side are all of a single case."
+    if few := test.too_few():
+        return (
+            f"{who} is not compared with single-stage by a test: among the test photos {few}. Its area under the ROC "
+            f"curve is {decimals(models[0].auc.auc)}, those of the others are "
+            f"{listed([decimals(found.auc.auc) for found in models[1:]])}."
+        )
     groups: dict[str, list[str]] = {"better": [], "worse": [], "equal": []}
     titles = (
         f"the mean of {len(stages.drawn)} single-stage networks",
@@ -325,8 +330,8 @@ def _figure(stages: Stages, models: Mapping[str, TargetModel]) -> Figure:
             roc_plots.readers(axes, readers["sensitivity"], readers["specificity"])
 
     drawing = panel(
-        "two_stage_roc", (480, 450), (44, 40, 10, 10), draw,
-        "ROC curves: " + "; ".join(curves) + ".", legend="lower right",
+        "two_stage_roc", (360, 338), (44, 40, 10, 10), draw,
+        "ROC curves: " + "; ".join(curves) + ".", legend=True,
     )  # fmt: skip
     data = model_plots.curve_table(
         curves | {f"draw {number + 1}": curve for number, curve in enumerate(next(iter(behind.values()), []))}
@@ -359,7 +364,7 @@ def _reader_table(stages: Stages) -> pd.DataFrame | None:
 
 
 def _words(stages: Stages) -> str:
-    count = len(stages.drawn)
+    count, few = len(stages.drawn), stages.samples["test"].too_few()
     fixed = ", the two-stage network’s is fixed" if stages.strategy in FIXED_THRESHOLDS else ""
     return (
         f"Thresholds are Youden’s on the validation photos{fixed}. Intervals ({stages.intervals.confidence_percent}) "
@@ -369,8 +374,12 @@ def _words(stages: Stages) -> str:
         "smaller side’s training photos and as many of the larger one’s, its mean ROC curve and the means of their "
         "figures at their own thresholds; no single diagnosis attains it. Averaging their probabilities gives one "
         "diagnosis, which took as many networks. One network on all training photos, its loss weighted by class, is "
-        "the single-stage alternative that costs what the two-stage network does. Holm’s p is corrected for the "
-        "comparisons in its column."
+        "the single-stage alternative that costs what the two-stage network does. "
+        + (
+            f"No differences are tested: {few}."
+            if few
+            else "Holm’s p is corrected for the comparisons in its column."
+        )
     )
 
 

@@ -24,7 +24,10 @@ METRICS: Mapping[str, bootstrap.WeightedMetric] = {
     "accuracy": bootstrap.accuracy,
     "balanced_accuracy": bootstrap.balanced_accuracy,
 }
-"""The figures that methods are compared by, under the names of their columns."""
+"""The figures of answers that methods are compared by, under the names of their columns."""
+
+TOP = 3
+"""Classes among which the true one counts for the top-3 accuracy; it is left out where there are no more than these."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,10 +98,37 @@ def coarse_answers(predictions: Predictions, coarse_level: str) -> Answers:
     return _answers(predictions, coarse_level, scores)
 
 
+def top_answers(
+    labels: NDArray[np.integer], scores: NDArray[np.floating], count: int = TOP
+) -> NDArray[np.int64]:
+    """Returns answers whose accuracy is the share of photos with the true class among the most probable ones.
+
+    Args:
+      labels: int[N] in [0, K).
+      scores: float[N, K]; of equal scores the first class goes before, as in `argmax`.
+      count: How many classes count.
+
+    Returns:
+      int64[N]: the true class where it is among these, else the most probable one.
+
+    >>> top_answers(np.array([2, 1]), np.array([[0.5, 0.3, 0.2], [0.3, 0.3, 0.4]]), count=2).tolist()
+    [0, 2]
+    >>> top_answers(np.array([2, 0]), np.array([[0.5, 0.2, 0.3], [0.3, 0.3, 0.4]]), count=2).tolist()
+    [2, 0]
+    """
+    true = labels.astype(np.int64)
+    own = np.take_along_axis(scores, true[:, None], axis=1)
+    before = np.arange(scores.shape[1])[None] < true[:, None]
+    rank = (scores > own).sum(axis=1) + ((scores == own) & before).sum(axis=1)
+    return np.where(rank < count, true, scores.argmax(axis=1))
+
+
 def compare_methods(
     answers: Answers, cases: NDArray, replicates: int, confidence: float, seed: int
 ) -> pd.DataFrame:
     """Returns the `METRICS` of each method with intervals, and paired differences against the first method.
+
+    Of more than `TOP` classes the share of photos whose true class is among the `TOP` most probable ones too, `top_3`.
 
     Args:
       answers: Answers of N photos.
@@ -112,19 +142,17 @@ def compare_methods(
       interval), `_difference`, `_difference_low`, `_difference_high`, `_difference_reason`, `_p_value`; the
       first method's differences are missing.
     """
-    reference = answers.predicted(next(iter(answers.scores)))
+    first = next(iter(answers.scores))
     rows: list[dict[str, Any]] = []
     for method in answers.scores:
-        predicted = answers.predicted(method)
         row: dict[str, Any] = {"method": method}
-        for name, metric in METRICS.items():
-            interval = bootstrap.by_case(
-                metric, (answers.labels, predicted), cases, replicates, confidence, seed
-            )
+        for name, (metric, given) in answer_figures(answers.labels, answers.scores[method]).items():
+            interval = bootstrap.by_case(metric, (answers.labels, given), cases, replicates, confidence, seed)
             row |= interval_columns(name, interval)
-            if rows:
+            if method != first:
+                reference = answer_figures(answers.labels, answers.scores[first])[name][1]
                 paired = bootstrap.paired_by_case(
-                    metric, answers.labels, predicted, reference, cases, replicates, confidence, seed
+                    metric, answers.labels, given, reference, cases, replicates, confidence, seed
                 )
                 row |= {
                     f"{name}_difference": paired.difference,
@@ -135,6 +163,32 @@ def compare_methods(
                 }
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def answer_figures(
+    labels: NDArray[np.integer], scores: NDArray[np.floating]
+) -> dict[str, tuple[bootstrap.WeightedMetric, NDArray[np.integer]]]:
+    """Returns the figures of answers: the metric of each, and the answers that it is of beside the labels.
+
+    Args:
+      labels: int[N] in [0, K).
+      scores: float[N, K].
+
+    Returns:
+      By name, `METRICS` and, of more than `TOP` classes, `top_3`.
+
+    >>> scores = np.eye(4)[[0, 1, 2, 2]]
+    >>> {name: metric([0, 1, 2, 3], answers) for name, (metric, answers) in answer_figures(
+    ...     np.arange(4), scores).items() if name != "macro_f1"}
+    {'accuracy': 0.75, 'balanced_accuracy': 0.75, 'top_3': 0.75}
+    """
+    predicted = scores.argmax(axis=1)
+    found: dict[str, tuple[bootstrap.WeightedMetric, NDArray[np.integer]]] = {
+        name: (metric, predicted) for name, metric in METRICS.items()
+    }
+    if scores.shape[1] > TOP:
+        found["top_3"] = (bootstrap.accuracy, top_answers(labels, scores))
+    return found
 
 
 def interval_columns(name: str, found: bootstrap.BootstrapInterval) -> dict[str, Any]:

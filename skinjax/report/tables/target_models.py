@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from skinjax.decide.two_stage import fit_threshold
 from skinjax.evaluate.calls import CallFigures, call_figures
 from skinjax.evaluate.delong import AucInterval
+from skinjax.evaluate.fewest import FEWEST_CASES, cases_by_side, too_few_cases
 from skinjax.evaluate.mean_roc import mean_auc_interval
-
-FEW_CASES = 10
-"""Cases of the target, or of the others, below which a threshold or its figures are called rough."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,11 +36,11 @@ class Sample:
 
     def counts(self) -> tuple[int, int]:
         """Cases with photos of the target, and cases with others."""
-        return len(np.unique(self.cases[self.labels])), len(np.unique(self.cases[~self.labels]))
+        return cases_by_side(self.labels, self.cases)
 
-    def lone(self) -> bool:
-        """Returns whether the target or the rest is of one case or none, so that nothing is known of others."""
-        return min(self.counts()) < 2
+    def too_few(self) -> str:
+        """Returns why models are not tested on these photos; empty where they can be."""
+        return too_few_cases(self.labels, self.cases)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +171,7 @@ def warn_of_few_cases(validation: Sample, test: Sample, target: str) -> list[str
         if not sample.both():
             lacking = "no threshold can be fitted" if name == "validation" else "nothing can be told apart"
             sentences.append(f"The {name} photos hold none of {side}, so {lacking}.")
-        elif fewest < FEW_CASES:
+        elif fewest < FEWEST_CASES:
             cases = f"{fewest} case{'s' * (fewest > 1)}"
             sentences.append(f"The {name} photos hold {cases} of {side}: {consequence}.")
     return sentences

@@ -246,7 +246,9 @@ def _notes(predictor: Predictor, context: AnswerContext, folder: RunFolder) -> I
     from skinjax.predict.advice import record_notes
 
     made_of = ", ".join(f"{level} ({stage})" for level, stage in predictor.stages.items())
-    which = f"fold {predictor.fold}" if predictor.fold >= 0 else f"the mean of {len(predictor.members)} folds"
+    count = len(predictor.members)
+    several = f"the mean of {count} folds" if count > 1 else "its only fold"
+    which = f"fold {predictor.fold + 1}" if predictor.fold >= 0 else several
     yield f"networks of {folder.path}, {which}: {made_of}"
     if folder.synthetic:
         yield "they learned from made-up photos: nothing they say is medical evidence"

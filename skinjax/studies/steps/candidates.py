@@ -222,7 +222,7 @@ class Bench:
                 self.data,
                 *self.division.search_masks(fold),
                 recipes,
-                f"{title}, fold {fold}" if config.search_folds else title,
+                f"{title}, fold {fold + 1} of {config.search_folds}" if config.search_folds else title,
                 note,
             )
         seconds = round((time.monotonic() - began) / len(recipes), 2)

@@ -20,12 +20,14 @@ from skinjax.data.predictions import read_taxonomy
 from skinjax.data.readers import kit_of
 from skinjax.data.reading_kit import Kit
 from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
+from skinjax.report.formatting import listed
 from skinjax.runs.folder import RunFolder
 from skinjax.runs.provenance import provenance
 
 if TYPE_CHECKING:
     from skinjax.data.audit import AuditReport
     from skinjax.report.blocks import Section
+    from skinjax.report.study import Noun
     from skinjax.studies.evaluation import Config
 
 PACKAGES = ("jax", "matplotlib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy")
@@ -49,7 +51,8 @@ class Subject:
       kept: Whether these files are kept beside the page, under their names.
       audit: Audit of the photos, where they are new; it is kept beside the page too.
       extra: Further sections of the page.
-      verdict: Sentences before the answer at the top of the page.
+      afterword: Sentences behind the answer at the top of the page.
+      noun: What answered, for people.
     """
 
     out: Path
@@ -63,7 +66,8 @@ class Subject:
     kept: bool = False
     audit: AuditReport | None = None
     extra: Sequence[Section] = ()
-    verdict: Sequence[str] = ()
+    afterword: Sequence[str] = ()
+    noun: Noun = "network"
 
     @property
     def name(self) -> str:
@@ -156,8 +160,9 @@ def _run(config: Config, workdir: Path, out: Path | None) -> Subject:
         coarse_level=level,
         document={**document, **evaluation_document(config, data, models)},
         run=run,
-        photo_root=run.photo_root,
+        photo_root=_photo_root(config, data) or run.photo_root,
         files=models,
+        noun="head" if run.study == "probe" else "network",
     )
 
 
@@ -167,7 +172,7 @@ def _files(config: Config, files: Mapping[str, Path], out: Path | None, syntheti
     beside = first.parent / str(next(iter(data.models.values()))["image"].iloc[0])
     return Subject(
         out=out or first.parent / "evaluation",
-        title=f"Evaluation of {' and '.join(files)}",
+        title=f"Evaluation of {listed(list(files))}",
         data=data,
         coarse_level=level,
         document={
@@ -177,9 +182,29 @@ def _files(config: Config, files: Mapping[str, Path], out: Path | None, syntheti
             **provenance(PACKAGES),
         },
         run=None,
-        photo_root=first.parent if beside.is_file() else None,
+        photo_root=_photo_root(config, data) or (first.parent if beside.is_file() else None),
         files=files,
+        noun="model",
     )
+
+
+def _photo_root(config: Config, data: EvaluationData) -> Path | None:
+    """Returns the folder of photos that the options name; None for none.
+
+    Raises:
+      ValueError: It is no folder, or none of the predictions' photos lies there.
+    """
+    if not config.photos:
+        return None
+    root, images = Path(config.photos), next(iter(data.models.values()))["image"]
+    if not root.is_dir():
+        raise ValueError(f"photos={config.photos} must be a folder, got none of that name")
+    if not any((root / image).is_file() for image in images):
+        raise ValueError(
+            f"photos={config.photos} must be the folder that the photos' paths start from, got one without "
+            f"{images.iloc[0]} or any other of {len(images):,}"
+        )
+    return root
 
 
 def _invented(config: Config, folder: Path, out: Path | None) -> Subject:

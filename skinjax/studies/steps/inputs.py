@@ -12,7 +12,7 @@ from typing import Any
 
 from skinjax.data.audit import AuditReport
 from skinjax.data.column_leaks import refuse_leaks, silence_notes
-from skinjax.data.columns import check_columns
+from skinjax.data.columns import check_columns, check_names
 from skinjax.data.photo_set import PhotoSet, PreparedPhotos, case_identity, read_photos
 from skinjax.files.atomic import replacing
 from skinjax.files.locks import Lock
@@ -75,6 +75,7 @@ def photos_of(
     names = ("manifest", "dataset", "source", "taxonomy", "map")
     sources = dict(named) if named is not None else {name: getattr(config, name) for name in names}
     smoke = getattr(config, "smoke", False)
+    columns = getattr(config, "columns", ()) if named is None else ()
     if given is not None:
         photos = given
     elif any(sources.values()):
@@ -93,6 +94,7 @@ def photos_of(
             raise ValueError(re.sub(rf"\b({'|'.join(names)})=", r"other_\1=", str(error))) from error
     else:
         photos = processes.first_alone("photos", lambda: _rendered(config, folder, spec))
+    check_names(photos.frame, columns)  # before the audit, which takes its time
     if photos.synthetic or smoke:
         return photos.few_cases(SMOKE_CASES) if smoke and not photos.synthetic else photos
     return _noted(photos, config) if named is None else photos

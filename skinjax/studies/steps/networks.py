@@ -265,7 +265,7 @@ class Trainer:
         steps = config.updates(epochs, len(train_photos))
         network = dataclasses.replace(network, steps=steps)
         recipe = config.recipe(steps)
-        name = f"{network.stage} of fold {network.fold}"
+        name = f"{network.stage} of fold {network.fold + 1}"
         processes.first_alone(name, lambda: self.folder.write_network(network))
 
         def record(history: list[dict[str, Any]], new: list[dict[str, Any]]) -> None:

@@ -155,7 +155,9 @@ def fitted_section(
 
 def _networks(folder: RunFolder, predictor: Predictor) -> list[str]:
     made_of = ", ".join(f"{level} ({stage})" for level, stage in predictor.stages.items())
-    which = f"fold {predictor.fold}" if predictor.fold >= 0 else f"the mean of {len(predictor.members)} folds"
+    count = len(predictor.members)
+    several = f"the mean of {count} folds" if count > 1 else "its only fold"
+    which = f"fold {predictor.fold + 1}" if predictor.fold >= 0 else several
     name = predictor.members[0][predictor.taxonomy.finest].network.backbone
     lines = [
         f"Networks of the run {folder.path.resolve().name}, {which}: {made_of}; {name} at {predictor.image_size} "

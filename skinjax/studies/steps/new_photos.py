@@ -25,7 +25,7 @@ from skinjax.data.photo_set import PhotoSet, read_photos
 from skinjax.data.reading_kit import Kit
 from skinjax.files.progress import Progress
 from skinjax.labels.taxonomy import Taxonomy
-from skinjax.predict.networks import load_predictor
+from skinjax.predict.networks import load_predictor, no_networks
 from skinjax.runs.folder import RunFolder
 from skinjax.runs.provenance import provenance
 from skinjax.studies.steps import evaluated
@@ -114,7 +114,7 @@ def read(config: Config, given: PhotoSet | None, out: Path | None, scratch: Path
         kept=True,
         audit=chosen.audit,
         extra=(section,),
-        verdict=tuple(verdict),
+        afterword=tuple(verdict),
     )
 
 
@@ -141,7 +141,7 @@ def open_run(path: Path) -> RunFolder:
             f"workdir={path} is a run of evolution, which keeps no networks; train one with its evolved.flags"
         )
     if not folder.folds:
-        raise ValueError(f"workdir={path} holds no network: it has no checkpoints/fold_0")
+        raise ValueError(no_networks(folder))
     return folder
 
 

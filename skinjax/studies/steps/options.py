@@ -182,16 +182,33 @@ class RecipeOptions(Options):
         smoke=4.0,
     )
     hsv_h: float = option(
-        STRENGTHS.hsv_h, "Largest hue shift, in turns of the colour circle.", low=0, high=0.5
-    )
-    hsv_s: float = option(STRENGTHS.hsv_s, "Largest relative change of saturation.", low=0, high=1)
-    hsv_v: float = option(STRENGTHS.hsv_v, "Largest relative change of brightness.", low=0, high=1)
-    rotation: float = option(STRENGTHS.rotation, "Largest rotation, in degrees.", low=0, high=180)
+        STRENGTHS.hsv_h, low=0, high=0.5,
+        help="Augmentation: turns the hue of each training photo, up to this share of the colour circle; 0: off.",
+    )  # fmt: skip
+    hsv_s: float = option(
+        STRENGTHS.hsv_s, low=0, high=1,
+        help="Augmentation: multiplies the saturation of each training photo by 1 - this to 1 + this; 0: off.",
+    )  # fmt: skip
+    hsv_v: float = option(
+        STRENGTHS.hsv_v, low=0, high=1,
+        help="Augmentation: multiplies the brightness of each training photo by 1 - this to 1 + this; 0: off.",
+    )  # fmt: skip
+    rotation: float = option(
+        STRENGTHS.rotation, low=0, high=180,
+        help="Augmentation: rotates each training photo at random, up to so many degrees either way; 0: off.",
+    )  # fmt: skip
     translation: float = option(
-        STRENGTHS.translation, "Largest shift, as a share of the photo's side.", low=0, high=1
-    )
-    scale: float = option(STRENGTHS.scale, "Largest relative zoom.", low=0, high=0.9)
-    shear: float = option(STRENGTHS.shear, "Largest shear, in degrees.", low=0, high=40)
+        STRENGTHS.translation, low=0, high=1,
+        help="Augmentation: moves each training photo at random, up to this share of its side; 0: off.",
+    )  # fmt: skip
+    scale: float = option(
+        STRENGTHS.scale, low=0, high=0.9,
+        help="Augmentation: zooms each training photo by a random factor of 1 - this to 1 + this; 0: off.",
+    )  # fmt: skip
+    shear: float = option(
+        STRENGTHS.shear, low=0, high=40,
+        help="Augmentation: shears each training photo at random, up to so many degrees either way; 0: off.",
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -201,18 +218,21 @@ class MirrorAndCutoutOptions(Options):
     group: ClassVar[str] = "flips and Cutout (not in Table 4-1; values are ours)"
 
     flip_horizontal: float = option(
-        STRENGTHS.flip_horizontal, "Probability of a left-right flip.", low=0, high=1
-    )
-    flip_vertical: float = option(STRENGTHS.flip_vertical, "Probability of an up-down flip.", low=0, high=1)
+        STRENGTHS.flip_horizontal, low=0, high=1,
+        help="Augmentation: probability of mirroring a training photo left to right; 0: off.",
+    )  # fmt: skip
+    flip_vertical: float = option(
+        STRENGTHS.flip_vertical, low=0, high=1,
+        help="Augmentation: probability of mirroring a training photo top to bottom; 0: off.",
+    )  # fmt: skip
     cutout: float = option(
-        STRENGTHS.cutout, "Probability, for each of two rectangles, of being erased (Cutout).", low=0, high=1
-    )
+        STRENGTHS.cutout, low=0, high=1,
+        help="Augmentation: probability of erasing a rectangle of a training photo (Cutout), for each of two; 0: off.",
+    )  # fmt: skip
     cutout_size: float = option(
-        STRENGTHS.cutout_size,
-        "Longest side of an erased rectangle, as a share of the photo's.",
-        low=0,
-        high=1,
-    )
+        STRENGTHS.cutout_size, low=0, high=1,
+        help="Augmentation: longest side of an erased rectangle, as a share of the photo's.",
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -168,7 +168,7 @@ def store_networks(
             place = folder.checkpoints(stored)
             if is_finished(place):
                 continue
-            name = f"{stored.stage} of fold {stored.fold}"
+            name = f"{stored.stage} of fold {stored.fold + 1}"
             processes.first_alone(name, functools.partial(folder.write_network, stored))
             with Checkpoints(place) as checkpoints:
                 checkpoints.save_final(jax.tree.map(np.asarray, whole))
@@ -194,15 +194,15 @@ def heads_section(name: str, heads: Sequence[FoldHeads], network: Mapping[str, A
     ]
     data = pd.DataFrame(rows)
     shown = (
-        Column("Fold", [str(fold) for fold in data["fold"]], number=True),
+        Column("Fold", [str(fold + 1) for fold in data["fold"]], number=True),
         Column("Level", data["level"].tolist()),
         Column("Penalty", [f"{value:g}" for value in data["penalty"]], number=True),
         Column("Log loss on inner folds", [f"{value:.3f}" for value in data["inner_loss"]], number=True),
     )
     words = Text(
-        f"Each head is a multinomial logistic regression on the features of {name}, standardised by its training "
-        "photos. Its penalty is the one with the least log loss on inner folds of whole cases, chosen anew in every "
-        "fold.",
+        f"Each head is a multinomial logistic regression on the features of {name}, standardised by the photos it "
+        "was fitted to. Its penalty is the one with the least log loss on inner folds of whole cases, chosen anew in "
+        "every fold.",
         small=True,
     )
     return Section(

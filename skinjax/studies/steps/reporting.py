@@ -6,13 +6,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
 
 from skinjax.data.photo_set import PhotoSet, PreparedPhotos
 from skinjax.data.predictions import Predictions, read_predictions, write_predictions
 from skinjax.files.locks import Lock
+from skinjax.report.figures.contact_sheet import Explain
 from skinjax.report.page import ReportContext, write_report
-from skinjax.report.study import Study
+from skinjax.report.study import Noun, Study
 from skinjax.runs import processes
 from skinjax.runs.folder import RunFolder
 from skinjax.runs.metrics import training_table
@@ -60,6 +64,7 @@ def report(
     notes: Sequence[str],
     *,
     name: str = "",
+    noun: Noun = "network",
     target: Sequence[str] = (),
     others: Mapping[str, pd.DataFrame] | None = None,
     **more: Any,
@@ -75,6 +80,7 @@ def report(
       document: What `config.json` holds.
       notes: Sentences to be read beside the result.
       name: Of the model; empty for the study's name.
+      noun: What answered, for people.
       target: Classes of one level that count as positive.
       others: Name -> predictions of another model for the same photos.
       more: Further fields of `skinjax.report.context.ReportContext`, such as `extra`, or `curves` where those of some
@@ -92,6 +98,7 @@ def report(
         coarse_level=coarse_level,
         target=target,
         seed=document["config"]["seed"],
+        noun=noun,
     )
     context = ReportContext(
         title=title,
@@ -102,10 +109,25 @@ def report(
         training=None if curves is None else training_table(curves),
         subgroups=[group for group in GROUPS if group in predictions and predictions[group].nunique() > 1],
         others={key: Predictions.from_frame(frame, data.taxonomy) for key, frame in (others or {}).items()},
-        **{"curves": curves} | more,
+        **{"curves": curves, "explain": _explain(folder, photos, predictions)} | more,
     )
     with Lock(folder.path / ".lock_report", wait=True):  # the last two folds may end at the same moment
         write_report(folder.report, study, context)
+
+
+def _explain(folder: RunFolder, photos: PhotoSet, predictions: pd.DataFrame) -> Explain | None:
+    """Returns what draws where the run's networks looked; None where it keeps none, or several processes share one."""
+    if not folder.folds or processes.are_several():
+        return None
+
+    def draw(rows: NDArray[np.integer], classes: NDArray[np.integer]) -> Sequence[Image.Image | None]:
+        from skinjax.predict.attention import attention_pictures
+
+        chosen = predictions.iloc[rows].reset_index(drop=True)
+        paths = [photos.root / image for image in chosen["image"]]
+        return attention_pictures(folder.path, paths, chosen["fold"].to_numpy(), classes, chosen)
+
+    return draw
 
 
 def result_of(kind: type[Found], folder: RunFolder, pending: Sequence[str] = (), **more: Any) -> Found:

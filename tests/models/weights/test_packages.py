@@ -90,6 +90,16 @@ def test_the_weights_of_the_package_are_loaded_and_it_is_named(site):
     np.testing.assert_array_equal(
         variables["params"]["block_20"]["project"]["kernel"], np.full((1, 1, 1152, 320), theirs)
     )
+    model, again = registry.create(LITE, 4, pretrained="imagenet")
+    assert model == registry.create(LITE, 4)
+    jax.tree.map(np.testing.assert_array_equal, again, variables)
+    # Of another number of classes the head is new, drawn by the key.
+    key = jax.random.key(7)
+    model, other = registry.create(LITE, 3, pretrained="imagenet", key=key)
+    assert model.num_classes == 3
+    head = registry.init_variables(model, key)["params"]["head"]["kernel"]
+    np.testing.assert_array_equal(other["params"]["head"]["kernel"], head)
+    np.testing.assert_array_equal(other["params"]["stem"]["kernel"], variables["params"]["stem"]["kernel"])
 
 
 def test_a_package_that_is_not_installed(monkeypatch):
