@@ -41,10 +41,10 @@ class Course:
             self._first = done, now
             return ""
         seen, seconds = self._seen + done - self._first[0], self._seconds + now - self._first[1]
-        if seconds < _LEAST_SECONDS or seen <= 0 or len(self._works) < 2:
+        if seconds < _LEAST_SECONDS or seen <= 0 or self._place + 1 >= len(self._works):
             return ""
         left = sum(self._works[self._place :]) - done
-        return f"{clock(max(left, 0) * seconds / seen)} for all"
+        return f"{clock(max(left, 0) * seconds / seen)} left for all"
 
     def end(self, done: int) -> None:
         """Notes that the present network has seen so many photos and is finished."""

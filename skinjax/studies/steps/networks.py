@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from skinjax.data.photo_set import PreparedPhotos
 from skinjax.data.pipeline.loader import Subset
 from skinjax.files.progress import Progress
 from skinjax.models import registry
-from skinjax.models.pretrained import load_pretrained
+from skinjax.models.pretrained import load_with_report
 from skinjax.models.transfer import transfer
 from skinjax.models.weights import packages
 from skinjax.predict.augmented import DIHEDRAL, FLIPS, Symmetry
@@ -127,8 +128,14 @@ def start_variables(config: TrainingConfig, network: Network, *, pretrained: boo
     if not (pretrained and config.pretrained):
         return fresh
     weights = config.pretrained.replace("{backbone}", network.backbone)
-    loaded = load_pretrained(network.backbone, weights, len(network.classes))
+    loaded, report = load_with_report(network.backbone, weights, len(network.classes))
+    _tell_once(str(report))
     return transfer(loaded, fresh, "all", network.spec)[0]
+
+
+@functools.lru_cache(maxsize=64)
+def _tell_once(sentence: str) -> None:
+    _LOG.info("%s", sentence)
 
 
 def refuse_weights_of_these_photos(config: TrainingConfig | FeatureOptions, data: PreparedPhotos) -> None:

@@ -176,13 +176,13 @@ def test_the_time_of_all_networks_counts_those_that_are_left(monkeypatch):
     now[0] = 60  # of compilation
     assert way.update(100) == ""
     now[0] = 70
-    assert way.update(200) == "3:50 for all"  # 10 photos per second, 2,300 to come
+    assert way.update(200) == "3:50 left for all"  # 10 photos per second, 2,300 to come
     way.end(1000)
     way.begin("fold 2")
     way.update(10)
     now[0] = 80
     speed = (900 + 100) / (10 + 10)  # `end` is at the time of the last update
-    assert way.update(110) == f"{course.clock((1390) / speed)} for all"
+    assert way.update(110) == f"{course.clock((1390) / speed)} left for all"
     assert Course([10]).begin("one") == "one"
 
 

@@ -110,7 +110,7 @@ def test_ways_share_the_head_and_take_over_what_they_say(monkeypatch):
         return jax.tree.map(lambda leaf: np.full(leaf.shape, value, np.float32), shapes)
 
     fine, loaded = filled(2), filled(3)
-    monkeypatch.setattr(networks, "load_pretrained", lambda name, path, classes: loaded)
+    monkeypatch.setattr(networks, "load_with_report", lambda name, path, classes: (loaded, "made up"))
     heads = []
     for start in (Start(None, 7), Start(0, 7), Start(4, 7), Start("all", 7)):
         variables = starts.variables(config, start, coarse, fine)
