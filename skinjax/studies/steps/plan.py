@@ -22,6 +22,7 @@ from skinjax.files.progress import Progress, clock
 from skinjax.models import registry
 from skinjax.runs import processes
 from skinjax.runs.folder import RunFolder
+from skinjax.studies.steps import presets
 from skinjax.studies.steps.course import Course
 from skinjax.studies.steps.options import TrainingConfig
 from skinjax.train import cost
@@ -229,17 +230,17 @@ def _measured(config: TrainingConfig, data: PreparedPhotos, tasks: Sequence[Task
 
 def _advice(config: TrainingConfig, sets: Sequence[PreparedPhotos], tasks: Sequence[Task]) -> list[str]:
     found = []
-    updates = min(_updates(config, task) for task in tasks)
+    shortest = min(tasks, key=lambda task: _updates(config, task))
+    updates = _updates(config, shortest)
     burn_in = config.recipe(updates).burn_in
-    if burn_in > updates / 10:
+    if burn_in > 1.01 * presets.BURN_IN_SHARE * updates:
         found.append(
             f"--burn_in={max(updates // 10, 1)}: {burn_in:.0f} of {updates:,} updates of burn-in leave few for learning"
         )
     if updates < FEWEST_UPDATES:
-        epochs = min(_epochs(config, task) for task in tasks)
-        more = math.ceil(epochs * FEWEST_UPDATES / updates)
+        more = math.ceil(_epochs(config, shortest) * FEWEST_UPDATES / updates)
         found.append(
-            f"--epochs={more}: {updates:,} updates are few, {FEWEST_UPDATES} are the least that is advised"
+            f"{more} epochs for {shortest.kind}: {updates:,} updates are few, {FEWEST_UPDATES} are the least advised"
         )
     if not config.pretrained and not all(data.photos.synthetic for data in sets):
         found.append(
