@@ -1,8 +1,9 @@
 """Features of a run's own photos, measured once: the measure of what is out of the ordinary.
 
-A reference is made from the photos that the network has not trained on, as named in the run's stored predictions and
-read from where the run read them. It is kept in the run's folder as `novelty_<stage>_fold_<k>.npz`, and made anew when
-the predictions or the network have changed.
+A reference is made from the photos that the run's stored predictions name, read from where the run read them. Quality,
+light, colour and texture are taken from all of them, since the early maps hardly know which photos a network has
+trained on; the last map's features from those that the network has not trained on. It is kept in the run's folder as
+`novelty_<stage>_fold_<k>.npz`, and made anew when the predictions or the network have changed.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Reference:
 
     Attributes:
       spaces: Spaces of its features, one per map.
-      distances: float64[L, N], of its unseen photos in each space, which was fitted on other cases for it.
+      distances: float64[L, N], of photos in each space, which was fitted on other cases for it; NaN in the last map's
+        space for photos that the network has trained on.
       cases: int64[N], the case of each photo.
       qualities: float64[N, 4], columns as `skinjax.data.images.quality.MEASURES`.
     """
@@ -102,7 +104,10 @@ def reference_limits(references: list[Reference], unusual: float) -> ReferenceLi
         quality=limits_of(qualities, unusual),
         spaces=tuple(reference.spaces for reference in references),
         distances=tuple(
-            tuple(far_limit(distances, r.cases, unusual / len(r.distances)) for distances in r.distances)
+            tuple(
+                far_limit(distances[there], r.cases[there], unusual / len(r.distances))
+                for distances, there in zip(r.distances, np.isfinite(r.distances), strict=True)
+            )
             for r in references
         ),
         photos=len(qualities),
@@ -152,9 +157,8 @@ def run_references(
                 return []
             if predictions is None:
                 predictions = Predictions.from_frame(read_predictions(path), predictor.taxonomy)
-            unseen = predictions.take(predictions.fold == network.fold)
             alone = dataclasses.replace(predictor, members=(predictor.members[number],), fold=network.fold)
-            made = _make(alone, unseen, photo_root, batch_size, threads, progress)
+            made = _make(alone, predictions, photo_root, batch_size, threads, progress)
             if isinstance(made, str):
                 say(f"{made}: only absolute limits of quality hold")
                 return []
@@ -172,9 +176,12 @@ def _make(
     threads: int,
     progress: Callable[[str, int, int], None],
 ) -> Reference | str:
-    """Makes a reference from the photos of a fold, or says what stands in the way."""
-    order = np.random.default_rng(0).permutation(len(predictions))[:MOST_PHOTOS]
-    predictions = predictions.take(np.sort(order))
+    """Makes a reference from the photos of a run, or says what stands in the way."""
+    order = np.random.default_rng(0).permutation(len(predictions))
+    order = order[
+        np.argsort(predictions.fold[order] != predictor.fold, kind="stable")
+    ]  # those it has not seen first
+    predictions = predictions.take(np.sort(order[:MOST_PHOTOS]))
     names, total = predictions.image.tolist(), len(predictions)
     finest = predictor.taxonomy.finest
     single = {finest: predictor.members[0][finest]}  # only its features are needed
@@ -198,16 +205,23 @@ def _make(
             features.append([x[: len(some)] for x in alone.forward(images).features()[0]])
             qualities += [as_row(photo.quality) for _, photo in some]
             kept += [place for place, _ in some]
-    if len(kept) < LEAST_PHOTOS:
-        return f"{len(kept)} of the run's photos can be read in {root}, {LEAST_PHOTOS} are needed"
-    predictions = predictions.take(np.asarray(kept))
+    predictions = predictions.take(np.asarray(kept, int))
+    count = int((predictions.fold == predictor.fold).sum())
+    if count < LEAST_PHOTOS:
+        return f"{count} of the run's photos can be read in {root}, {LEAST_PHOTOS} are needed"
     labels, by_map = predictions.label, [np.concatenate(some) for some in zip(*features, strict=True)]
     _, cases = np.unique(predictions.case_id.astype(str), return_inverse=True)
-    if len(np.unique(cases)) < 2:
+    unseen = predictions.fold == predictor.fold
+    if len(np.unique(cases[unseen])) < 2:
         return "the run's photos are of a single case"
+    spaces, distances = [], np.full((len(by_map), len(labels)), np.nan)
+    for number, x in enumerate(by_map):
+        used = unseen if number == len(by_map) - 1 else np.ones(len(labels), bool)
+        spaces.append(fit_feature_space(x[used], labels[used]))
+        distances[number, used] = cross_fitted_distances(x[used], labels[used], cases[used])
     return Reference(
-        spaces=tuple(fit_feature_space(x, labels) for x in by_map),
-        distances=np.stack([cross_fitted_distances(x, labels, cases) for x in by_map]),
+        spaces=tuple(spaces),
+        distances=distances,
         cases=cases.astype(np.int64),
         qualities=np.asarray(qualities, np.float64),
     )

@@ -186,7 +186,8 @@ def test_what_was_measured_once_is_read_and_measured_anew_for_other_predictions(
     stored = path.read_bytes()
     said = []
     found = run_references(predictor, None, say=said.append)[0]
-    assert found.distances.shape == (3, COUNT // 2)
+    assert found.distances.shape == (3, COUNT)
+    assert np.isfinite(found.distances).sum(axis=1).tolist() == [COUNT, COUNT, COUNT // 2]
     assert not said
     path.write_bytes(stored[:-200])  # damaged: measured again, to the same numbers
     again = run_references(predictor, run.parent / "photos", batch_size=BATCH)[0]
