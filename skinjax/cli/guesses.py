@@ -64,7 +64,7 @@ ANSWERS: Mapping[str, str] = {
     "keeps to the CPU",
     "resume continue": "the same command with the same --workdir resumes",
     "num_classes n_classes nclasses": "the classes are those of --taxonomy, or else of the labels",
-    "verbose v quiet debug_level": "progress is told on standard error",
+    "verbose v quiet debug_level": "progress is printed on standard error",
     "config cfg": "a file of flags is given as --flagfile=FILE",
 }
 """Sentences for what no flag is for, by the names that others give it."""
@@ -98,7 +98,7 @@ def meant_flag(name: str, known: Collection[str]) -> str:
 def meant_argument(word: str, known: Collection[str]) -> str:
     """Says as which flag a word without one is to be given; empty where that cannot be guessed.
 
-    A folder with a `config.json` is a run's, another folder holds photos; a file is told by its ending.
+    A folder with a `config.json` is a run's, another folder holds photos; files are recognised by their ending.
 
     Args:
       word: The word, as it was typed.

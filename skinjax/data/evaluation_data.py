@@ -1,6 +1,6 @@
 """Inputs of a report: predictions of one or more models on the same photos, and what is asked of them.
 
-All files are read and checked together, so that everything that is wrong with any of them is told in one list.
+All files are read and checked together, so that one list names everything that is wrong with any of them.
 """
 
 from __future__ import annotations

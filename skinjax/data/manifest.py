@@ -343,7 +343,7 @@ class _Fault:
       words: What is wrong, following "2 rows".
       mask: bool[N], the rows.
       cells: N cells to quote; None for none.
-      taxonomy: Whose classes labels should be, so that each label is told once.
+      taxonomy: Whose classes labels should be, so that each unknown label is one finding.
       drops: Whether the rows can only be left out.
     """
 

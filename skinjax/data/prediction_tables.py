@@ -75,7 +75,7 @@ def as_spelled(table: Table, taxonomy: Taxonomy) -> Table:
       taxonomy: The classes.
 
     Returns:
-      The table; what differed by case, blanks or such is told in a note.
+      The table, with a note on what differed by case, blanks or such.
     """
     frame, told = table.frame, []
     if "label" in frame:

@@ -19,8 +19,8 @@ run has trained on or held out, copies of them and other photos of its cases are
 of the run's classes, those of a coarser level, or matched ones (--shared_taxonomy). The page tells what became of the
 photos, and how the temperature, sets and thresholds that were fitted on the run's own photos hold on them.
 
-Writes index.html with its figures and tables, and config.json, to --out; everything that is wrong with the
-files is told in one list. Times: benchmarks/results/evaluation.md.
+Writes index.html with its figures and tables, and config.json, to --out; one list names everything that is
+wrong with the files. Times: benchmarks/results/evaluation.md.
 """
 
 from __future__ import annotations

@@ -180,3 +180,18 @@ def effective_number_weights(labels: np.ndarray, num_classes: int, beta: float =
 def _smoothed(labels: jax.Array, num_classes: int, smoothing: Scalar) -> jax.Array:
     """Returns targets float32[..., K] that sum to 1."""
     return optax.smooth_labels(jax.nn.one_hot(labels, num_classes), smoothing)
+
+
+def is_chance(labels: np.ndarray, loss: float) -> bool:
+    """Says whether a training loss is no better than that of answering every photo by the frequencies of the classes.
+
+    Args:
+      labels: int[N] of the training photos.
+      loss: Mean cross-entropy of the last epoch, in nats.
+
+    >>> is_chance(np.array([0, 1]), 0.69), is_chance(np.array([0, 1]), 0.4)
+    (True, False)
+    """
+    shares = np.bincount(labels) / len(labels)
+    shares = shares[shares > 0]
+    return bool(loss >= 0.97 * -np.sum(shares * np.log(shares)) > 0)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from skinjax.files.progress import clock
 
-_LEAST_SECONDS = 5.0  # of training before a time is told
+_LEAST_SECONDS = 5.0  # of training before a time is shown
 
 
 class Course:

@@ -30,6 +30,7 @@ from skinjax.runs.networks import Network
 from skinjax.studies.steps.course import Course
 from skinjax.studies.steps.options import FeatureOptions, FoldsConfig, TrainingConfig
 from skinjax.train.loop import ClassBalance, Fitted, Settings, TrainingError, fit, predict_logits
+from skinjax.train.losses import is_chance
 
 _LOG = logging.getLogger(__name__)
 
@@ -317,7 +318,7 @@ class Trainer:
     def _warn_of_chance(self, title: str, labels: np.ndarray, fitted: Fitted) -> None:
         """Warns of a network whose training loss is that of chance, and notes it in the run's folder."""
         losses = [row["loss"] for row in fitted.history if row["split"] == "train"]
-        if self.config.smoke or not losses or not learnt_nothing(labels, losses[-1]):
+        if self.config.smoke or not losses or not is_chance(labels, losses[-1]):
             return
         text = (
             f"The network {title} has learnt next to nothing: its loss on the training photos, {losses[-1]:.2f}, is "
@@ -327,21 +328,6 @@ class Trainer:
         _LOG.warning("%s", text)
         if processes.is_first():
             self.folder.remark(text)
-
-
-def learnt_nothing(labels: np.ndarray, loss: float) -> bool:
-    """Says whether a training loss is no better than that of answering every photo by the frequencies of the classes.
-
-    Args:
-      labels: int[N] of the training photos.
-      loss: Mean cross-entropy of the last epoch, in nats.
-
-    >>> learnt_nothing(np.array([0, 1]), 0.69), learnt_nothing(np.array([0, 1]), 0.4)
-    (True, False)
-    """
-    shares = np.bincount(labels) / len(labels)
-    shares = shares[shares > 0]
-    return bool(loss >= 0.97 * -np.sum(shares * np.log(shares)) > 0)
 
 
 def subset(

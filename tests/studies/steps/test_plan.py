@@ -12,7 +12,7 @@ from skinjax.studies import cross_dataset, hierarchy, malignancy, training, two_
 from skinjax.studies.steps import course, crossed, networks, plan, reporting
 from skinjax.studies.steps.course import Course
 from skinjax.studies.steps.plan import Task
-from skinjax.train import cost
+from skinjax.train import cost, losses
 from skinjax.train.loop import Fitted
 from tests.support.commands import run_small
 from tests.support.small_photos import write_photos
@@ -116,9 +116,9 @@ def test_chance_is_the_loss_of_the_frequencies():
     labels = rng.choice(3, 1000, p=[0.7, 0.2, 0.1])
     shares = np.bincount(labels) / 1000
     by_hand = -np.mean(np.log(shares[labels]))  # of answering every photo so
-    assert networks.learnt_nothing(labels, by_hand)
-    assert not networks.learnt_nothing(labels, 0.9 * by_hand)
-    assert not networks.learnt_nothing(np.zeros(5, int), 0.0)  # one class has nothing to learn
+    assert losses.is_chance(labels, by_hand)
+    assert not losses.is_chance(labels, 0.9 * by_hand)
+    assert not losses.is_chance(np.zeros(5, int), 0.0)  # one class has nothing to learn
 
 
 def task(config):
