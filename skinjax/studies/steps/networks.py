@@ -284,7 +284,8 @@ class Trainer:
         title = course.begin(title)
 
         def show(done: int, total: int, note: str) -> None:
-            progress.update(done, ", ".join(filter(None, (course.update(done), note))))
+            if done:  # speed counts from the first update on, which pays for the compilation
+                progress.update(done, ", ".join(filter(None, (course.update(done), note))))
 
         with (
             Progress(title, steps * settings.batch_size, stream=processes.progress_stream()) as progress,
