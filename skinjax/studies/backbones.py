@@ -150,7 +150,7 @@ def _compare(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list
         None,
         data,
         document,
-        [f"What does not compare backbones is about {best}.", *divided.notes],
+        [f"Sections that do not compare backbones are about {best}.", *divided.notes],
         name=best,
         target=config.target,
         readers=readers,

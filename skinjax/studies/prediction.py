@@ -30,7 +30,7 @@ with --by=lesion history.csv and history.jsonl: the change of each lesion's scor
 interval. A photo that cannot be read is named and the others are answered.
 
 Two EfficientNet-B0 at 224 pixels on two cores: the first photo of a new process is answered and explained in 4 s, in 8
-s where nothing was compiled before; then 46 a second. More: benchmarks/results/predict.md.
+s where nothing was compiled before; then 46 per second. More: benchmarks/results/predict.md.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def test_the_report_is_about_the_backbone_that_is_best_on_the_validation_photos(
     page = (folder / "run" / "report" / "index.html").read_text(encoding="utf-8")
     answer = re.search(r'<p class="answer">(.*?)</p>', page, re.DOTALL)[1]
     assert answer.startswith(f"Of the backbones, {best} is best on the validation photos")
-    assert f"What does not compare backbones is about {best}." in page
+    assert f"Sections that do not compare backbones are about {best}." in page
 
 
 @pytest.mark.slow

@@ -285,7 +285,7 @@ def _costs(costs: pd.DataFrame) -> Table:
         Column("Parameters", [f"{count / 1e6:.2f} M" for count in costs["parameters"]], number=True),
         Column("Epochs", [cell(count) for count in costs["epochs"]], number=True),
         Column("Training", minutes, number=True),
-        Column("Photos a second", [decimals(rate, 1) for rate in costs["photos_per_second"]], number=True),
+        Column("Photos per second", [decimals(rate, 1) for rate in costs["photos_per_second"]], number=True),
     )
     caption = "What each took: training without evaluation; photos per second are the median over epochs but the first"
     return Table("backbone_costs", costs, columns, caption)
