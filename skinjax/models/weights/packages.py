@@ -57,7 +57,7 @@ def find_imagenet(spec: ModelSpec) -> InstalledWeights:
         )
         raise UnreadableWeightsError(
             f"pretrained={IMAGENET} must be used with a backbone whose ImageNet weights are a package, such as "
-            f"efficientnet_lite0; {give}"
+            f"efficientnet_lite0; {give}, or pretrained= for random weights"
         )
     try:
         package = importlib.metadata.distribution(name)
