@@ -53,11 +53,13 @@ def find_imagenet(spec: ModelSpec) -> InstalledWeights:
     name = spec.imagenet_package
     if not name:
         give = (
-            f"for {spec.name} give {spec.imagenet}" if spec.imagenet else f"for {spec.name} none is published"
+            f"for {spec.name} give {spec.imagenet}, or pretrained= for random weights"
+            if spec.imagenet
+            else f"none is published for {spec.name}; give pretrained= for random weights"
         )
         raise UnreadableWeightsError(
             f"pretrained={IMAGENET} must be used with a backbone whose ImageNet weights are a package, such as "
-            f"efficientnet_lite0; {give}, or pretrained= for random weights"
+            f"efficientnet_lite0; {give}"
         )
     try:
         package = importlib.metadata.distribution(name)

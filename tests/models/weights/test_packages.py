@@ -121,10 +121,19 @@ def test_a_package_that_is_not_installed(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "instead"),
     [
-        ("efficientnet_b0", "for efficientnet_b0 give hf:timm/tf_efficientnet_b0.in1k"),
-        ("efficientnet_lite4", "for efficientnet_lite4 give hf:timm/tf_efficientnet_lite4.in1k"),
-        ("xception", "for xception give Keras's file xception_weights_tf_dim_ordering_tf_kernels.h5"),
-        ("efficientnet_nano", "for efficientnet_nano none is published"),
+        (
+            "efficientnet_b0",
+            "for efficientnet_b0 give hf:timm/tf_efficientnet_b0.in1k, or pretrained= for random weights",
+        ),
+        (
+            "efficientnet_lite4",
+            "for efficientnet_lite4 give hf:timm/tf_efficientnet_lite4.in1k, or pretrained= for random weights",
+        ),
+        (
+            "xception",
+            "for xception give Keras's file xception_weights_tf_dim_ordering_tf_kernels.h5, or pretrained= for random weights",
+        ),
+        ("efficientnet_nano", "none is published for efficientnet_nano; give pretrained= for random weights"),
     ],
 )
 def test_a_backbone_without_a_package(name, instead):
