@@ -131,7 +131,8 @@ def test_a_package_that_is_not_installed(monkeypatch):
         ),
         (
             "xception",
-            "for xception give Keras's file xception_weights_tf_dim_ordering_tf_kernels.h5, or pretrained= for random weights",
+            "for xception give Keras's file xception_weights_tf_dim_ordering_tf_kernels.h5, "
+            "or pretrained= for random weights",
         ),
         ("efficientnet_nano", "none is published for efficientnet_nano; give pretrained= for random weights"),
     ],
