@@ -1,6 +1,6 @@
 """Trains one network on one case-grouped fold, or on the manifest's own `split` column (thesis, chapters 3 and 4).
 
-    skinjax train --manifest=photos/manifest.csv --taxonomy=classes.csv --backbone=efficientnet_b0
+    skinjax train --manifest=photos/manifest.csv --taxonomy=classes.csv
     skinjax train --dataset=ham10000 --source=HAM10000 --fold=0 --folds=5 --workdir=runs/ham
     skinjax train --manifest=photos/manifest.csv --columns=age,sex,body_site   # and what they add to the photos
     skinjax train --smoke

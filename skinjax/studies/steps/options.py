@@ -1,8 +1,8 @@
 """The options that studies share, in groups; each study's `Config` inherits those it has.
 
-Defaults of the recipe are Table 4-1 of the thesis, which has neither flips nor Cutout. Other defaults are ours where
-the thesis does not say or where its choice takes a large GPU (EfficientNet-B6); its settings are marked in
-`experiments/flagfiles`.
+In Python the defaults of the recipe are Table 4-1 of the thesis, which has neither flips nor Cutout. Other defaults are
+ours where the thesis does not say or where its choice takes a large GPU (EfficientNet-B6); its settings are marked in
+`experiments/flagfiles`. Commands take a preset's values for what is not given (`skinjax.studies.steps.presets`).
 """
 
 from __future__ import annotations
