@@ -85,7 +85,7 @@ def test_pad_ufes_20_and_ham10000_have_the_leaks_that_are_known_of_them(shared_d
     asked = ["age", "region", "itch", "bleed", "elevation", "hurt"]
     silent = refuse_leaks(pad, history + asked, pad["diagnostic"], pad["patient_id"])
     assert silent == tuple(history)
-    with pytest.raises(ValueError, match="got 'biopsed', which alone explains 28%"):
+    with pytest.raises(ValueError, match=r"got 'biopsed': .* it explains 28%"):
         refuse_leaks(pad, ["biopsed"], pad["diagnostic"], pad["patient_id"])
     ham = pd.read_csv(shared_data / "ham10000" / "HAM10000_metadata.csv", dtype=str, keep_default_na=False)
     assert refuse_leaks(ham, ["age", "sex", "localization"], ham["dx"], ham["lesion_id"]) == ()
