@@ -133,7 +133,7 @@ def prepare_answers(
     references = run_references(predictor, photo_root, **reference_options)
     limits = reference_limits(references, unusual)
     folder = RunFolder.read(predictor.workdir)
-    rendered = folder.photos.resolve() if folder.synthetic else None
+    rendered = (folder.photo_root or folder.photos).resolve() if folder.synthetic else None
     return AnswerContext(options, decisions, limits, target, record, rendered)
 
 

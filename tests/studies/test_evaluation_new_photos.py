@@ -441,7 +441,7 @@ def test_answers_of_predict_are_evaluated_once_they_have_labels(folder, run_of, 
     out = tmp_path / "out"
     told = run_small("evaluate", f"--predictions={path}", "--replicates=100", f"--out={out}")
     assert "Photos that `predict` could not read are left out: 1." in told.stderr
-    assert "each photo counts as a case of its own" in page(out)
+    assert "each photo counts by itself" in page(out)
     right = (answers["disease"] == labels)[answers["error"] == ""]
     methods = pd.read_csv(out / "tables" / "methods.csv").set_index("method")
     assert methods.loc["flat", "accuracy"] == pytest.approx(right.mean())

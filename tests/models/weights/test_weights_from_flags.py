@@ -81,6 +81,6 @@ def test_a_random_start_says_which_weights_to_give(tmp_path, monkeypatch, backbo
     monkeypatch.setattr(inputs, "audited", end)
     write_photos(tmp_path, cases=4)
     places = [f"--manifest={tmp_path / 'manifest.csv'}", f"--taxonomy={tmp_path / 'taxonomy.csv'}"]
-    flags = [f"--backbone={backbone}", "--epochs=50", f"--workdir={tmp_path / 'run'}"]
+    flags = ["--preset=thesis", f"--backbone={backbone}", "--epochs=50", f"--workdir={tmp_path / 'run'}"]
     told = run_command("train", *places, *flags, code=2).stderr
     assert f"WARNING: {inputs.RANDOM_START} Give --pretrained={give}." in told
