@@ -121,14 +121,14 @@ SPREADSHEETS = {
 def test_one_map_makes_a_spreadsheet_the_plain_manifest(tmp_path, kind):
     write, ending, names = SPREADSHEETS[kind]
     csv(plain(), tmp_path / "plain.csv")
-    wanted = read_photos(tmp_path / "plain.csv", taxonomy=TREE)
+    plain_read = read_photos(tmp_path / "plain.csv", taxonomy=TREE)
     write(plain(), tmp_path, tmp_path / f"Lesions 2024.{ending}")
     found = read_photos(tmp_path / f"Lesions 2024.{ending}", taxonomy=TREE, map=names)
-    pd.testing.assert_frame_equal(found.frame, wanted.frame)
-    assert found.fingerprint == wanted.fingerprint == fingerprint(wanted.frame)
-    assert found.root == wanted.root
+    pd.testing.assert_frame_equal(found.frame, plain_read.frame)
+    assert found.fingerprint == plain_read.fingerprint == fingerprint(plain_read.frame)
+    assert found.root == plain_read.root
     assert found.origin["map"]
-    assert not wanted.origin["map"]
+    assert not plain_read.origin["map"]
 
 
 def test_a_manifest_without_cases_is_read_by_the_same_map(tmp_path):
@@ -319,14 +319,14 @@ TABLES = {
 def test_one_map_and_a_prefix_make_a_table_the_plain_predictions(tmp_path, kind):
     frame = predictions()
     csv(frame, tmp_path / "plain.csv")
-    wanted = read_evaluation_data({"model": tmp_path / "plain.csv"}, NINE)
+    plain_read = read_evaluation_data({"model": tmp_path / "plain.csv"}, NINE)
     write, ending = TABLES[kind]
     path = tmp_path / f"theirs.{ending}"
     write(frame, path)
     names = ColumnNames.of(OURS, "prob_")
     found = read_evaluation_data({"model": path}, NINE, names=names)
-    pd.testing.assert_frame_equal(found.models["model"], wanted.models["model"])
-    assert found.subgroups == wanted.subgroups
+    pd.testing.assert_frame_equal(found.models["model"], plain_read.models["model"])
+    assert found.subgroups == plain_read.subgroups
 
 
 def test_several_files_need_the_names_that_they_have(tmp_path):
