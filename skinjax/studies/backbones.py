@@ -66,9 +66,11 @@ class Config(DividedConfig):
     command_preset: ClassVar[Preset] = "thesis"
     unfilled: ClassVar[frozenset[str]] = frozenset({"backbone"})
 
-    backbone: str = option("", "Not used here: name the networks in --backbones.")
+    backbone: str = option("", "Not used by this study, which takes --backbones.")
     backbones: tuple[str, ...] = option(
-        FOUR, "Names in the registry, parted by commas.", smoke=("efficientnet_nano", "efficientnet_b0")
+        FOUR,
+        "Networks to compare, comma-separated; skinjax.list_models() has their names.",
+        smoke=("efficientnet_nano", "efficientnet_b0"),
     )
     target: tuple[str, ...] = option((), targets.TARGET_HELP)
     readers: str = option("", targets.READERS_HELP, path=True)
