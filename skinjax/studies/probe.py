@@ -49,7 +49,7 @@ from skinjax.train.probe import INNER_FOLDS
 
 NAME = "probe"
 KNOWN = {"backbone", "pretrained", "image_size", "precision", "fit", "seed", "weights"}
-"""What a features file must know of its network for that to be stored with the heads."""
+"""Facts of its network that a features file must hold for it to be stored with the heads."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -121,7 +121,7 @@ class _Files:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Subject:
-    """What heads are fitted to.
+    """Data that heads are fitted to.
 
     Attributes:
       sets: Features of the same photos, one per network.

@@ -60,7 +60,8 @@ def test_full_help_of_a_study_has_its_docstring_and_its_flags_in_groups():
         "hyper-parameters (Table 4-1 of the thesis)",
         "flips and Cutout (not in Table 4-1; values are ours)", "devices and processes",
     ]  # fmt: skip
-    assert "\n  --parallel <jit|pmap>\n      How a training step is spread over devices: jit over a mesh, or pmap. (default jit)\n" in shown
+    told = "How a training step is spread over devices: jit over a mesh, or pmap. (default jit)"
+    assert f"\n  --parallel <jit|pmap>\n      {told}\n" in shown
     assert "\n  --[no]audit\n" in shown
     assert max(map(len, shown[len(hierarchy.__doc__) :].splitlines())) <= 120
 
