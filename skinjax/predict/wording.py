@@ -360,7 +360,7 @@ def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
         if key.startswith(_TRANSLATED):
             parts = re.split(r"\{(\w+)\}", text)
             pattern = "".join(
-                f"(?P<{part}>.+)" if place % 2 else re.escape(part) for place, part in enumerate(parts)
+                f"(?P<{part}>.+?)" if place % 2 else re.escape(part) for place, part in enumerate(parts)
             )
             found.append((key, re.compile(pattern, re.DOTALL)))
     return tuple(found)

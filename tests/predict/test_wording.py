@@ -75,7 +75,7 @@ def every_sentence() -> list[str]:
         "5 classes cannot be ruled out, which must be at most 3",
         "the photos disagree (0.62, must be at most 0.41)",
         NOT_KNOWN,
-        "none of 2 photos can be read; the first: a.jpg does not exist",
+        "none of 2 photos can be read; the first, a.jpg: does not exist",
     ]
     return found
 
