@@ -130,15 +130,15 @@ def windows(monkeypatch):
     def opened(path, flags, *mode):
         if Path(path).is_dir():
             raise PermissionError(13, "Permission denied", str(path))
-        return posix_open(path, flags, *mode)
+        return os.open(path, flags, *mode)
 
-    posix_open = os.open
-    monkeypatch.setattr(os, "open", opened)
     monkeypatch.setitem(sys.modules, "fcntl", None)
     monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
     found = importlib.util.spec_from_file_location("windows_locks", locks.__file__)
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
+    # The module's own `os` alone: shutil opens folders here in its own way.
+    module.os = SimpleNamespace(**{name: getattr(os, name) for name in os.__all__} | {"open": opened})
     return module
 
 
