@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar, NoReturn
 
 from skinjax.cli.flags import as_flags
+from skinjax.files.installed import explained
 from skinjax.runs.options import Options, option
 
 STOPPED_CODE = 75  # the sysexits code for "try again": the state is saved and the same command goes on
@@ -84,6 +85,10 @@ def guarded(work: Callable[[], None], command: str, options: CommandOptions, nam
         work()
     except (ValueError, OSError) as error:
         fail(str(error), error)
+    except ModuleNotFoundError as error:
+        if not explained(error):
+            raise
+        fail(explained(error), error)
     except KeyboardInterrupt:
         _end("interrupted; the same command again resumes", 130)
     except Exception as error:

@@ -17,6 +17,7 @@ from skinjax.cli.commands import COMMANDS, Command, command
 from skinjax.cli.flags import as_flags, define, explain, help_of, read, typed
 from skinjax.cli.guesses import meant_argument
 from skinjax.cli.launch import CommandOptions, ProcessOptions, WorkdirOptions, guarded, use_compilation_cache
+from skinjax.files.installed import explained
 from skinjax.runs.options import option_types
 
 _HELP = {"--help", "-help", "-h", "-?", "--helpshort"}
@@ -101,7 +102,12 @@ def _usage() -> str:
 
 
 def _run(chosen: Command, words: list[str]) -> None:
-    study = importlib.import_module(chosen.module)
+    try:
+        study = importlib.import_module(chosen.module)
+    except ModuleNotFoundError as error:
+        if not (sentence := explained(error)):
+            raise
+        _refuse(chosen.name, sentence)
     launch = _launch(chosen)
     if (_HELP | _FULL_HELP) & set(words):
         values = _defined(study, launch)

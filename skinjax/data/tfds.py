@@ -54,7 +54,7 @@ from skinjax.data.images import photos
 from skinjax.data.importers.published import PAD_UFES_20_COLUMNS
 from skinjax.data.manifest import SPLITS
 from skinjax.data.photo_set import PhotoSet, read_photos
-from skinjax.data.pipeline.builder import Shard, pixels, shard_rows
+from skinjax.data.pipeline.builder import PhotoBuilder, Shard, pixels, shard_rows
 from skinjax.data.pipeline.prepare import BadPhoto, Fit, check_bad, fingerprints, read_ahead
 from skinjax.data.split import kfold_by_case
 from skinjax.data.tables import to_text
@@ -71,7 +71,7 @@ _HARMLESS = {"wrong extension", "colour profile is not sRGB"}  # findings that e
 _NATIVE = 512  # side in pixels that photos of their own size are taken to have when shards are divided
 
 
-class _Photos(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+class _Photos(PhotoBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A builder of photos: features, folds and writing; subclasses say which photos."""
 
     VERSION = tfds.core.Version("1.0.0")

@@ -1,7 +1,7 @@
 """Locks files between processes; a lock ends with the process that holds it, however it ends.
 
-POSIX systems lock by `flock`. Windows locks bytes of the file: a shared lock takes one byte of many, an exclusive lock
-all of them.
+POSIX systems lock by `flock`. Windows, which has no `fcntl`, locks bytes of the file: a shared lock takes one byte of
+many, an exclusive lock all of them; and as it cannot open a folder, the lock of a folder is a file beside it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-if os.name == "nt":
-    import msvcrt
-else:
+try:
     import fcntl
+except ModuleNotFoundError:
+    import msvcrt
+
+    _POSIX = False
+else:
+    _POSIX = True
 
 _POLL_SECONDS = 0.01
 _BYTES = 64  # how many shared locks Windows can hold at once
@@ -28,7 +32,7 @@ class Lock:
     """An exclusive or shared lock on a file; use as a context manager, or call `release`.
 
     Args:
-      path: The file, made if missing; on POSIX a folder may be locked too.
+      path: The file, made if missing, or a folder.
       shared: Whether other holders of shared locks are let in.
       wait: Whether to wait for those who hold locks that exclude this one.
 
@@ -46,8 +50,7 @@ class Lock:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, shared: bool = False, wait: bool = False) -> None:
-        flags = os.O_RDONLY if Path(path).is_dir() else os.O_CREAT | os.O_RDWR
-        self._descriptor: int | None = os.open(path, flags, 0o644)
+        self._descriptor: int | None = _open(Path(path))
         while True:
             try:
                 _acquire(self._descriptor, shared)
@@ -74,7 +77,19 @@ class Lock:
             self._descriptor = None
 
 
-if os.name == "nt":  # pragma: no cover
+if _POSIX:
+
+    def _open(path: Path) -> int:
+        return os.open(path, os.O_RDONLY if path.is_dir() else os.O_CREAT | os.O_RDWR, 0o644)
+
+    def _acquire(descriptor: int, shared: bool) -> None:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+else:
+
+    def _open(path: Path) -> int:
+        file = path.with_name(f"{path.name}.lock") if path.is_dir() else path
+        return os.open(file, os.O_CREAT | os.O_RDWR, 0o644)
 
     def _acquire(descriptor: int, shared: bool) -> None:
         places = [(place, 1) for place in range(_BYTES)] if shared else [(0, _BYTES)]
@@ -86,8 +101,3 @@ if os.name == "nt":  # pragma: no cover
                 continue
             return
         raise BlockingIOError
-
-else:
-
-    def _acquire(descriptor: int, shared: bool) -> None:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

@@ -1,11 +1,17 @@
 """Locks between processes: who is let in beside whom, and that a lock ends with its process."""
 
+import importlib.util
+import os
 import signal
+import struct
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from skinjax.files import folders, locks
 from skinjax.files.locks import HeldError, Lock
 
 HOLD = """
@@ -103,8 +109,66 @@ def test_a_lock_leaves_the_file_as_it_is(tmp_path):
     assert path.read_text() == "kept"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks bytes of files only")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks a file beside the folder")
 def test_a_folder_may_be_locked(tmp_path):
     with Lock(tmp_path), Other(tmp_path, "exclusive") as other:
         assert other.answer == "refused"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    """The module as Windows imports it: no fcntl, and byte ranges locked per open file, as LockFile does."""
+    descriptors = pytest.importorskip("fcntl")
+
+    def locking(descriptor, mode, count):
+        assert mode == 2
+        first = os.lseek(descriptor, 0, os.SEEK_CUR)
+        wanted = struct.pack("hhqqi4x", descriptors.F_WRLCK, os.SEEK_SET, first, count, 0)
+        descriptors.fcntl(descriptor, descriptors.F_OFD_SETLK, wanted)
+
+    def opened(path, flags, *mode):
+        if Path(path).is_dir():
+            raise PermissionError(13, "Permission denied", str(path))
+        return os.open(path, flags, *mode)
+
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
+    found = importlib.util.spec_from_file_location("windows_locks", locks.__file__)
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    # The module's own `os` alone: shutil opens folders here in its own way.
+    module.os = SimpleNamespace(**{name: getattr(os, name) for name in os.__all__} | {"open": opened})
+    return module
+
+
+def test_windows_needs_no_fcntl(windows, tmp_path):
+    path = tmp_path / ".lock"
+    with windows.Lock(path), pytest.raises(windows.HeldError):
+        windows.Lock(path, shared=True)
+    with windows.Lock(path, shared=True), windows.Lock(path, shared=True), pytest.raises(windows.HeldError):
+        windows.Lock(path)
+    windows.Lock(path).release()
+
+
+def test_on_windows_the_lock_of_a_folder_lies_beside_it(windows, tmp_path):
+    folder = tmp_path / "report"
+    folder.mkdir()
+    with windows.Lock(folder), pytest.raises(windows.HeldError):
+        windows.Lock(folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "report.lock"]
+    assert list(folder.iterdir()) == []  # so that it can be removed while the lock is held
+
+
+def test_on_windows_a_folder_is_filled_by_one_process_at_a_time(windows, tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "Lock", windows.Lock)
+    monkeypatch.setattr(folders, "HeldError", windows.HeldError)
+    for text in ("first", "second"):
+        with folders.filling(tmp_path / "report", last="index.html") as hidden:
+            (hidden / "index.html").write_text(text)
+            with (
+                pytest.raises(ValueError, match="is being written by another process"),
+                folders.filling(tmp_path / "report", last="index.html"),
+            ):
+                pass
+        assert (tmp_path / "report" / "index.html").read_text() == text

@@ -24,6 +24,7 @@ import numpy as np
 
 from skinjax.data.images import photos
 from skinjax.files.atomic import replacing
+from skinjax.files.installed import require
 from skinjax.files.locks import Lock
 
 if TYPE_CHECKING:
@@ -35,6 +36,15 @@ SCHEMA = 2  # is part of the fingerprint
 LAYOUT = "shards"  # how the records lie; a folder of another layout is made anew
 SIDECAR = "prepared.json"
 MARKER = "PREPARED"  # its presence permits deleting the folder
+
+
+def require_records() -> None:
+    """Makes sure that the packages are here which write and read prepared photos.
+
+    Raises:
+      ModuleNotFoundError: One is not installed; the message says what to do.
+    """
+    require("array_record", "tensorflow_datasets")
 
 
 class PreparationError(ValueError):
@@ -103,6 +113,7 @@ def prepare(
     Raises:
       PreparationError: More photos than `max_bad_fraction` are unreadable, or all are.
       ValueError: An argument is out of range, or `folder` holds something else.
+      ModuleNotFoundError: ArrayRecord or TFDS is not installed.
     """
     if image_size < 8:
         raise ValueError(f"image_size must be at least 8 pixels, got {image_size}")
@@ -110,6 +121,7 @@ def prepare(
         raise ValueError(f"max_bad_fraction must lie in [0, 1], got {max_bad_fraction}")
     if not len(frame):
         raise ValueError("frame must have at least one row, got none")
+    require_records()
     images = [str(image) for image in frame["image"]]
     root, folder = Path(root), Path(folder)
     fingerprint, files = fingerprints(images, root, image_size, fit)

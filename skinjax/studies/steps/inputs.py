@@ -14,6 +14,7 @@ from skinjax.data.audit import AuditReport
 from skinjax.data.column_leaks import refuse_leaks, silence_notes
 from skinjax.data.columns import check_columns, check_names
 from skinjax.data.photo_set import PhotoSet, PreparedPhotos, case_identity, read_photos
+from skinjax.data.pipeline.prepare import require_records
 from skinjax.files.atomic import replacing
 from skinjax.files.locks import Lock
 from skinjax.files.progress import Progress
@@ -71,7 +72,10 @@ def photos_of(
 
     Raises:
       ValueError: Options that do not fit together, or everything that is wrong with the manifest.
+      ModuleNotFoundError: Photos are to be prepared, and the packages for it are not installed.
     """
+    if isinstance(config, PreparationOptions) and not inspect:
+        require_records()  # before photos are read and audited, which takes its time
     names = ("manifest", "dataset", "source", "taxonomy", "map")
     sources = dict(named) if named is not None else {name: getattr(config, name) for name in names}
     smoke = getattr(config, "smoke", False)
