@@ -199,9 +199,16 @@ class _Emitter:
     def _select(self, operation: Operation, values: list[Value]) -> Tensor:
         if len(values) != 3 or operation.inputs[0].dtype != np.bool_:
             _refuse("a choice among more than two")
-        return self._together(
-            lambda condition, otherwise, chosen: self.graph.emit("Where", [condition, chosen, otherwise]), values
-        )
+        emit = self.graph.emit
+
+        def where(condition: str, otherwise: str, chosen: str) -> str:
+            if operation.outputs[0].dtype != np.bool_:
+                return emit("Where", [condition, chosen, otherwise])
+            # ONNX Runtime chooses among numbers only.
+            refused = emit("And", [emit("Not", [condition]), otherwise])
+            return emit("Or", [emit("And", [condition, chosen]), refused])
+
+        return self._together(where, values)
 
     def _clamp(self, operation: Operation, values: list[Value]) -> Tensor:
         low, x, high = values
@@ -367,10 +374,12 @@ class _Emitter:
         return Tensor(name, made.shape, made.dtype, made.shape)
 
     def _gather(self, operation: Operation, values: list[Value]) -> Tensor:
-        """Entries along one axis: those of constant numbers, or one per row."""
+        """A part at constant places, or entries along one axis: those of constant numbers, or one per row."""
         tensor, index = self.graph.full(self.graph.tensor(values[0])), values[1]
         numbers, made = operation.params["dimension_numbers"], operation.outputs[0]
         sizes, rank = operation.params["slice_sizes"], len(tensor.shape)
+        if isinstance(index, np.ndarray) and index.ndim == 1:
+            return self._part(tensor, dict(zip(numbers.start_index_map, index.tolist(), strict=True)), operation)
         axes = numbers.start_index_map
         others = [axis for axis in range(rank) if axis not in (*axes, *numbers.operand_batching_dims)]
         if len(axes) != 1 or tuple(numbers.collapsed_slice_dims) != tuple(axes) or any(
@@ -391,6 +400,20 @@ class _Emitter:
             name = self.graph.emit("GatherElements", [tensor.name, rows.name], axis=axis)
         else:
             _refuse("a look-up of other than entries along one axis")
+        return Tensor(name, made.shape, made.dtype, made.shape)
+
+    def _part(self, tensor: Tensor, starts: Mapping[int, int], operation: Operation) -> Tensor:
+        """Returns the part that begins at these places of some axes, and is whole along the others."""
+        made, sizes = operation.outputs[0], operation.params["slice_sizes"]
+        for axis, start in starts.items():
+            if not is_static((sizes[axis], tensor.shape[axis])) or not 0 <= start <= tensor.shape[axis] - sizes[axis]:
+                _refuse("a part of the photos, or one beyond the end")
+        ends = [start + int(sizes[axis]) for axis, start in starts.items()]
+        cut = [self.graph.integers(*values) for values in (starts.values(), ends, starts)]
+        name = self.graph.emit("Slice", [tensor.name, *cut])
+        collapsed = operation.params["dimension_numbers"].collapsed_slice_dims
+        if collapsed:
+            name = self.graph.emit("Squeeze", [name, self.graph.integers(*collapsed)])
         return Tensor(name, made.shape, made.dtype, made.shape)
 
     def _squeezed(self, tensor: Tensor, axis: int) -> Tensor:

@@ -127,7 +127,7 @@ def _inline(jaxpr: Any, consts: Sequence[Any], args: Sequence[Atom], into: list[
     known |= dict(zip(jaxpr.invars, args, strict=True))
 
     def read(atom: Any) -> Atom:
-        return np.asarray(atom.val) if isinstance(atom, jax.extend.core.Literal) else known[atom]
+        return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, jax.extend.core.Literal) else known[atom]
 
     for equation in jaxpr.eqns:
         inputs = tuple(read(atom) for atom in equation.invars)
