@@ -227,7 +227,8 @@ def run_advice(
         except (TypeError, KeyError):
             pass  # damaged: counted anew
     predictions = held_out(predictor)
-    assert predictions is not None
+    if predictions is None:  # of a published folder whose record was not exported
+        return AdviceRecord()
     probs = {level: predictions.probabilities(level) for level in predictor.levels}
     record = advice_record(probs, predictions, options, target)
     write_kept(stored, key, "advice", dataclasses.asdict(record))

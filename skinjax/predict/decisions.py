@@ -20,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -59,6 +60,9 @@ from skinjax.runs.folder import RunFolder
 
 FILE, VERSION = "decisions.json", 3
 """File of the fits in a run's folder, and the version of its content."""
+
+PUBLISHED_FOR = ("coverage", "answered", "degree_of_class")
+"""Options that change what is fitted, which a folder without predictions cannot do anew."""
 
 POOLED = ("out_of_fold", "held_out")
 """A run's stored predictions, by the experiment that made them."""
@@ -346,6 +350,8 @@ def run_decisions(predictor: Predictor, options: DecisionOptions) -> Decisions:
             return Decisions(**found | {"cutpoints": None if cuts is None else tuple(map(_number, cuts))})
         except (ValueError, KeyError, TypeError):
             pass  # damaged: fitted anew
+    if RunFolder.read(predictor.workdir).published:
+        raise ValueError(_not_published(stored, options))
     predictions = held_out(predictor)
     if predictions is None:
         unfitted = Decisions(dict.fromkeys(predictor.levels, 1.0))
@@ -386,6 +392,9 @@ def fit_key(predictor: Predictor, options: DecisionOptions, version: int) -> dic
       options: What the answers must be like.
       version: Of the values that are kept.
     """
+    if RunFolder.read(predictor.workdir).published:
+        fitted_for = {name: getattr(options, name) for name in PUBLISHED_FOR}
+        return {"version": version, "stages": dict(predictor.stages), "options": fitted_for}
     path = predictions_path(predictor)
     if path is None:
         return {}
@@ -409,6 +418,24 @@ def _check_rule(options: DecisionOptions, decisions: Decisions) -> None:
         raise ValueError(
             "grade_rule must not be cutpoints where the run has no stored predictions of these networks to fit them on"
         )
+
+
+def _not_published(path: Path, options: DecisionOptions) -> str:
+    """Returns a sentence that says why a published folder has no fits for some options."""
+    given = {name: getattr(options, name) for name in PUBLISHED_FOR}
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))["key"]["options"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{path} must hold the decisions of a published run, and is missing or damaged"
+    same = json.loads(json.dumps(given))
+    differing = [name for name in PUBLISHED_FOR if stored.get(name) != same[name]]
+    if not differing:
+        return f"{path} holds decisions of other networks than those that were chosen; leave out stages"
+    name = differing[0]
+    return (
+        f"{name} must be {stored.get(name)}, for which {path.parent} was published, got {given[name]}: it has no "
+        "predictions to fit others on"
+    )
 
 
 def _number(value: float | None) -> float:

@@ -1,9 +1,9 @@
 """What a run says of photos as one pure function, from pixels to decisions: the thing that is exported.
 
-Pixels are normalised inside, symmetries of test-time augmentation averaged, levels fused, temperatures applied, sets and
-degrees decided, all as `skinjax.predict.decisions` does it for the run's own answers. What needs more than the pixels
-that a network reads stays behind, and the document beside a file says so: limits of quality and novelty, and the second
-stage of a two-stage run.
+Pixels are normalised inside, symmetries of test-time augmentation averaged, levels fused, temperatures applied, sets
+and degrees decided, all as `skinjax.predict.decisions` does it for the run's own answers. What needs more than the
+pixels that a network reads stays behind, and the document beside a file says so: limits of quality and novelty, and the
+second stage of a two-stage run.
 """
 
 from __future__ import annotations

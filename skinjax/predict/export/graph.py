@@ -138,7 +138,7 @@ class Graph:
         self._photos = ""
         self._count: Any = None
 
-    # --------------------------------------------------------------------------------------------------- making nodes
+    # ------------------------------------------------------------------------------------------- making nodes
 
     def constant(self, values: np.ndarray) -> str:
         """Returns the name of a constant; equal ones are stored once.
@@ -178,7 +178,9 @@ class Graph:
           first: Whether to turn it channels first at once.
         """
         sizes = [int(size) if is_static((size,)) else "N" for size in shape]
-        self._inputs.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), sizes))
+        self._inputs.append(
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), sizes)
+        )
         if not self._photos:
             self._photos, self._count = name, shape[0]
         tensor = Tensor(name, tuple(shape), dtype, tuple(shape))
@@ -197,7 +199,7 @@ class Graph:
         self._outputs.append(helper.make_tensor_value_info(name, kind, sizes))
         self._nodes.append(Node("Identity", [tensor.name], name, {}))
 
-    # -------------------------------------------------------------------------------------------------- how it is stored
+    # --------------------------------------------------------------------------------------- how it is stored
 
     def tensor(self, value: Tensor | np.ndarray) -> Tensor:
         """Returns a value as a tensor, a constant too."""
@@ -259,13 +261,15 @@ class Graph:
                 parts.append(self.integers(int(size)))
                 continue
             if size % self._count != 0:
-                raise ValueError(f"a size must be a multiple of the number of photos {self._count}, got {size}")
+                raise ValueError(
+                    f"a size must be a multiple of the number of photos {self._count}, got {size}"
+                )
             count = self.emit("Shape", [self._photos], start=0, end=1)
             factor = int(size // self._count)
             parts.append(count if factor == 1 else self.emit("Mul", [count, self.integers(factor)]))
         return self.emit("Concat", parts, axis=0)
 
-    # ------------------------------------------------------------------------------------------------------------ the end
+    # ------------------------------------------------------------------------------------------------ the end
 
     def finished(self, metadata: Mapping[str, str], description: str) -> onnx.ModelProto:
         """Returns the whole model, checked.
@@ -285,10 +289,14 @@ class Graph:
             )
         graph = helper.make_graph(nodes, "skinjax", self._inputs, self._outputs, self._initializers)
         model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="skinjax", doc_string=description
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            producer_name="skinjax",
+            doc_string=description,
         )
-        model.ir_version = min(model.ir_version, 8)  # that of the operators' version; runtimes refuse newer ones
+        model.ir_version = min(
+            model.ir_version, 8
+        )  # that of the operators' version; runtimes refuse newer ones
         helper.set_model_props(model, dict(metadata))
         onnx.checker.check_model(model)
         return model
-

@@ -1,6 +1,7 @@
 """ONNX: one file that ONNX Runtime and others run, with all that has to be known of it in its metadata.
 
-The graph is written by code of our own (`program.py`, `graph.py`, `operators.py`), which needs the package `onnx` alone.
+The graph is written by code of our own (`program.py`, `graph.py`, `operators.py`), which needs no package but
+`onnx`.
 """
 
 from __future__ import annotations

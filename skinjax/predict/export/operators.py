@@ -98,7 +98,7 @@ class _Emitter:
             found = dataclasses.replace(found, shape=made.shape, dtype=made.dtype)
         self.values[made] = found
 
-    # --------------------------------------------------------------------------------------------------- element-wise
+    # ------------------------------------------------------------------------------------------- element-wise
 
     def _made(self, kind: str, like: Tensor, inputs: Sequence[str], **attributes: Any) -> Tensor:
         """Adds a node whose result has the shape and the storage of a tensor."""
@@ -150,7 +150,11 @@ class _Emitter:
         tensor, other = values
         if name in ("add", "mul") and not isinstance(tensor, Tensor):
             tensor, other = other, tensor
-        if name not in ("add", "mul", "sub", "div") or not isinstance(tensor, Tensor) or isinstance(other, Tensor):
+        if (
+            name not in ("add", "mul", "sub", "div")
+            or not isinstance(tensor, Tensor)
+            or isinstance(other, Tensor)
+        ):
             return None
         image = tensor.image or tensor
         per_channel = _per_channel(other, len(tensor.shape), image)
@@ -183,7 +187,10 @@ class _Emitter:
             made = dataclasses.replace(image, name=self.graph.add(node), node=node)
         elif name == "min" and image.node is not None and image.node.kind == "Relu":
             image.node.kind = "Clip"
-            image.node.inputs += [self.graph.constant(np.float32(0)), self.graph.constant(np.float32(limit.item()))]
+            image.node.inputs += [
+                self.graph.constant(np.float32(0)),
+                self.graph.constant(np.float32(limit.item())),
+            ]
             made = _fixed(image)
         else:
             return None
@@ -221,7 +228,9 @@ class _Emitter:
         if tensor.dtype == dtype:
             return tensor
         if tensor.image is not None:
-            return dataclasses.replace(tensor, image=self._made("Cast", tensor.image, [tensor.image.name], to=kind))
+            return dataclasses.replace(
+                tensor, image=self._made("Cast", tensor.image, [tensor.image.name], to=kind)
+            )
         return self._made("Cast", tensor, [tensor.name], to=kind)
 
     def _rsqrt(self, operation: Operation, values: list[Value]) -> Tensor:
@@ -240,7 +249,7 @@ class _Emitter:
     def _exclusive(self, operation: Operation, values: list[Value]) -> Tensor:
         return self._together(lambda *names: self.graph.emit("Xor", names), values)
 
-    # ------------------------------------------------------------------------------------------------- axes and shapes
+    # ---------------------------------------------------------------------------------------- axes and shapes
 
     def _broadcast_in_dim(self, operation: Operation, values: list[Value]) -> Tensor:
         """Adds axes of 1 where the result has more; what is stored is not stretched before it must be."""
@@ -269,7 +278,11 @@ class _Emitter:
         whole = tensor.channels_first and tensor.stored == tensor.shape
         if grows and whole and any(size != 1 for size in tensor.shape[1:-1]):
             return Tensor("", shape, tensor.dtype, shape, image=tensor)
-        if tensor.channels_first and tensor.stored == tensor.shape and all(n == 1 for n in tensor.shape[1:-1]):
+        if (
+            tensor.channels_first
+            and tensor.stored == tensor.shape
+            and all(n == 1 for n in tensor.shape[1:-1])
+        ):
             source = tensor  # of one place: no number moves
         else:
             source = self.graph.full(tensor)
@@ -286,10 +299,14 @@ class _Emitter:
         if tensor.channels_first and order[0] == 0 and order[-1] == rank - 1:
             inner = [0, 1, *(axis + 1 for axis in order[1:-1])]
             stored = tuple(tensor.stored[axis] for axis in order)
-            return dataclasses.replace(self._made("Transpose", tensor, [tensor.name], perm=inner), stored=stored)
+            return dataclasses.replace(
+                self._made("Transpose", tensor, [tensor.name], perm=inner), stored=stored
+            )
         tensor = self.graph.plain(tensor)
         name = self.graph.emit("Transpose", [tensor.name], perm=list(order))
-        return Tensor(name, operation.outputs[0].shape, tensor.dtype, tuple(tensor.stored[axis] for axis in order))
+        return Tensor(
+            name, operation.outputs[0].shape, tensor.dtype, tuple(tensor.stored[axis] for axis in order)
+        )
 
     def _whole(self, value: Value) -> Tensor:
         """Returns a tensor of its own shape, in either order of axes."""
@@ -326,7 +343,9 @@ class _Emitter:
         config = operation.params["padding_config"]
         if any(low < 0 or high < 0 or inner for low, high, inner in config) or isinstance(filling, Tensor):
             _refuse("a padding that cuts, or that spreads")
-        order = [0, len(config) - 1, *range(1, len(config) - 1)] if tensor.channels_first else range(len(config))
+        order = (
+            [0, len(config) - 1, *range(1, len(config) - 1)] if tensor.channels_first else range(len(config))
+        )
         pads = [int(config[axis][side]) for side in (0, 1) for axis in order]
         name = self.graph.emit("Pad", [tensor.name, self.graph.integers(*pads), self.graph.constant(filling)])
         return dataclasses.replace(tensor, name=name, stored=operation.outputs[0].shape, node=None)
@@ -347,7 +366,7 @@ class _Emitter:
         numbers = np.arange(stored[axis], dtype=operation.outputs[0].dtype).reshape(stored)
         return dataclasses.replace(self.graph.tensor(numbers), shape=tuple(shape))
 
-    # -------------------------------------------------------------------------------------------- sums and look-ups
+    # -------------------------------------------------------------------------------------- sums and look-ups
 
     def _reduced(self, operation: Operation, value: Value) -> Tensor:
         tensor, axes = self._whole(value), sorted(operation.params["axes"])
@@ -363,7 +382,9 @@ class _Emitter:
         name = self.graph.emit(kind, [name, places], keepdims=0)
         if logical:
             name = self.graph.emit("Cast", [name], to=helper.np_dtype_to_tensor_dtype(np.dtype(np.bool_)))
-        return Tensor(name, stored, tensor.dtype, stored, channels_first=tensor.channels_first and len(stored) > 2)
+        return Tensor(
+            name, stored, tensor.dtype, stored, channels_first=tensor.channels_first and len(stored) > 2
+        )
 
     def _arg(self, operation: Operation, values: list[Value]) -> Tensor:
         tensor = self.graph.full(self.graph.tensor(values[0]))
@@ -379,7 +400,9 @@ class _Emitter:
         numbers, made = operation.params["dimension_numbers"], operation.outputs[0]
         sizes, rank = operation.params["slice_sizes"], len(tensor.shape)
         if isinstance(index, np.ndarray) and index.ndim == 1:
-            return self._part(tensor, dict(zip(numbers.start_index_map, index.tolist(), strict=True)), operation)
+            return self._part(
+                tensor, dict(zip(numbers.start_index_map, index.tolist(), strict=True)), operation
+            )
         axes = numbers.start_index_map
         others = [axis for axis in range(rank) if axis not in (*axes, *numbers.operand_batching_dims)]
         if len(axes) != 1 or tuple(numbers.collapsed_slice_dims) != tuple(axes) or any(
@@ -393,7 +416,9 @@ class _Emitter:
             regular = in_front == list(range(axis, axis + places.ndim))
             if not regular or places.min(initial=0) < 0 or places.max(initial=0) >= tensor.shape[axis]:
                 _refuse("a look-up in another order, or beyond the end")
-            name = self.graph.emit("Gather", [tensor.name, self.graph.constant(places.astype(np.int64))], axis=axis)
+            name = self.graph.emit(
+                "Gather", [tensor.name, self.graph.constant(places.astype(np.int64))], axis=axis
+            )
         elif tuple(numbers.operand_batching_dims) == tuple(range(axis)) and axis == rank - 1:
             rows = self.graph.full(self.graph.tensor(index))
             rows = self._squeezed(rows, len(rows.shape) - 1)
@@ -406,7 +431,10 @@ class _Emitter:
         """Returns the part that begins at these places of some axes, and is whole along the others."""
         made, sizes = operation.outputs[0], operation.params["slice_sizes"]
         for axis, start in starts.items():
-            if not is_static((sizes[axis], tensor.shape[axis])) or not 0 <= start <= tensor.shape[axis] - sizes[axis]:
+            if (
+                not is_static((sizes[axis], tensor.shape[axis]))
+                or not 0 <= start <= tensor.shape[axis] - sizes[axis]
+            ):
                 _refuse("a part of the photos, or one beyond the end")
         ends = [start + int(sizes[axis]) for axis, start in starts.items()]
         cut = [self.graph.integers(*values) for values in (starts.values(), ends, starts)]
@@ -421,7 +449,7 @@ class _Emitter:
         shape = tuple(size for place, size in enumerate(tensor.shape) if place != axis)
         return Tensor(name, shape, tensor.dtype, shape)
 
-    # ---------------------------------------------------------------------------------- products, convolutions, windows
+    # ------------------------------------------------------------------------ products, convolutions, windows
 
     def _dot(self, operation: Operation, values: list[Value]) -> Tensor:
         (over, with_), (batch, _) = operation.params["dimension_numbers"]
@@ -446,7 +474,9 @@ class _Emitter:
         bias = np.zeros(kernel.shape[0], np.float32)
         sizes = {"kernel_shape": [int(size) for size in kernel.shape[2:]]}
         node = Convolution("Conv", [image.name], "", {**sizes, **attributes}, kernel.astype(np.float32), bias)
-        return Tensor(self.graph.add(node), shape, np.dtype(np.float32), shape, channels_first=True, node=node)
+        return Tensor(
+            self.graph.add(node), shape, np.dtype(np.float32), shape, channels_first=True, node=node
+        )
 
     def _conv(self, operation: Operation, values: list[Value]) -> Tensor:
         params, rank = operation.params, len(operation.inputs[0].shape)
@@ -461,7 +491,9 @@ class _Emitter:
             and all(min(pair) >= 0 for pair in pads)
         )
         if not known or not isinstance(kernel, np.ndarray):
-            _refuse("a convolution other than of [N, H, W, C] by a constant kernel, without spreading or cutting")
+            _refuse(
+                "a convolution other than of [N, H, W, C] by a constant kernel, without spreading or cutting"
+            )
         attributes = {
             "strides": [int(one) for one in params["window_strides"]],
             "pads": [int(pair[side]) for side in (0, 1) for pair in pads],
@@ -557,7 +589,9 @@ def _broadcast(shapes: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
     rank = max(map(len, shapes))
     padded = [(*[1] * (rank - len(shape)), *shape) for shape in shapes]
     sizes = zip(*padded, strict=True)
-    return tuple(next((one for one in of_axis if not (is_static((one,)) and one == 1)), 1) for of_axis in sizes)
+    return tuple(
+        next((one for one in of_axis if not (is_static((one,)) and one == 1)), 1) for of_axis in sizes
+    )
 
 
 def _per_channel(constant: np.ndarray, rank: int, image: Tensor) -> np.ndarray | None:

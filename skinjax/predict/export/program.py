@@ -2,9 +2,8 @@
 
 Calls (`jit`, custom derivatives) are inlined, branches by platform are those of a platform that is not named, what
 depends on no input is computed, and what no output needs is left out. Then a few groups of operations, which the
-networks are written in because XLA computes them fast, are recognised as what they are: windows of pooling, means of maps
-and swish.
-Every group is matched by what it computes, never by the name of a function.
+networks are written in because XLA computes them fast, are recognised as what they are: windows of pooling, means of
+maps, and swish. Every group is matched by what it computes, never by the name of a function.
 """
 
 from __future__ import annotations
@@ -127,7 +126,11 @@ def _inline(jaxpr: Any, consts: Sequence[Any], args: Sequence[Atom], into: list[
     known |= dict(zip(jaxpr.invars, args, strict=True))
 
     def read(atom: Any) -> Atom:
-        return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, jax.extend.core.Literal) else known[atom]
+        return (
+            np.asarray(atom.val, atom.aval.dtype)
+            if isinstance(atom, jax.extend.core.Literal)
+            else known[atom]
+        )
 
     for equation in jaxpr.eqns:
         inputs = tuple(read(atom) for atom in equation.invars)
@@ -233,7 +236,7 @@ class _Groups:
         return None
 
     def _swish(self, operation: Operation) -> Operation | None:
-        """z / (1 + exp(-max(z, -80))), or z times its logistic."""
+        """Matches z / (1 + exp(-max(z, -80))), or z times its logistic."""
         z, other = operation.inputs
         if operation.name == "mul":
             for one, gate in ((z, other), (other, z)):
@@ -260,11 +263,16 @@ class _Groups:
             counts_padding = True
         elif operation.name == "mul" and is_static((rows, columns)):
             counts = [
-                [min(start + k, extent) - max(start, 0) for start in range(-low, extent + high - k + 1, stride)]
+                [
+                    min(start + k, extent) - max(start, 0)
+                    for start in range(-low, extent + high - k + 1, stride)
+                ]
                 for extent, k, stride, (low, high) in zip((rows, columns), size, strides, pads, strict=True)
             ]
             expected = 1 / np.outer(*counts).astype(np.float32)
-            found = weight.reshape(weight.shape[-3:-1]) if weight.ndim >= 3 and weight.shape[-1] == 1 else weight
+            found = (
+                weight.reshape(weight.shape[-3:-1]) if weight.ndim >= 3 and weight.shape[-1] == 1 else weight
+            )
             if found.shape != expected.shape or not np.allclose(found, expected, rtol=1e-6):
                 return None
             counts_padding = False

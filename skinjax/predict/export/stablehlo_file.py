@@ -50,9 +50,7 @@ def write_stablehlo(exported: Exported, path: str | os.PathLike[str]) -> Path:
     artefact = jax_export.export(jax.jit(exported.function), platforms=PLATFORMS)(*exported.shapes())
     with replacing(path) as temporary:
         temporary.write_bytes(artefact.serialize())
-    write_document(
-        exported, path, format="stablehlo", calling_convention=artefact.calling_convention_version
-    )
+    write_document(exported, path, format="stablehlo", calling_convention=artefact.calling_convention_version)
     count = len(exported.column_features)
     readme = _README.format(
         name=path.name, document=path.with_suffix(".json").name, notice=NOTICE, size=exported.image_size,
