@@ -146,6 +146,12 @@ COMMANDS = (
         "predictions",
         used=("workdir", "photos", "by", "out", "ensemble", "coverage", "degrees", "explain", "smoke"),
     ),
+    Command(
+        "export",
+        "export",
+        "Write networks of a run as ONNX, StableHLO or for a hub.",
+        "predictions",
+    ),
 )
 
 

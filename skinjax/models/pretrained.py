@@ -75,7 +75,7 @@ class LoadReport:
 
     Attributes:
       path: The file or folder that was read.
-      kind: Its format: "orbax", "safetensors", "torch", "keras_legacy" or "keras3".
+      kind: Its format, as `skinjax.models.weights.stored.StoredWeights` has it.
       used: Names, in the file, of the arrays that were loaded.
       left_out: Names, in the file, of those that were not, each with the reason.
       new: Names of the variables that the file did not fill (the head's), like "params/head/kernel".

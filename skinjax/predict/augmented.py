@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 Images = TypeVar("Images", np.ndarray, jax.Array)
@@ -41,12 +42,14 @@ class Symmetry:
         array([[2, 4],
                [1, 3]])
         """
+        # Not by indexing, which of a symbolic number of photos gathers.
+        flip = np.flip if isinstance(images, np.ndarray) else jnp.flip
         if self.mirror:
-            images = images[:, :, ::-1]
+            images = flip(images, 2)
         if self.quarter_turns in (2, 3):
-            images = images[:, ::-1, ::-1]
+            images = flip(images, (1, 2))
         if self.quarter_turns in (1, 3):
-            images = images.swapaxes(1, 2)[:, ::-1]
+            images = flip(images.swapaxes(1, 2), 1)
         return images
 
 

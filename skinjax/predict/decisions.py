@@ -233,7 +233,7 @@ def compiled_decide(taxonomy: Taxonomy, options: DecisionOptions) -> Callable[..
         rule = ConformalRule(set_threshold, "lac", False, options.coverage, 0)  # type: ignore[arg-type]
         sets = prediction_sets(rule, fused)
         size = sets.sum(axis=-1)
-        backed_off, above = jnp.zeros(len(sets), bool), None
+        backed_off, above = jnp.zeros(sets.shape[:-1], bool), None
         if len(levels) > 1:
             parents, count = taxonomy.parents(finest, levels[-2]), len(taxonomy.classes(levels[-2]))
             above = meta_sets(sets, parents, count)

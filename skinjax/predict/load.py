@@ -19,7 +19,9 @@ from skinjax.models import registry
 from skinjax.models.backbones.backbone import Backbone
 from skinjax.models.pixels import normalize
 from skinjax.models.registry import ModelSpec
+from skinjax.models.weights import hub
 from skinjax.models.weights.orbax_folders import open_orbax
+from skinjax.models.weights.safetensors_files import open_safetensors
 from skinjax.runs.folder import RunFolder
 from skinjax.runs.networks import Network
 from skinjax.train.checkpoints import FINAL, is_finished
@@ -118,7 +120,8 @@ def load_run(workdir: str | os.PathLike[str], stage: str = "", fold: int = 0) ->
     """Loads a network that a study trained.
 
     Args:
-      workdir: Folder of the run.
+      workdir: Folder of the run; one that `skinjax export --format=hub` wrote, or its name on the Hub, such as
+        `hf:clinic/skin`.
       stage: Which of its networks, such as `sub` or `meta`; empty for the study's main one.
       fold: The one that has not seen this fold.
 
@@ -129,7 +132,7 @@ def load_run(workdir: str | os.PathLike[str], stage: str = "", fold: int = 0) ->
       FileNotFoundError: The run has no such network; the message names the file.
       ValueError: Its training has not come to its end.
     """
-    workdir = Path(workdir)
+    workdir = hub.fetch_folder(str(workdir)) if str(workdir).startswith(hub.PREFIX) else Path(workdir)
     folder = RunFolder.read(workdir)
     network = folder.network(stage, fold)
     variables = load_variables(workdir, network)
@@ -198,14 +201,15 @@ def load_variables(workdir: Path, network: Network) -> dict[str, Any]:
     Raises:
       ValueError: Its training has not come to its end, or another network's variables lie there.
     """
-    folder = finished_folder(workdir, network)
-    stored = open_orbax(folder / FINAL)
+    published = RunFolder(workdir, "").weights_file(network)
+    place = published or finished_folder(workdir, network) / FINAL
+    stored = open_safetensors(place) if published else open_orbax(place)
     if not _holds(stored.shapes, network):
         name, count = network.backbone, len(network.classes)
-        raise ValueError(f"{folder / FINAL} does not hold {name} with {count} classes")
+        raise ValueError(f"{place} does not hold {name} with {count} classes")
     values = stored.read(stored.shapes)
     if bad := [name for name, array in values.items() if not np.isfinite(array).all()]:
-        raise ValueError(f"{folder / FINAL} holds values in {bad[0]} that are not finite")
+        raise ValueError(f"{place} holds values in {bad[0]} that are not finite")
     variables: dict[str, Any] = traverse_util.unflatten_dict(
         {tuple(name.split("/")): array for name, array in values.items()}
     )

@@ -43,7 +43,7 @@ from skinjax.predict.reading import (
     photo_name,
     read_photo,
 )
-from skinjax.predict.reference import ReferenceLimits, reference_limits, run_references
+from skinjax.predict.reference import ReferenceLimits, run_limits
 from skinjax.predict.run_decisions import run_decisions
 from skinjax.predict.run_target import predictor_target
 from skinjax.predict.target_call import TargetCall, TargetDecision, target_calls
@@ -156,8 +156,7 @@ def prepare_answers(
     decisions = run_decisions(predictor, options)
     target = predictor_target(predictor)
     record = run_advice(predictor, options, decisions, target)
-    references = run_references(predictor, photo_root, **reference_options)
-    limits = reference_limits(references, unusual)
+    limits = run_limits(predictor, photo_root, unusual, **reference_options)
     folder = RunFolder.read(predictor.workdir)
     rendered = (folder.photo_root or folder.photos).resolve() if folder.synthetic else None
     return AnswerContext(options, decisions, limits, target, record, rendered)

@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,11 @@ from skinjax.predict.networks import Predictor
 from skinjax.predict.novelty import FeatureSpace, cross_fitted_distances, far_limit, fit_feature_space
 from skinjax.predict.reading import Decoded, ahead, batches, read_photo
 from skinjax.predict.run_decisions import file_hash, predictions_path
+from skinjax.runs.folder import RunFolder
 
 VERSION = 2
+LIMITS = "limits.npz"
+"""File of the limits in a published folder."""
 MOST_PHOTOS = 2000
 """Photos that a reference is made from at most, drawn at random; more would change little and take their time."""
 LEAST_PHOTOS = 20
@@ -111,6 +115,83 @@ def reference_limits(references: list[Reference], unusual: float) -> ReferenceLi
             for r in references
         ),
         photos=len(qualities),
+    )
+
+
+def run_limits(
+    predictor: Predictor, photo_root: Path | None, unusual: float, **reference_options: Any
+) -> ReferenceLimits:
+    """Returns the limits of the networks that answer: from the run's references, or as they were published.
+
+    Args:
+      predictor: Networks of the run.
+      photo_root: The folder that the photos' paths start from; None where they are not there any more.
+      unusual: Share of the run's own photos beyond each limit; a published folder has its own.
+      reference_options: Arguments of `run_references`.
+    """
+    if not RunFolder.read(predictor.workdir).published:
+        return reference_limits(run_references(predictor, photo_root, **reference_options), unusual)
+    say = reference_options.get("say", lambda sentence: None)
+    found = read_limits(predictor.workdir / LIMITS)
+    if found is None:
+        say("no limits were published: what is usual is not known, and only absolute limits of quality hold")
+        return ReferenceLimits()
+    limits, published = found
+    if published != unusual:
+        say(f"limits of quality and novelty are the published ones, of unusual={published:g}")
+    return limits
+
+
+def write_limits(path: Path, limits: ReferenceLimits, unusual: float) -> None:
+    """Writes limits without the photos' values that they come from.
+
+    Args:
+      path: The file.
+      limits: The limits.
+      unusual: Share of the run's own photos beyond each.
+    """
+    arrays = {
+        f"{name}_{fold}_{number}": value
+        for fold, spaces in enumerate(limits.spaces)
+        for number, space in enumerate(spaces)
+        for name, value in dataclasses.asdict(space).items()
+    }
+    facts = {
+        "unusual": unusual,
+        "photos": limits.photos,
+        "quality": dataclasses.asdict(limits.quality),
+        "distances": limits.distances,
+    }
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, facts=np.array(json.dumps(facts)), **arrays)
+
+
+def read_limits(path: Path) -> tuple[ReferenceLimits, float] | None:
+    """Reads what `write_limits` wrote, and the share; None where it is not there, or damaged.
+
+    Args:
+      path: The file.
+    """
+    try:
+        with path.open("rb") as file, np.load(file) as stored:
+            facts = json.loads(str(stored["facts"]))
+            distances = tuple(map(tuple, facts["distances"]))
+            spaces = tuple(
+                tuple(_space(stored, f"{fold}_{number}") for number in range(len(of_fold)))
+                for fold, of_fold in enumerate(distances)
+            )
+            limits = ReferenceLimits(QualityLimits(**facts["quality"]), spaces, distances, facts["photos"])
+            return limits, facts["unusual"]
+    except Exception:  # as of `_read`
+        return None
+
+
+def _space(stored: Any, ending: str) -> FeatureSpace:
+    return FeatureSpace(
+        stored[f"directions_{ending}"],
+        stored[f"gains_{ending}"],
+        float(stored[f"rest_{ending}"]),
+        stored[f"means_{ending}"],
     )
 
 
@@ -250,15 +331,7 @@ def _read(path: Path, key: str) -> Reference | None:
         with path.open("rb") as file, np.load(file) as stored:
             if str(stored["key"]) != key:
                 return None
-            spaces = tuple(
-                FeatureSpace(
-                    stored[f"directions_{number}"],
-                    stored[f"gains_{number}"],
-                    float(stored[f"rest_{number}"]),
-                    stored[f"means_{number}"],
-                )
-                for number in range(len(stored["distances"]))
-            )
+            spaces = tuple(_space(stored, str(number)) for number in range(len(stored["distances"])))
             reference = Reference(spaces, stored["distances"], stored["cases"], stored["qualities"])
     except Exception:  # numpy and zipfile raise nearly every type there is on a damaged file
         return None

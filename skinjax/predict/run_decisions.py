@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,9 @@ from skinjax.runs.folder import RunFolder
 
 FILE, VERSION = "decisions.json", 3
 """File of the fits in a run's folder, and the version of its content."""
+
+PUBLISHED_FOR = ("coverage", "answered", "degree_of_class")
+"""Options that change what is fitted, which a folder without predictions cannot do anew."""
 
 POOLED = ("out_of_fold", "held_out")
 """A run's stored predictions, by the experiment that made them."""
@@ -52,6 +56,8 @@ def run_decisions(predictor: Predictor, options: DecisionOptions) -> Decisions:
             return decisions_of(found)
         except (ValueError, KeyError, TypeError):
             pass  # damaged: fitted anew
+    if RunFolder.read(predictor.workdir).published:
+        raise ValueError(not_published(stored, options))
     predictions = held_out(predictor)
     if predictions is None:
         unfitted = Decisions(dict.fromkeys(predictor.levels, 1.0))
@@ -106,6 +112,9 @@ def fit_key(predictor: Predictor, options: DecisionOptions, version: int, **more
       version: Of the values that are kept.
       more: What else they depend on.
     """
+    if RunFolder.read(predictor.workdir).published:
+        fitted_for = {name: getattr(options, name) for name in PUBLISHED_FOR}
+        return {"version": version, "stages": dict(predictor.stages), "options": fitted_for, **more}
     path = predictions_path(predictor)
     if path is None:
         return {}
@@ -128,3 +137,26 @@ def file_hash(path: Path) -> str:
 def number_of(value: float | None) -> float:
     """Returns a number of a kept file, in which null stands for infinity."""
     return math.inf if value is None else float(value)
+
+
+def not_published(path: Path, options: DecisionOptions) -> str:
+    """Returns a sentence that says why a published folder has no fits for some options.
+
+    Args:
+      path: File of the fits in the folder.
+      options: What the answers must be like.
+    """
+    given = {name: getattr(options, name) for name in PUBLISHED_FOR}
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))["key"]["options"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{path} must hold the decisions of a published run, and is missing or damaged"
+    same = json.loads(json.dumps(given))
+    differing = [name for name in PUBLISHED_FOR if stored.get(name) != same[name]]
+    if not differing:
+        return f"{path} holds decisions of other networks than those that were chosen; leave out stages"
+    name = differing[0]
+    return (
+        f"{name} must be {stored.get(name)}, for which {path.parent} was published, got {given[name]}: it has no "
+        "predictions to fit others on"
+    )

@@ -117,6 +117,9 @@ def run_target(folder: RunFolder, strategy: str = "", by_case: bool = False) -> 
     Raises:
       ValueError: The stored predictions are not of this run's target.
     """
+    if folder.published:  # neither predictions to fit on, nor another strategy to fit
+        document = _document(folder) if folder.study == STUDY else {}
+        return _decision(document) if document else None
     files = {name: folder.predictions_file(f"{STAGE}_{name}") for name in ("validation", "test")}
     if folder.study != STUDY or not all(path.is_file() for path in files.values()):
         return None

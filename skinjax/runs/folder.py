@@ -13,6 +13,8 @@
     target.json            of a two-stage run: target, output strategies, their thresholds and what these are worth
     decisions.json, ...    what `predict` fitted on the run's own predictions
 
+A folder that `skinjax export --format=hub` wrote (`published`) has weights, classes and fits and none of the rest.
+
 `RunFolder.open` begins or resumes a run, `RunFolder.read` looks at one. Locks keep a second process out of a run in
 training; runs of single folds keep out only each other.
 """
@@ -123,7 +125,25 @@ class RunFolder:
     @property
     def options(self) -> dict[str, Any]:
         """The options that the run was made with, by name; empty before it has begun."""
-        return dict((self.document or {}).get("config", {}))
+        options = dict((self.document or {}).get("config", {}))
+        if self.published and options.get("degrees"):
+            options["degrees"] = str(self.path / options["degrees"])
+        return options
+
+    @property
+    def published(self) -> bool:
+        """True where the folder is not of a run but was exported from one, with neither photos nor predictions."""
+        return (self.document or {}).get("published") is True
+
+    def weights_file(self, network: Network) -> Path | None:
+        """Returns the file of a network's weights in a published folder; None in the folder of a run.
+
+        Args:
+          network: Of this run.
+        """
+        stored = (self.document or {}).get("weights", {}) if self.published else {}
+        name = stored.get(network.stage)
+        return None if name is None else self.path / name
 
     @property
     def synthetic(self) -> bool:

@@ -43,9 +43,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from skinjax.data.columns import unknown_columns
-from skinjax.runs.options import Options, option
+from skinjax.runs.options import option
 from skinjax.studies.result import StudyResult
 from skinjax.studies.steps import answering, lesions
+from skinjax.studies.steps.answer_options import DecidingOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ NAME = "prediction"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(Options):
+class Config(DecidingOptions):
     """Options of the prediction."""
 
     group: ClassVar[str] = "this study"
@@ -68,34 +69,6 @@ class Config(Options):
         "What is told beside each photo. lesion: changes over time, of one CSV (image, lesion_id, date).",
     )
     out: str = option("", "Folder to write. Default: answers, in --workdir.", path=True)
-    fold: int = option(0, "The fold whose networks answer.", low=0)
-    ensemble: bool = option(False, "Answer by the mean over the networks of all folds.")
-    stages: tuple[str, ...] = option((), "Networks that answer, one per level. Default: sub and meta.")
-    coverage: float = option(
-        0.9, "Probability that a conformal set holds the true class.", low=0.01, high=0.999
-    )
-    answered: float = option(
-        0.9,
-        "Share of the run's own held-out photos that are certain enough for a diagnosis; the least certainty follows "
-        "from it. It is no probability of being right.",
-        low=0.01,
-        high=1,
-    )
-    largest_set: int = option(
-        3, "Classes that cannot be ruled out, with more of which a photo gets no diagnosis.", low=1
-    )
-    unusual: float = option(
-        0.02,
-        "Share of the run's own photos that lie beyond each limit of quality and novelty.",
-        low=0.0001,
-        high=0.4,
-    )
-    degrees: str = option(
-        "", "Degrees of malignancy: a file or catalogue name. Default: the run's.", path=True
-    )
-    grade_rule: Literal["argmax", "cutpoints", "least_cost"] = option(
-        "least_cost", "Rule that chooses the degree of malignancy."
-    )
     explain: bool | None = option(
         None, "Draw where the network looked (Grad-CAM). Default: for up to 16 photos."
     )
@@ -192,7 +165,7 @@ def run(
     out = Path(config.out) if config.out else None
     if workdir is None and config.smoke:
         folder = Path("runs/predict_smoke")
-        workdir, made = answering.make_smoke_run(config, folder)
+        workdir, made = answering.make_smoke_run(config.seed, folder)
         names, out = names or made, out or folder / "answers"
     if workdir is None:
         raise ValueError("workdir must be the folder of a run whose networks answer; give workdir=FOLDER")

@@ -131,7 +131,7 @@ class SqueezeExcite(nn.Module):
         pooled = spatial_mean(x)[:, None, None]
         hidden = nn.swish(Conv(self.hidden, use_bias=True, dtype=self.dtype, name="reduce")(pooled))
         gate = nn.sigmoid(Conv(x.shape[-1], use_bias=True, dtype=self.dtype, name="expand")(hidden))
-        return scale_channels(x, gate[:, 0, 0])
+        return scale_channels(x, jnp.squeeze(gate, (1, 2)))
 
 
 DATA_AXIS = "data"  # the mapped axis that a batch is spread over, under `jax.pmap` and `jax.shard_map`

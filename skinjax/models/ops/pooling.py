@@ -138,11 +138,13 @@ def _views(x: jax.Array, size: int, stride: int, pads: Pads, filling: float) -> 
     """Returns the size² strided views of the padded map, each with a value per window."""
     padded = lax.pad(x, jnp.asarray(filling, x.dtype), ((0, 0, 0), (*pads[0], 0), (*pads[1], 0), (0, 0, 0)))
     rows, columns = ((extent - size) // stride + 1 for extent in padded.shape[1:3])
-    return [
-        padded[:, i : i + (rows - 1) * stride + 1 : stride, j : j + (columns - 1) * stride + 1 : stride]
-        for i in range(size)
-        for j in range(size)
-    ]
+
+    def view(i: int, j: int) -> jax.Array:
+        # Not by indexing, which of a symbolic number of photos gathers.
+        limits = (x.shape[0], i + (rows - 1) * stride + 1, j + (columns - 1) * stride + 1, x.shape[3])
+        return lax.slice(padded, (0, i, j, 0), limits, (1, stride, stride, 1))
+
+    return [view(i, j) for i in range(size) for j in range(size)]
 
 
 def _window_counts(extent: int, size: int, stride: int, pad: tuple[int, int]) -> np.ndarray:

@@ -22,6 +22,9 @@ from skinjax.models.weights.stored import Shape as Shape
 from skinjax.models.weights.torch_files import MAGIC, open_torch_pickle, open_torch_zip
 from skinjax.models.weights.zip_files import open_zip
 
+PUBLISHED = "model.safetensors"
+"""File of the weights in a folder for a model hub."""
+
 _LONGEST_HEADER = 8 << 20  # bytes of a .safetensors file; of a thousand arrays it has an eighth of a megabyte
 
 
@@ -40,9 +43,10 @@ def open_weights(path: str | Path) -> StoredWeights:
       order; `layer_names` has the layer's own name.
 
     Args:
-      path: A file, or a folder: what Orbax saved a pytree into, a step of a checkpoint manager, or the
-        manager's folder, whose latest step is taken. Behind a file's name may stand "#" and a part of it, the
-        beginning of names or an entry, like "last.ckpt#teacher.backbone"; "#." are the names in no module.
+      path: A file, or a folder: what Orbax saved a pytree into, a step of a checkpoint manager, the manager's folder,
+        whose latest step is taken, or a folder for a model hub, with a `model.safetensors`. Behind a file's name may
+        stand "#" and a part of it, the beginning of names or an entry, like "last.ckpt#teacher.backbone"; "#." are the
+        names in no module.
 
     Returns:
       Names, shapes, and a way to the values.
@@ -60,7 +64,8 @@ def open_weights(path: str | Path) -> StoredWeights:
                 raise UnreadableWeightsError(
                     f"{path} must have no # behind the name of a folder, got #{part}"
                 )
-            stored = open_orbax(found)
+            published = found / PUBLISHED
+            stored = open_safetensors(published) if published.is_file() else open_orbax(found)
         elif not found.is_file():
             raise UnreadableWeightsError(f"{path} must be {FORMATS}, got neither a file nor a folder")
         else:

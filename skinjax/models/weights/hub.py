@@ -7,6 +7,7 @@ the network is set as for everything else that uses it (`HF_HOME`, `HF_HUB_CACHE
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -50,21 +51,53 @@ def fetch(name: str) -> Path:
       skinjax.models.weights.stored.UnreadableWeightsError: a name on the Hub must be ..., got hf:densenet
     """
     address = _parse(name)
+    library = _library(name)
+    try:
+        return _download(library, name, address)
+    except UnreadableWeightsError:
+        raise
+    except Exception as error:  # what a network raises depends on the library's version and on the weather
+        found = _cached(library, name, address)
+        if found is None:
+            raise UnreadableWeightsError(_reason(name, error)) from error
+        return found
+
+
+def fetch_folder(name: str) -> Path:
+    """Finds a whole repository of the Hub: downloads it, or takes it from the cache where there is no network.
+
+    Args:
+      name: "hf:<organization>/<repository>[@<revision>]", of what `skinjax export --format=hub` wrote.
+
+    Returns:
+      The folder in the local cache.
+
+    Raises:
+      ValueError: As `fetch`; or the name is of a single file.
+    """
+    address = _parse(name)
+    if address.file is not None:
+        raise UnreadableWeightsError(f"{name} must name a repository, got a file in one: {address.file}")
+    library = _library(name)
+    try:
+        return Path(library.snapshot_download(address.repository, revision=address.revision))
+    except Exception as error:
+        with contextlib.suppress(Exception):
+            found = library.snapshot_download(
+                address.repository, revision=address.revision, local_files_only=True
+            )
+            return Path(found)
+        raise UnreadableWeightsError(_reason(name, error)) from error
+
+
+def _library(name: str) -> Any:
     try:
         import huggingface_hub
     except ImportError as error:
         raise UnreadableWeightsError(
             f'{name} needs the library huggingface_hub: pip install "skinjax[hub]"'
         ) from error
-    try:
-        return _download(huggingface_hub, name, address)
-    except UnreadableWeightsError:
-        raise
-    except Exception as error:  # what a network raises depends on the library's version and on the weather
-        found = _cached(huggingface_hub, name, address)
-        if found is None:
-            raise UnreadableWeightsError(_reason(name, error)) from error
-        return found
+    return huggingface_hub
 
 
 def _parse(name: str) -> _HubName:

@@ -23,6 +23,7 @@ from skinjax.models.weights.subtrees import Subtree, find_subtrees, in_part
 
 _WORLDS = {
     "orbax": "skinjax",
+    "skinjax": "skinjax",
     "safetensors": "PyTorch",
     "torch": "PyTorch",
     "keras_legacy": "Keras",

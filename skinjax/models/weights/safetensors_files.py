@@ -12,6 +12,9 @@ from safetensors import SafetensorError, safe_open
 
 from skinjax.models.weights.stored import StoredWeights, native, refusing, without_prefix
 
+OURS = "skinjax"
+"""What the metadata of a file of our own has for its `format`, and what such a file's kind is called."""
+
 _DTYPES = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
 
 
@@ -23,19 +26,21 @@ def open_safetensors(path: Path, part: str = "") -> StoredWeights:
       part: The beginning of names that is meant; "" where that is not said.
 
     Returns:
-      Kind "safetensors"; names as in the file but for a prefix of all, in the order of the values.
+      Kind "safetensors"; names as in the file but for a prefix of all, in the order of the values. Of a file that
+      `skinjax export` wrote, kind "skinjax", and names are those of variables.
 
     Raises:
       UnreadableWeightsError: The header is damaged, does not fit the file, or names a type that is not read.
     """
     entries = {}
     with _opened(path) as file:
+        ours = (file.metadata() or {}).get("format") == OURS
         for name in file.offset_keys():
             entry = file.get_slice(name)
             if entry.get_dtype() not in _DTYPES:
                 raise ValueError(f"its array {name} is of type {entry.get_dtype()}, which is not read")
             entries[name] = name, tuple(entry.get_shape())
-    entries, note = without_prefix(entries, part)
+    entries, note = (entries, "") if ours else without_prefix(entries, part)
 
     def read(names: Iterable[str]) -> dict[str, np.ndarray]:
         places = {name: entries[name][0] for name in names}
@@ -43,7 +48,7 @@ def open_safetensors(path: Path, part: str = "") -> StoredWeights:
             return {name: native(file.get_tensor(place)) for name, place in places.items()}
 
     shapes = {name: shape for name, (_, shape) in entries.items()}
-    return StoredWeights(path, "safetensors", shapes, read, note=note, part=part)
+    return StoredWeights(path, OURS if ours else "safetensors", shapes, read, note=note, part=part)
 
 
 @contextlib.contextmanager

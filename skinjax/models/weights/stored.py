@@ -26,7 +26,8 @@ class StoredWeights:
 
     Attributes:
       path: What was opened; of a folder of steps, the step's own folder.
-      kind: "orbax", "safetensors", "torch", "keras_legacy" (`.h5`) or "keras3" (`.weights.h5`, `.keras`).
+      kind: "orbax", "safetensors" ("skinjax" where it is ours), "torch", "keras_legacy" (`.h5`) or "keras3"
+        (`.weights.h5`, `.keras`).
       shapes: Shape of every array, by its name in the file, in the file's order.
       read: Gives the values of the arrays of these names, each of its shape and in the type it is stored in
         and the machine's byte order, bfloat16 as float32; the arrays may be read-only. Raises KeyError for a

@@ -102,23 +102,16 @@ def open_session(config: Config, workdir: Path, count: int) -> Session:
       workdir: Folder of the run.
       count: How many photos will be answered.
     """
-    from skinjax.predict.decisions import DecisionOptions
-    from skinjax.predict.degrees import degrees_of
     from skinjax.predict.networks import load_predictor
     from skinjax.predict.photos import ExplanationTarget, check_explanation_target, prepare_answers
 
     folder = RunFolder.read(workdir)
     predictor = load_predictor(workdir, -1 if config.ensemble else config.fold, config.stages)
-    degrees = degrees_of(
-        predictor.taxonomy, config.degrees or folder.options.get("degrees", ""), bool(config.degrees)
-    )
-    if degrees is None and config.by == "lesion":
+    options = config.decision_options(predictor)
+    if options.degree_of_class is None and config.by == "lesion":
         raise ValueError(
             "by=lesion needs degrees of malignancy, and none are known of the run's classes; give degrees=FILE"
         )
-    options = DecisionOptions(
-        config.coverage, config.answered, config.largest_set, degrees, config.grade_rule
-    )
     asks = config.explain_class or config.explain_layer or config.check_explanations
     explains = config.explain if config.explain is not None else bool(asks) or count <= EXPLAINED
     explained = None
@@ -215,11 +208,11 @@ def answer(
     return Answered(tuple(lines), outcomes, len(paths))
 
 
-def make_smoke_run(config: Config, folder: Path) -> tuple[Path, list[Path]]:
+def make_smoke_run(seed: int, folder: Path) -> tuple[Path, list[Path]]:
     """Trains the smoke run of `hierarchy` where it is not there, and makes photos to answer.
 
     Args:
-      config: The options.
+      seed: Of the run.
       folder: Where both are kept.
 
     Returns:
@@ -232,10 +225,10 @@ def make_smoke_run(config: Config, folder: Path) -> tuple[Path, list[Path]]:
     run = folder / "run"
     if not (run / "report" / "index.html").exists():
         _LOG.info("--smoke without --workdir: first a smoke run of hierarchy in %s", run)
-        hierarchy.run(None, hierarchy.Config(smoke=True, seed=config.seed).shrunk({"seed"}), run)
+        hierarchy.run(None, hierarchy.Config(smoke=True, seed=seed).shrunk({"seed"}), run)
     made = folder / "made_up"
     made.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(config.seed)
+    rng = np.random.default_rng(seed)
     Image.fromarray(rng.integers(0, 256, (96, 96, 3), np.uint8)).save(made / "noise.png")
     Image.new("RGB", (96, 96), (190, 140, 120)).save(made / "blank.png")
     (made / "damaged.jpg").write_bytes(b"\xff\xd8\xff no photo")

@@ -1,0 +1,210 @@
+"""One folder for a model hub, which `load_run` and `skinjax predict` read as a run that predicts.
+
+    README.md           the model card
+    LICENSE             under which licence the networks are
+    config.json         which networks these are, and how photos are read; written last
+    taxonomy.json       the classes
+    model.safetensors   weights of the finest level's network; model_<level>.safetensors of coarser ones
+    decisions.json      temperatures, threshold of conformal sets, certainty, cut-points
+    limits.npz          limits of quality and novelty, with the means of classes and the covariance of features
+    degrees.csv, advice.json, target.json    where the run has such
+
+No photo, no file name, no case and no prediction of one goes with it; what was fitted on them does.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from skinjax.files.folders import filling
+from skinjax.labels.degrees import NO_TUMOUR
+from skinjax.models.weights.formats import PUBLISHED
+from skinjax.predict import advice, case_decisions, reference, run_decisions
+from skinjax.predict.export.decision import NOTICE, slug
+from skinjax.predict.export.safetensors_file import network_document, write_variables
+from skinjax.predict.kept import write_kept
+from skinjax.predict.networks import Predictor
+from skinjax.predict.photos import AnswerContext
+from skinjax.predict.target_call import json_number
+from skinjax.runs.document import SCHEMA
+from skinjax.runs.folder import RunFolder
+from skinjax.runs.networks import Network
+from skinjax.runs.provenance import provenance
+
+_KEPT = ("fit", "test_time_augmentation", "backbone", "image_size", "precision", "target", "strategy")
+"""Options of a run that its answers depend on, and that name no place on the machine it was trained on."""
+
+
+def write_hub(
+    predictor: Predictor,
+    context: AnswerContext,
+    path: str | os.PathLike[str],
+    *,
+    unusual: float = 0.02,
+    card: str = "",
+    licence: str = "",
+) -> Path:
+    """Writes the folder, whole or not at all.
+
+    Args:
+      predictor: The networks of one fold.
+      context: What their answers are made by.
+      path: The folder: a new one, or that of an earlier export.
+      unusual: Share of the run's own photos beyond each limit of `context`.
+      card: Markdown of the model card; a short one is written where there is none.
+      licence: Of the networks, an identifier of the Hub such as `cc-by-4.0`; empty where it is not stated.
+
+    Returns:
+      The path.
+
+    Raises:
+      ValueError: Several folds, or a folder that holds something else.
+    """
+    path = Path(path)
+    if len(predictor.members) > 1:
+        raise ValueError(f"a folder for a hub must be of one fold, got {len(predictor.members)}")
+    refuse_other_folder(path)
+    source = RunFolder.read(predictor.workdir)
+    networks = {
+        level: dataclasses.replace(one.network, fold=0) for level, one in predictor.members[0].items()
+    }
+    with filling(path, last="config.json") as hidden:
+        weights = _write_networks(predictor, networks, hidden)
+        (hidden / "taxonomy.json").write_text(predictor.taxonomy.to_json(), encoding="utf-8")
+        options = {name: source.options[name] for name in _KEPT if name in source.options}
+        if context.options.degree_of_class:
+            options["degrees"] = "degrees.csv"
+            _write_degrees(context.options.degree_of_class, predictor, hidden / "degrees.csv")
+        document = {
+            "schema": SCHEMA,
+            "published": True,
+            "notice": NOTICE,
+            "study": source.study,
+            "config": options,
+            "taxonomy": predictor.taxonomy.name,
+            "data_fingerprint": "published",
+            "synthetic": source.synthetic,
+            "licence": licence,
+            "weights": weights,
+            "fold": predictor.fold,
+            **provenance(),
+        }
+        (hidden / "config.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+        _write_fits(dataclasses.replace(predictor, workdir=hidden, fold=0), context, unusual, source)
+        (hidden / "README.md").write_text(
+            _card(card, path.resolve().name, licence, networks, context), encoding="utf-8"
+        )
+        (hidden / "LICENSE").write_text(_licence(licence, networks), encoding="utf-8")
+    return path
+
+
+def refuse_other_folder(path: Path) -> None:
+    """Raises ValueError where a folder is there that is no earlier export."""
+    if not path.is_dir() or not any(path.iterdir()):
+        return
+    if not (path / "config.json").is_file() or not RunFolder.read(path).published:
+        raise ValueError(f"out={path} must be a new folder or an earlier export, but holds something else")
+
+
+def _write_networks(predictor: Predictor, networks: Mapping[str, Network], hidden: Path) -> dict[str, str]:
+    """Writes weights and descriptions, and returns the file of each stage."""
+    files = {}
+    (hidden / "checkpoints" / "fold_0").mkdir(parents=True)
+    for level, network in networks.items():
+        finest = level == predictor.taxonomy.finest
+        name = PUBLISHED if finest else f"model_{slug(level)}.safetensors"
+        metadata = {key: json.dumps(value) for key, value in network_document(network).items()}
+        write_variables(predictor.members[0][level].variables, hidden / name, metadata)
+        described = hidden / "checkpoints" / "fold_0" / f"{network.stage}.json"
+        described.write_text(network.to_json(), encoding="utf-8")
+        files[network.stage] = name
+    return files
+
+
+def _write_degrees(degrees: tuple[int, ...], predictor: Predictor, path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["class", "degree"])
+        for name, degree in zip(predictor.taxonomy.classes(), degrees, strict=True):
+            rows.writerow([name, "none" if degree == NO_TUMOUR else degree])
+
+
+def _write_fits(published: Predictor, context: AnswerContext, unusual: float, source: RunFolder) -> None:
+    """Writes what the run's answers were fitted with, under the keys that a published folder is read by."""
+    folder, options = published.workdir, context.options
+    key = run_decisions.fit_key(published, options, run_decisions.VERSION)
+    write_kept(folder / run_decisions.FILE, key, "decisions", dataclasses.asdict(context.decisions))
+    if options.degree_of_class:
+        key = run_decisions.fit_key(published, options, advice.VERSION)
+        if context.target is not None:
+            target = context.target
+            threshold = json_number(target.threshold)
+            key["target"] = {"classes": target.classes, "strategy": target.strategy, "threshold": threshold}
+        write_kept(folder / advice.FILE, key, "advice", dataclasses.asdict(context.record))
+    if context.limits.photos:
+        reference.write_limits(folder / reference.LIMITS, context.limits, unusual)
+    if context.target is not None and source.target.is_file():
+        stored = json.loads(source.target.read_text(encoding="utf-8"))
+        stored.pop("key", None)
+        (folder / "target.json").write_text(json.dumps(stored, indent=1), encoding="utf-8")
+
+
+def _licence(licence: str, networks: Mapping[str, Network]) -> str:
+    stated = f"The networks in this folder are published under the licence {licence}."
+    unstated = "Under which licence the networks in this folder may be used is not stated: ask whoever published them."
+    starts = sorted({f"{one.backbone}: {one.spec.weights}" for one in networks.values()})
+    lines = [
+        stated if licence else unstated,
+        "",
+        "Weights that training may have started from have licences of their own:",
+    ]
+    return "\n".join(
+        [*lines, *starts, "", "They were made with skinjax, which is under the Apache License 2.0.", ""]
+    )
+
+
+def _card(card: str, name: str, licence: str, networks: Mapping[str, Network], context: AnswerContext) -> str:
+    """Returns the card of the run's report, or a short one, with what is in this folder behind it."""
+    card = (
+        card
+        or f'---\nlicense: "unknown"\nlibrary_name: "skinjax"\npipeline_tag: "image-classification"\n---\n\n# {name}\n'
+    )
+    if licence:
+        card = re.sub(r"^license: .*$", f"license: {json.dumps(licence)}", card, count=1, flags=re.MULTILINE)
+    fitted = context.decisions
+    basis = (
+        f"Probabilities are calibrated on {fitted.photos:,} photos of {fitted.cases:,} cases that the networks have "
+        f"not seen; sets hold the true class of {100 * context.options.coverage:g}% of photos like those."
+        if fitted.photos
+        else "Probabilities are not calibrated."
+    )
+    shown = "\n".join(
+        f"- level {level}: {one.backbone} at {one.image_size} pixels, {len(one.classes)} classes"
+        for level, one in networks.items()
+    )
+    return f"""{card.rstrip()}
+
+## This folder
+
+{NOTICE}
+
+{shown}
+
+{basis} No photo, name of a photo, case or prediction is in this folder; what was fitted on them is.
+
+```python
+import skinjax
+
+run = skinjax.load_run("{name}")  # this folder, or hf:<organization>/{name} on the Hub
+run.predict(["photo.jpg"])  # a frame: classes, calibrated probabilities, set, score, degree, advice
+```
+
+On the command line: `skinjax predict --workdir={name} --photos=photo.jpg`. To start another training from these
+weights: `--pretrained={name}`.
+"""
