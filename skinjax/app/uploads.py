@@ -8,7 +8,9 @@ beyond them is read to its end and thrown away, since browsers show no answer th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import json
 from collections.abc import AsyncIterator, Callable
 
 from python_multipart import MultipartParser
@@ -216,3 +218,40 @@ def shown(name: str, most: int = 60) -> str:
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     text = "".join(letter for letter in last if letter.isprintable()).strip() or "?"
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+async def read_text(chunks: AsyncIterator[bytes], most: int) -> object:
+    """Reads a JSON document.
+
+    Args:
+      chunks: The request's body.
+      most: Bytes at most.
+
+    Raises:
+      UploadError: It is no JSON, or longer.
+    """
+    data = bytearray()
+    async for chunk in chunks:
+        data += chunk
+        if len(data) > most:
+            raise UploadError("error_groups", 413)
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise UploadError("error_groups") from None
+
+
+async def discard(chunks: AsyncIterator[bytes], limits: Limits) -> None:
+    """Reads a body to its end and throws it away, so that the sender sees what is answered.
+
+    Args:
+      chunks: The request's body.
+      limits: How much and how long at most.
+    """
+    read = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limits.seconds):
+            async for chunk in chunks:
+                read += len(chunk)
+                if read > limits.discard_bytes:
+                    return

@@ -60,6 +60,7 @@ COMMANDS = (
     Command("evaluate", "evaluation", "Report on predictions of any model, or of a run.", "predictions"),
     Command("reader_kit", "reader_kit", "Draw blinded photos for readers to call.", "nothing", "3"),
     Command("predict", "prediction", "Answer photos with the networks of a run.", "predictions"),
+    Command("app", "app", "Serve a page in the browser that answers cases.", "predictions", "5"),
 )
 
 

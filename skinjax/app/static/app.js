@@ -10,6 +10,7 @@ document.documentElement.classList.add("js");
 function tell(id, text) {
   const place = byId(id);
   place.textContent = text;
+  place.classList.remove("unseen");
   if (id === "problem") place.hidden = !text;
 }
 
@@ -41,6 +42,15 @@ function show(html, place) {
     fade();
   }
   place.querySelector("h2")?.focus();
+}
+
+// Tells an answer: in words to who listens, to who looks by the page itself.
+function finish(answer, place) {
+  tell("status", answer.summary || "");
+  tell("problem", answer.problem || "");
+  if (!answer.html) return;
+  byId("status").classList.add("unseen");
+  show(answer.html, byId(place));
 }
 
 function photoPage(form) {
@@ -131,9 +141,7 @@ function photoPage(form) {
     tell("status", said.working);
     const answer = await send(form.action, formOf(files));
     submit.removeAttribute("aria-disabled");
-    tell("status", answer.summary || "");
-    tell("problem", answer.problem || "");
-    if (answer.html) show(answer.html, byId("result"));
+    finish(answer, "result");
   });
 }
 
@@ -149,6 +157,9 @@ function batchPage(form) {
   const stop = byId("stop");
   let stopped = null;
 
+  const gathered = () => [...byId("folder").files, ...byId("files").files].filter((file) => !/(^|\/)\./.test(file.name));
+  for (const input of form.querySelectorAll("input[type=file]"))
+    input.addEventListener("change", () => tell("status", fill(said.chosen, { count: gathered().length })));
   stop.addEventListener("click", () => stopped?.abort());
   byId("download").addEventListener("click", (event) => {
     if (!table.tBodies[0].rows.length) return event.preventDefault();
@@ -161,15 +172,13 @@ function batchPage(form) {
   async function details(files) {
     tell("status", texts.busy);
     const answer = await send("/answer", formOf(files));
-    tell("status", answer.summary || "");
-    tell("problem", answer.problem || "");
-    if (answer.html) show(answer.html, byId("detail"));
+    finish(answer, "detail");
   }
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (submit.getAttribute("aria-disabled") === "true") return;
-    const files = [...byId("folder").files, ...byId("files").files].filter((file) => !/(^|\/)\./.test(file.name));
+    const files = gathered();
     tell("problem", files.length ? "" : said.none);
     if (!files.length) return;
     const by = form.querySelector("[name=by]:checked").value;
