@@ -10,6 +10,7 @@
 | `calibrate` | temperature and vector scaling |
 | `abstain` | when to give no diagnosis |
 | `conformal` | sets of diagnoses that hold the true one as often as asked for |
+| `pooling` | one distribution from the photos of a case, and how far they disagree |
 
 What is applied to photos takes and gives `jax.numpy` arrays with any leading axes, under `jit` and `vmap` as
 well. What is fitted (names with `fit_`) runs on the host in float64, gives plain numbers or a frozen

@@ -1,7 +1,7 @@
 """Urgency of seeing a doctor, and the conditions under which advice may reassure.
 
 Urgencies are the places of `skinjax.labels.degrees.URGENCIES`: 0 routine, 1 soon, 2 urgent. To be told too late costs
-most, so there are four rules:
+most, so there are five rules:
 
 1. **The network's own word counts.** The urgency is never below that of the most probable class: a photo that is called
    melanoma is urgent, whatever the probabilities add up to by degree.
@@ -12,6 +12,8 @@ most, so there are four rules:
    any such photo, a black one among them, and soon be ignored; another photo tells more.
 4. **A call of the target counts as well.** What a two-stage run calls its target is never less urgent than the highest
    degree among the target's classes (`skinjax.predict.advice.raise_for_target`).
+5. **A photo's alarm is its case's.** A case of several photos is urgent where the most probable class of one that
+   counts is of the highest degree, and is not called routine where its photos disagree (`case_urgencies`).
 
 All take and give `jax.numpy` arrays, eager, under `jit` and under `vmap`.
 """
@@ -102,3 +104,24 @@ def urgencies(
     )
     told = (jnp.asarray(certain) & usable) | (urgency > 0)
     return jnp.where(told, urgency, WITHHELD).astype(jnp.int32)
+
+
+def case_urgencies(urgency: ArrayLike, alarm: ArrayLike, disagreeing: ArrayLike) -> jax.Array:
+    """Returns the urgency of the advice for each case, by the last rule of this module.
+
+    Args:
+      urgency: int[...], of `urgencies` for the pooled photos; 0..2 or `WITHHELD`.
+      alarm: bool[...], whether the most probable class of one of the photos is of the highest degree.
+      disagreeing: bool[...], whether the photos disagree more than they may.
+
+    Returns:
+      int32[...] in 0..2, or `WITHHELD`.
+
+    Example:
+      >>> case_urgencies([0, 0, 1, -1], alarm=[True, False, False, False],
+      ...                disagreeing=[False, True, True, False]).tolist()
+      [2, -1, 1, -1]
+    """
+    given = jnp.asarray(urgency)
+    given = jnp.where(jnp.asarray(disagreeing) & (given == 0), WITHHELD, given)
+    return jnp.where(jnp.asarray(alarm), 2, given).astype(jnp.int32)

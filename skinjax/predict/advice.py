@@ -9,7 +9,8 @@ predictions do not hold the photos), and people unlike those of the run.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,17 +29,10 @@ from skinjax.labels.degrees import (
     withheld_advice,
 )
 from skinjax.labels.taxonomy import Taxonomy
-from skinjax.predict.decisions import (
-    DecisionOptions,
-    Decisions,
-    Outcome,
-    decide,
-    fit_decisions,
-    fit_key,
-    held_out,
-)
+from skinjax.predict.decisions import DecisionOptions, Decisions, Outcome, decide, fit_decisions
 from skinjax.predict.kept import read_kept, write_kept
 from skinjax.predict.networks import Predictor
+from skinjax.predict.run_decisions import fit_key, held_out
 from skinjax.predict.target_call import TargetCall, TargetDecision, json_number, target_calls
 
 FILE, VERSION = "advice.json", 1
@@ -49,6 +43,8 @@ NOT_KNOWN = "how certain it must be is not known of this run"
 
 PARTS = 5
 Share = Mapping[str, Any]  # `rate`, `low`, `high`, `photos` and `cases`
+AdjustOutcome = Callable[[Outcome, NDArray[np.bool_], NDArray[np.bool_]], Outcome]
+"""Given the outcome of one part, which photos are of the others (bool[N]) and which of it, returns the outcome."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -153,6 +149,7 @@ def advice_record(
     predictions: Predictions,
     options: DecisionOptions,
     target: TargetDecision | None = None,
+    adjust: AdjustOutcome | None = None,
 ) -> AdviceRecord:
     """Counts how the advice would have fared on photos with known diagnoses that the networks have not seen.
 
@@ -161,6 +158,7 @@ def advice_record(
       predictions: The same photos with their classes and cases.
       options: What the answers must be like; with degrees.
       target: The second stage of a two-stage run.
+      adjust: What else changes the outcome of a part; see `AdjustOutcome`.
 
     Returns:
       The counts; empty ones where all photos are of one case, since nothing could be fitted on others.
@@ -179,6 +177,7 @@ def advice_record(
         fitted = fit_decisions(_rows(probs, rest), labels[rest], cases[rest], taxonomy, options)
         outcome = decide(_rows(probs, mine), taxonomy, options, fitted)
         outcome = raise_for_target(outcome, calls[mine].tolist(), taxonomy, options)
+        outcome = outcome if adjust is None else adjust(outcome, rest, mine)
         given[mine], scores[mine] = outcome["urgency"], outcome["score"]
     of_class = np.asarray(options.degree_of_class)
     needed = np.array([urgency_of(degree, options.num_degrees) for degree in of_class.tolist()])[labels]
@@ -200,7 +199,7 @@ def run_advice(
     decisions: Decisions,
     target: TargetDecision | None = None,
 ) -> AdviceRecord:
-    """Returns how the run's advice fared, from its `advice.json` where that is still true.
+    """Returns how the run's advice fared on photos, from its `advice.json` where that is still true.
 
     Args:
       predictor: Networks of the run.
@@ -216,22 +215,42 @@ def run_advice(
     """
     if not options.degree_of_class or not decisions.photos:
         return AdviceRecord()
-    key, stored = fit_key(predictor, options, VERSION), predictor.workdir / FILE
-    if target is not None:
-        threshold = json_number(target.threshold)
-        key["target"] = {"classes": target.classes, "strategy": target.strategy, "threshold": threshold}
-    if (kept := read_kept(stored, key, "advice")) is not None:
+    key = fit_key(predictor, options, VERSION) | target_key(target)
+
+    def count() -> AdviceRecord:
+        predictions = held_out(predictor)
+        assert predictions is not None
+        probs = {level: predictions.probabilities(level) for level in predictor.levels}
+        return advice_record(probs, predictions, options, target)
+
+    return kept_record(predictor.workdir / FILE, key, count)
+
+
+def kept_record(path: Path, key: Mapping[str, Any], count: Callable[[], AdviceRecord]) -> AdviceRecord:
+    """Returns counts that are kept in a file, or counts and keeps them.
+
+    Args:
+      path: The file.
+      key: What the counts depend on.
+      count: Makes them.
+    """
+    if (kept := read_kept(path, key, "advice")) is not None:
         try:
             repeats = kept["repeats"]
             return AdviceRecord(**kept | {"repeats": repeats and Repeatability(**repeats)})
         except (TypeError, KeyError):
             pass  # damaged: counted anew
-    predictions = held_out(predictor)
-    assert predictions is not None
-    probs = {level: predictions.probabilities(level) for level in predictor.levels}
-    record = advice_record(probs, predictions, options, target)
-    write_kept(stored, key, "advice", dataclasses.asdict(record))
+    record = count()
+    write_kept(path, key, "advice", dataclasses.asdict(record))
     return record
+
+
+def target_key(target: TargetDecision | None) -> dict[str, Any]:
+    """Returns what counts depend on besides fits: the target that is called, if any."""
+    if target is None:
+        return {}
+    threshold = json_number(target.threshold)
+    return {"target": {"classes": target.classes, "strategy": target.strategy, "threshold": threshold}}
 
 
 def record_notes(record: AdviceRecord) -> list[str]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,14 +27,24 @@ from numpy.typing import NDArray
 from skinjax.data.images import photos
 from skinjax.data.images.quality import faults
 from skinjax.labels.taxonomy import Taxonomy
-from skinjax.predict.advice import NOT_KNOWN, AdviceRecord, advise, raise_for_target, run_advice
-from skinjax.predict.answers import Answer, Malignancy
-from skinjax.predict.decisions import DecisionOptions, Decisions, Outcome, decide, run_decisions
+from skinjax.predict.advice import AdviceRecord, raise_for_target, run_advice
+from skinjax.predict.answers import Answer
+from skinjax.predict.conclusions import conclude
+from skinjax.predict.decisions import DecisionOptions, Decisions, decide
 from skinjax.predict.gradcam import check_layer, class_activation, grad_cam
 from skinjax.predict.networks import Forward, Predictor
 from skinjax.predict.randomization import Similarity, randomization_check
-from skinjax.predict.reading import Decoded, ahead, batches, read_photo
+from skinjax.predict.reading import (
+    Decoded,
+    PhotoSource,
+    ahead,
+    batches,
+    lies_within,
+    photo_name,
+    read_photo,
+)
 from skinjax.predict.reference import ReferenceLimits, reference_limits, run_references
+from skinjax.predict.run_decisions import run_decisions
 from skinjax.predict.run_target import predictor_target
 from skinjax.predict.target_call import TargetCall, TargetDecision, target_calls
 from skinjax.runs.folder import RunFolder
@@ -98,7 +108,23 @@ class Explanation:
 
 
 DrawExplanation = Callable[[str, Answer, Explanation], str]
-"""Given the photo's path, its answer and its map, draws a picture and returns its file name."""
+"""Given the photo's path or name, its answer and its map, draws a picture and returns its file name."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PhotoOutput:
+    """Answer for one photo, and what it was made of.
+
+    Attributes:
+      answer: The answer.
+      probs: Level -> float32[K], what each level's network says, not calibrated; empty where the photo could not be
+        read.
+      faults: Why the photo cannot be relied on, in words; empty where it can.
+    """
+
+    answer: Answer
+    probs: Mapping[str, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
+    faults: tuple[str, ...] = ()
 
 
 def prepare_answers(
@@ -139,7 +165,7 @@ def prepare_answers(
 
 def predict_photos(
     predictor: Predictor,
-    paths: Iterable[str | Path],
+    paths: Iterable[PhotoSource],
     context: AnswerContext,
     *,
     batch_size: int = 16,
@@ -152,7 +178,7 @@ def predict_photos(
 
     Args:
       predictor: Networks of a run.
-      paths: Files.
+      paths: Files, or photos in memory: binary files open for reading, such as `io.BytesIO`, with a `name`.
       context: The context that `prepare_answers` returned.
       batch_size: Photos the device computes at a time; the last batch is padded, so nothing is compiled twice.
       threads: For reading photos.
@@ -166,14 +192,50 @@ def predict_photos(
     Raises:
       ValueError: An argument out of range, or an explanation of an unknown class or map.
     """
+    outputs = predict_outputs(
+        predictor, paths, context,
+        batch_size=batch_size, threads=threads, explain=explain, draw=draw, columns=columns,
+    )  # fmt: skip
+    return (output.answer for output in outputs)
+
+
+def predict_outputs(
+    predictor: Predictor,
+    paths: Iterable[PhotoSource],
+    context: AnswerContext,
+    *,
+    batch_size: int = 16,
+    threads: int = 2,
+    explain: ExplanationTarget | None = None,
+    draw: DrawExplanation | None = None,
+    columns: pd.DataFrame | None = None,
+) -> Iterator[PhotoOutput]:
+    """Answers photos as `predict_photos` does, with what their networks say, which cases are pooled from.
+
+    Args:
+      predictor: As for `predict_photos`.
+      paths: Likewise.
+      context: Likewise.
+      batch_size: Likewise.
+      threads: Likewise.
+      explain: Likewise.
+      draw: Likewise.
+      columns: Likewise.
+
+    Yields:
+      One output per photo.
+
+    Raises:
+      ValueError: As `predict_photos`.
+    """
     if batch_size < 1 or threads < 1:
         raise ValueError(f"batch_size and threads must be at least 1, got {batch_size} and {threads}")
     if explain is not None:
         check_explanation_target(explain, predictor)
     size = predictor.image_size
 
-    def read(path: str | Path) -> tuple[str, Decoded | photos.PhotoError]:
-        return str(path), read_photo(path, size, predictor.fit)
+    def read(source: PhotoSource) -> tuple[PhotoSource, Decoded | photos.PhotoError]:
+        return source, read_photo(source, size, predictor.fit)
 
     waiting: deque[_Batch] = deque()
     first = 0
@@ -191,7 +253,7 @@ def predict_photos(
             yield from _answers(predictor, context, *waiting.popleft(), explain, draw)
 
 
-_Batch = tuple[list[tuple[str, Any]], NDArray[np.uint8], "pd.DataFrame | None", Forward | None]
+_Batch = tuple[list[tuple["PhotoSource", Any]], NDArray[np.uint8], "pd.DataFrame | None", Forward | None]
 """Files with what was read of them; the readable photos, their columns, and what networks say of them."""
 
 
@@ -270,15 +332,16 @@ def _network_level(level: str, predictor: Predictor) -> str:
 def _answers(
     predictor: Predictor,
     context: AnswerContext,
-    some: list[tuple[str, Any]],
+    some: list[tuple[PhotoSource, Any]],
     images: NDArray[np.uint8],
     table: pd.DataFrame | None,
     forward: Forward | None,
     explain: ExplanationTarget | None,
     draw: DrawExplanation | None,
-) -> Iterator[Answer]:
+) -> Iterator[PhotoOutput]:
     outcome, novelty = None, None
     calls: list[TargetCall | None] = []
+    probs: dict[str, NDArray[np.float32]] = {}
     if forward is not None:
         probs = forward.probabilities()
         outcome = decide(probs, predictor.taxonomy, context.options, context.decisions)
@@ -286,15 +349,20 @@ def _answers(
         outcome = raise_for_target(outcome, calls, predictor.taxonomy, context.options)
         novelty = context.limits.novelty(forward.features())
     row = 0
-    for path, photo in some:
+    for source, photo in some:
+        path = photo_name(source)
         if isinstance(photo, photos.PhotoError):
-            yield Answer(path, error=photo.reason)
+            yield PhotoOutput(Answer(path, error=photo.reason))
             continue
         assert outcome is not None
         assert forward is not None
         far = None if novelty is None else float(novelty[row])
-        answer = _answer(path, photo, far, row, outcome, predictor.taxonomy, context)
-        answer = dataclasses.replace(answer, target=calls[row])
+        found = _faults(source, photo, far, context)
+        fitted = (context.options, context.decisions, context.record)
+        fields = conclude(outcome, row, found, predictor.taxonomy, *fitted)
+        answer = Answer(
+            path, target=calls[row], usable=not found, quality=photo.quality, novelty=far, **fields
+        )
         if explain is not None and draw is not None:
             these = None if table is None else table.iloc[[row]]
             explanation = _explain(predictor, explain, answer, images[row], these, forward, row)
@@ -303,63 +371,18 @@ def _answers(
                 explanation=draw(path, answer, explanation),
                 explained=(explanation.class_name, explanation.level),
             )
-        yield answer
+        yield PhotoOutput(answer, {level: values[row] for level, values in probs.items()}, tuple(found))
         row += 1
 
 
-def _answer(
-    path: str,
-    photo: Decoded,
-    far: float | None,
-    row: int,
-    outcome: Outcome,
-    taxonomy: Taxonomy,
-    context: AnswerContext,
-) -> Answer:
+def _faults(source: PhotoSource, photo: Decoded, far: float | None, context: AnswerContext) -> list[str]:
+    """Returns why a photo cannot be relied on."""
     reasons = list(faults(photo.quality, context.limits.quality))
-    if context.rendered is not None and not Path(path).resolve().is_relative_to(context.rendered):
+    if context.rendered is not None and not lies_within(source, context.rendered):
         reasons.append("the networks learned from rendered photos, of which this is none")
     if far is not None and far > 1:
         reasons.append(f"unlike the photos of the run ({far:.2f} times as far as is usual)")
-    usable = not reasons
-    if not outcome["certain"][row]:
-        sure, least = outcome["certainty"][row], context.decisions.certainty
-        reasons.append(f"not certain enough ({100 * sure:.3g}%, must be at least {100 * least:.3g}%)")
-    reasons += _set_reasons(int(outcome["set_size"][row]), len(taxonomy.classes()), context.options.set_limit)
-    malignancy, advice = None, None
-    if context.options.degree_of_class:
-        degree = int(outcome["degree"][row])
-        malignancy = Malignancy(
-            float(outcome["score"][row]),
-            degree,
-            outcome["degree_probs"][row],
-            float(outcome["tumour"][row]),
-        )
-        urgency = int(outcome["urgency" if usable else "urgency_unusable"][row])
-        withheld = reasons if context.decisions.photos else [*reasons, NOT_KNOWN]
-        advice = advise(urgency, degree, withheld, context.options.num_degrees, context.record)
-    backed_off: tuple[str, ...] = ()
-    if outcome["backed_off"][row]:
-        backed_off = _named(taxonomy.classes(taxonomy.levels[-2]), outcome["above"][row])
-    return Answer(
-        photo=path,
-        reasons=tuple(reasons),
-        probabilities={level: outcome["probs"][level][row] for level in taxonomy.levels},
-        conformal_set=_named(taxonomy.classes(), outcome["set"][row]),
-        backed_off=backed_off,
-        malignancy=malignancy,
-        advice=advice,
-        usable=usable,
-        quality=photo.quality,
-        novelty=far,
-    )
-
-
-def _set_reasons(size: int, classes: int, limit: int) -> list[str]:
-    """Returns why a conformal set of so many classes allows no diagnosis; nothing where it does."""
-    if size >= classes:
-        return ["no class can be ruled out"]
-    return [f"{size} classes cannot be ruled out, which must be at most {limit}"] if size > limit else []
+    return reasons
 
 
 def _explain(
@@ -390,7 +413,3 @@ def _explain(
             )
         )  # fmt: skip
     return Explanation(values[0], class_name, level, network_level)
-
-
-def _named(names: tuple[str, ...], chosen: NDArray[np.bool_]) -> tuple[str, ...]:
-    return tuple(name for name, inside in zip(names, chosen, strict=True) if inside)

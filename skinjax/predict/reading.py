@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +37,56 @@ class Decoded:
     quality: Quality
 
 
-def read_photo(path: str | os.PathLike[str], size: int, fit: Any) -> Decoded | photos.PhotoError:
+PhotoSource = str | os.PathLike[str] | BinaryIO
+"""A file, or a photo in memory: a binary file open for reading, such as `io.BytesIO`, with a `name`."""
+
+
+def photo_name(source: PhotoSource) -> str:
+    """Returns what a photo is called in answers: its path, or the name of a photo in memory.
+
+    >>> import io
+    >>> photo = io.BytesIO(b"...")
+    >>> photo.name = "arm.jpg"
+    >>> photo_name(photo), photo_name(Path("clinic/arm.jpg"))
+    ('arm.jpg', 'clinic/arm.jpg')
+    """
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    return str(getattr(source, "name", "photo"))
+
+
+def lies_within(source: PhotoSource, folder: Path) -> bool:
+    """Returns whether a photo is of a folder: a file below it, or in memory the content of one.
+
+    Args:
+      source: The photo.
+      folder: A folder, resolved; it must not change any more.
+    """
+    if isinstance(source, str | os.PathLike):
+        return Path(source).resolve().is_relative_to(folder)
+    data = _content(source)
+    return any(path.read_bytes() == data for path in _files_by_size(folder).get(len(data), ()))
+
+
+@functools.lru_cache(maxsize=4)
+def _files_by_size(folder: Path) -> dict[int, list[Path]]:
+    found: dict[int, list[Path]] = {}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            found.setdefault(path.stat().st_size, []).append(path)
+    return found
+
+
+def _content(source: BinaryIO) -> bytes:
+    source.seek(0)
+    return source.read()
+
+
+def read_photo(source: PhotoSource, size: int, fit: Any) -> Decoded | photos.PhotoError:
     """Decodes one photo, just as `skinjax.data.pipeline.prepare` does, and measures it.
 
     Args:
-      path: The file.
+      source: The file, or a photo in memory.
       size: Side in pixels.
       fit: How it becomes square, see `skinjax.data.images.photos.fit`.
 
@@ -48,7 +94,8 @@ def read_photo(path: str | os.PathLike[str], size: int, fit: Any) -> Decoded | p
       The photo, or why it cannot be used.
     """
     try:
-        image = photos.fit(photos.decode(path, target=size), size, mode=fit)
+        file = source if isinstance(source, str | os.PathLike) else _content(source)
+        image = photos.fit(photos.decode(file, target=size), size, mode=fit)
     except photos.PhotoError as error:
         return error
     return Decoded(image, measure(image))

@@ -12,6 +12,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -21,8 +22,9 @@ from skinjax.data.predictions import Predictions, read_predictions
 from skinjax.decide.two_stage import FIXED_THRESHOLDS, ScoreRule, fit_threshold
 from skinjax.evaluate.results import Interval
 from skinjax.files.atomic import replacing
-from skinjax.predict.decisions import file_hash
 from skinjax.predict.networks import Predictor
+from skinjax.predict.pooled import pool_predictions
+from skinjax.predict.run_decisions import file_hash
 from skinjax.predict.target_call import (
     SampleSize,
     TargetDecision,
@@ -37,6 +39,9 @@ from skinjax.runs.folder import RunFolder
 
 STUDY, STAGE, VERSION = "two_stage", "two_stage", 1
 """The study, the stage of its network of all classes, and the version of `target.json`."""
+
+BY_CASE = "target_by_case.json"
+"""File of the second stage of pooled cases, beside `target.json`."""
 
 
 def fit_target(
@@ -97,15 +102,17 @@ def fit_target(
     )
 
 
-def run_target(folder: RunFolder, strategy: str = "") -> TargetDecision | None:
+def run_target(folder: RunFolder, strategy: str = "", by_case: bool = False) -> TargetDecision | None:
     """Returns the second stage of a run: what is stored, or else fitted on the run's own predictions and stored.
 
     Args:
       folder: The run.
       strategy: The output strategy that answers from now on; empty for the one that the run has.
+      by_case: Whether it is of pooled cases, which its figures then count as photos, and kept in a file of its own.
 
     Returns:
-      The second stage; None where the run is of another study or has not come so far.
+      The second stage; None where the run is of another study or has not come so far, and by case where it has no case
+      of one diagnosis.
 
     Raises:
       ValueError: The stored predictions are not of this run's target.
@@ -114,9 +121,13 @@ def run_target(folder: RunFolder, strategy: str = "") -> TargetDecision | None:
     if folder.study != STUDY or not all(path.is_file() for path in files.values()):
         return None
     key = {"version": VERSION, **{name: file_hash(path) for name, path in files.items()}}
-    document = _document(folder)
+    document = _document(folder.target)
     options = folder.options
     strategy = strategy or str(document.get("strategy") or options.get("strategy") or "probability")
+    stored = folder.target
+    if by_case:
+        stored = stored.with_name(BY_CASE)
+        document = _document(stored)
     if document.get("key") == key and document.get("strategy") == strategy:
         with contextlib.suppress(
             AttributeError, KeyError, TypeError, ValueError
@@ -126,22 +137,27 @@ def run_target(folder: RunFolder, strategy: str = "") -> TargetDecision | None:
     names = target.split(",") if isinstance(target, str) else list(target)
     taxonomy = folder.taxonomy
     validation, test = (Predictions.from_frame(read_predictions(path), taxonomy) for path in files.values())
+    if by_case:
+        validation, test = (pool_predictions(each).predictions for each in (validation, test))
+        if not len(validation) or not len(test):
+            return None
     decision = fit_target(validation, test, names, strategy, int(options.get("seed", 0)))
-    with replacing(folder.target) as temporary:
+    with replacing(stored) as temporary:
         text = json.dumps({"key": key, "target": names, **_fields(decision)}, indent=1, allow_nan=False)
         temporary.write_text(text, encoding="utf-8")
     return decision
 
 
-def predictor_target(predictor: Predictor) -> TargetDecision | None:
+def predictor_target(predictor: Predictor, by_case: bool = False) -> TargetDecision | None:
     """Returns the second stage of networks that answer together; None where they are of no two-stage run.
 
     Args:
       predictor: Networks of a run.
+      by_case: As for `run_target`.
     """
     if predictor.stages[predictor.taxonomy.finest] != STAGE:
         return None
-    return run_target(RunFolder.read(predictor.workdir))
+    return run_target(RunFolder.read(predictor.workdir), by_case=by_case)
 
 
 def _size(photos: Predictions, positive: NDArray[np.bool_]) -> SampleSize:
@@ -151,9 +167,9 @@ def _size(photos: Predictions, positive: NDArray[np.bool_]) -> SampleSize:
     )
 
 
-def _document(folder: RunFolder) -> dict[str, Any]:
+def _document(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(folder.target.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -13,15 +13,14 @@ from scipy.optimize import minimize_scalar
 from skinjax.data import predictions
 from skinjax.labels.taxonomy import Taxonomy
 from skinjax.predict.decisions import (
-    FILE,
     DecisionOptions,
     Decisions,
     decide,
     fit_decisions,
     fuse_levels_of,
-    run_decisions,
 )
 from skinjax.predict.networks import Predictor
+from skinjax.predict.run_decisions import FILE, run_decisions
 from skinjax.runs.folder import RunFolder
 from skinjax.runs.options import Options
 

@@ -24,10 +24,10 @@ from skinjax.predict.decisions import (
     decide,
     fit_decisions,
     fuse_levels_of,
-    predictions_path,
 )
 from skinjax.predict.networks import Predictor
 from skinjax.predict.probabilities import PhotoProbabilities, photo_probabilities
+from skinjax.predict.run_decisions import predictions_path
 from skinjax.predict.run_target import predictor_target
 from skinjax.report.blocks import Section
 from skinjax.report.sections.new_photos import FittedAnswers, new_photos_section

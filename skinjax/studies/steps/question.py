@@ -13,7 +13,7 @@ from skinjax.data.photo_set import PhotoSet, refuse_shared_cases
 from skinjax.data.spelling import as_classes
 from skinjax.files.atomic import replacing
 from skinjax.labels.taxonomy import Taxonomy
-from skinjax.predict.decisions import file_hash
+from skinjax.predict.run_decisions import file_hash
 from skinjax.runs.folder import RunFolder
 from skinjax.studies.steps import targets
 

@@ -10,7 +10,8 @@ import pytest
 from skinjax.labels.degrees import advice, withheld_advice
 from skinjax.labels.taxonomy import load_taxonomy
 from skinjax.predict.advice import AdviceRecord, advise
-from skinjax.predict.answers import Answer, Malignancy
+from skinjax.predict.answers import Answer
+from skinjax.predict.conclusions import Malignancy
 from skinjax.studies.steps.answer_table import MOST, AnswerTable
 
 TAXONOMY = load_taxonomy("pad_ufes_20")
