@@ -46,7 +46,9 @@ def group_photos(names: Sequence[str], by: str) -> list[tuple[str, list[int]]]:
         else:
             key = (folder, last)
         groups.setdefault(key, []).append(place)
-    return [(key[1] or key[0], places) for key, places in zip(_short(list(groups)), groups.values(), strict=True)]
+    return [
+        (key[1] or key[0], places) for key, places in zip(_short(list(groups)), groups.values(), strict=True)
+    ]
 
 
 def _short(keys: list[tuple[str, str]]) -> list[tuple[str, str]]:

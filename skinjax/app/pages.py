@@ -24,7 +24,6 @@ from skinjax.app.guard import REPORT_POLICY
 from skinjax.app.language import Language, chosen, languages
 from skinjax.app.uploads import Form, Limits, Upload, UploadError, discard, read_form, read_text, shown
 from skinjax.app.worker import BusyError, Worker
-from skinjax.data.images.photos import PhotoError
 
 _HERE = Path(__file__).parent
 _LOG = logging.getLogger(__name__)
@@ -126,7 +125,7 @@ class Pages:
     async def groups(self, request: Request, say: Language) -> Response:
         """Answers which photos are of one case, by their names."""
         document = await read_text(request.stream(), NAME_BYTES)
-        names = document.get("names") if isinstance(document, dict) else None
+        names = document.get("names")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise UploadError("error_groups")
         if len(names) > MOST_NAMES:
@@ -268,7 +267,9 @@ class Pages:
             return JSONResponse({"problem": sentence, **more}, status, headers)
         path = request.url.path
         if path == "/answer":
-            response = self._page(request, "photo.html.j2", "photo_title", status, case=None, problem=sentence)
+            response = self._page(
+                request, "photo.html.j2", "photo_title", status, case=None, problem=sentence
+            )
         else:
             response = self._page(request, "message.html.j2", "error_title", status, problem=sentence)
         response.headers.update(headers)

@@ -30,7 +30,9 @@ def late_sentences(advice: Advice, say: Language) -> list[str]:
     for name, share in advice.too_late.items():
         if share is not None:
             low, high = share.get("low"), share.get("high")
-            limits = "" if low is None else say("figure_range", low=percent(low), high=percent(high))
+            limits = ""
+            if low is not None and high is not None:
+                limits = say("figure_range", low=percent(low), high=percent(high))
             found.append(
                 say(f"late_{name}", cases=share["cases"], percent=percent(share["rate"]), range=limits)
             )

@@ -72,12 +72,11 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def serve(app: Starlette, listening: socket.socket) -> None:
-    """Answers requests until the process is interrupted.
+def make_server(app: Starlette) -> uvicorn.Server:
+    """Makes the server of an application; `run(sockets=[listening])` answers until `should_exit` is set.
 
     Args:
       app: Of `make_app`.
-      listening: Of `listen`.
     """
     config = uvicorn.Config(
         app,
@@ -88,8 +87,18 @@ def serve(app: Starlette, listening: socket.socket) -> None:
         timeout_graceful_shutdown=5,
         limit_concurrency=400,
     )
+    return uvicorn.Server(config)
+
+
+def serve(app: Starlette, listening: socket.socket) -> None:
+    """Answers requests until the process is interrupted.
+
+    Args:
+      app: Of `make_app`.
+      listening: Of `listen`.
+    """
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listening])
+        make_server(app).run(sockets=[listening])
 
 
 def links(listening: socket.socket, host: str, token: str) -> list[str]:

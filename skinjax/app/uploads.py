@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
@@ -206,13 +207,13 @@ class _Reader:
 
 
 def shown(name: str, most: int = 60) -> str:
-    """Returns a file's name as it is shown to people: printable, without folders, and not too long.
+    r"""Returns a file's name as it is shown to people: printable, without folders, and not too long.
 
     Args:
       name: As the sender called it.
       most: Characters at most.
 
-    >>> shown("C:\\\\visits\\\\a\\x00b.jpg"), shown("x" * 100, 8)
+    >>> shown("C:\\visits\\a\x00b.jpg"), shown("x" * 100, 8)
     ('ab.jpg', 'xxxxxxx…')
     """
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
@@ -220,15 +221,15 @@ def shown(name: str, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-async def read_text(chunks: AsyncIterator[bytes], most: int) -> object:
-    """Reads a JSON document.
+async def read_text(chunks: AsyncIterator[bytes], most: int) -> dict[str, Any]:
+    """Reads a JSON object.
 
     Args:
       chunks: The request's body.
       most: Bytes at most.
 
     Raises:
-      UploadError: It is no JSON, or longer.
+      UploadError: It is no JSON object, or longer.
     """
     data = bytearray()
     async for chunk in chunks:
@@ -236,9 +237,12 @@ async def read_text(chunks: AsyncIterator[bytes], most: int) -> object:
         if len(data) > most:
             raise UploadError("error_groups", 413)
     try:
-        return json.loads(data)
+        document = json.loads(data)
     except (ValueError, RecursionError):
-        raise UploadError("error_groups") from None
+        document = None
+    if not isinstance(document, dict):
+        raise UploadError("error_groups")
+    return document
 
 
 async def discard(chunks: AsyncIterator[bytes], limits: Limits) -> None:

@@ -37,7 +37,9 @@ def case_view(found: AnsweredCase, engine: Engine, figures: RunFigures, say: Lan
     """
     taxonomy, answer = engine.predictor.taxonomy, found.answer
     name = answer.diagnosis(taxonomy)
-    heading = say("no_answer") if name is None else say("most_probable", title=title_in(taxonomy, name, say.code))
+    heading = (
+        say("no_answer") if name is None else say("most_probable", title=title_in(taxonomy, name, say.code))
+    )
     advice = answer.advice
     words = sentences.advice_words(advice, say) if advice else ""
     return {
@@ -202,7 +204,10 @@ def _malignancy(answer: Conclusion, say: Language) -> dict[str, Any] | None:
     found = answer.malignancy
     if found is None:
         return None
-    shares = [(name, float(p)) for name, p in zip(degree_names(len(found.probabilities)), found.probabilities)]
+    shares = [
+        (name, float(p))
+        for name, p in zip(degree_names(len(found.probabilities)), found.probabilities, strict=True)
+    ]
     return {
         "sentences": sentences.malignancy_sentences(answer, say),
         "rows": [

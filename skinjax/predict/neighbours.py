@@ -77,7 +77,8 @@ class Neighbours:
           The most similar first.
 
         Example:
-          >>> known = Neighbours(np.eye(3, dtype=np.float32), ("a", "b", "c"), ("x", "y", "y"), ("1", "2", "2"), Path("."))
+          >>> features, cases = np.eye(3, dtype=np.float32), ("1", "2", "2")
+          >>> known = Neighbours(features, ("a", "b", "c"), ("x", "y", "y"), cases, Path("."))
           >>> [one.path.name for one in known.nearest(np.array([[1.0, 3.0, 2.0]]))]
           ['b', 'a']
         """
@@ -137,7 +138,9 @@ def run_neighbours(
         say("no similar photos are shown: the run's photos are not there any more")
         return None
     network = predictor.members[0][predictor.taxonomy.finest].network
-    predictions = _trained_on(Predictions.from_frame(read_predictions(path), predictor.taxonomy), network.fold)
+    predictions = _trained_on(
+        Predictions.from_frame(read_predictions(path), predictor.taxonomy), network.fold
+    )
     names = predictions.image.astype(str).tolist()
     described = json.dumps(network.to_dict(), sort_keys=True)
     key = hashlib.sha256(f"{VERSION} {file_hash(path)} {predictor.fit} {described}".encode()).hexdigest()

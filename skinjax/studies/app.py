@@ -1,7 +1,7 @@
 """A page in the browser: photos of a case in, diagnosis, degree and advice out (thesis, chapter 5).
 
     skinjax app --workdir=runs/mine                          # prints a link; http://127.0.0.1:8000/
-    skinjax app --workdir=runs/mine --neighbours             # shows similar photos of the run, to whoever opens the page
+    skinjax app --workdir=runs/mine --neighbours             # shows similar photos of the run to its visitors
     skinjax app --workdir=runs/mine --keep=answered          # stores photos, as pixels alone, and answers
     skinjax app --workdir=runs/mine --host=0.0.0.0           # for other machines, by a link with a token
     skinjax app --smoke                                      # a run that is made for it
@@ -46,7 +46,9 @@ class Config(Options):
         "127.0.0.1", "Address to answer on. Other than this machine's own, a token is made and required."
     )
     port: int = option(8000, "Port to answer on; 0 for a free one.", low=0, high=65535)
-    keep: str = option("", "Folder to store photos, as pixels alone, and answers in. Default: nothing is stored.", path=True)
+    keep: str = option(
+        "", "Folder to store photos, as pixels alone, and answers in. Default: nothing is stored.", path=True
+    )
     neighbours: bool = option(
         False, "Show similar photos that the run has learned from, to everybody who opens the page."
     )
@@ -86,7 +88,9 @@ def run(photos: None, config: Config, workdir: str | os.PathLike[str] | None) ->
     """
     from skinjax.studies import prediction
 
-    missing = [name for name in ("starlette", "uvicorn", "python_multipart") if not importlib.util.find_spec(name)]
+    missing = [
+        name for name in ("starlette", "uvicorn", "python_multipart") if not importlib.util.find_spec(name)
+    ]
     if missing:
         raise ValueError(f'the page needs {", ".join(missing)}: pip install "skinjax[app]"')
     if photos is not None:
@@ -96,9 +100,9 @@ def run(photos: None, config: Config, workdir: str | os.PathLike[str] | None) ->
     if workdir is None:
         raise ValueError("workdir must be the folder of a run whose networks answer; give workdir=FOLDER")
 
-    from skinjax.app.figures import run_figures
     from skinjax.app.guard import is_loopback, new_token
     from skinjax.app.server import links, listen, make_app, serve
+    from skinjax.studies.steps.run_figures import run_figures
 
     token = "" if is_loopback(config.host) else new_token()
     listening = listen(config.host, config.port)  # before the minutes that a first start may take
@@ -110,7 +114,9 @@ def run(photos: None, config: Config, workdir: str | os.PathLike[str] | None) ->
             print(f"open {link}", flush=True)
         _LOG.info("research software, not a medical device; end with Ctrl-C")
         if token:
-            _LOG.info("whoever has the link may ask; photos cross the network unencrypted, so use one that you trust")
+            _LOG.info(
+                "whoever has the link may ask; photos cross the network unencrypted, so use one that you trust"
+            )
         serve(app, listening)
     return Result(NAME, Path(workdir), ("the page is closed",))
 
