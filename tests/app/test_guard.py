@@ -25,13 +25,23 @@ def guarded(host: str = "127.0.0.1", token: str = "", base_url: str = "http://12
     return TestClient(app, base_url=base_url)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost:9", "LOCALHOST", "[::1]:8000", "192.168.1.7:8000"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:8000", "localhost:9", "LOCALHOST", "[::1]:8000", "192.168.1.7:8000"]
+)
 def test_addresses_and_the_own_name_are_answered(host):
     assert guarded().get("/", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example", "x@127.0.0.1", ""]
+    "host",
+    [
+        "evil.example",
+        "evil.example:8000",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "x@127.0.0.1",
+        "",
+    ],
 )
 def test_a_name_that_was_pointed_here_is_refused(host):
     assert guarded().get("/", headers={"Host": host}).status_code == 421
@@ -48,7 +58,13 @@ def test_a_server_for_others_answers_to_the_machines_name_too(monkeypatch):
 
 def test_without_the_token_nothing_is_answered():
     client = guarded("192.168.1.7", "word")
-    for method, path in (("GET", "/"), ("GET", "/batch"), ("POST", "/"), ("GET", "/?token=wor"), ("GET", "/?token=")):
+    for method, path in (
+        ("GET", "/"),
+        ("GET", "/batch"),
+        ("POST", "/"),
+        ("GET", "/?token=wor"),
+        ("GET", "/?token="),
+    ):
         response = client.request(method, path)
         assert response.status_code == 403
         assert "token" in response.text
@@ -91,11 +107,19 @@ def test_a_token_does_not_lead_to_another_site():
 )
 def test_only_its_own_pages_may_send(headers, status):
     assert guarded().post("/", headers=headers).status_code == status
-    assert guarded().get("/", headers=headers).status_code == 200  # looking is harmless, and answers are not shared
+    assert (
+        guarded().get("/", headers=headers).status_code == 200
+    )  # looking is harmless, and answers are not shared
 
 
 def test_every_answer_says_what_may_be_loaded(client):
-    for path, status in (("/", 200), ("/batch", 200), ("/run", 200), ("/static/app.js", 200), ("/nosuch", 404)):
+    for path, status in (
+        ("/", 200),
+        ("/batch", 200),
+        ("/run", 200),
+        ("/static/app.js", 200),
+        ("/nosuch", 404),
+    ):
         response = client.get(path)
         assert response.status_code == status
         assert response.headers["content-security-policy"] == guard.PAGE_POLICY
