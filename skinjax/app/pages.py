@@ -22,7 +22,7 @@ from skinjax.app.figures import RunFigures
 from skinjax.app.grouping import group_photos
 from skinjax.app.guard import REPORT_POLICY
 from skinjax.app.language import Language, chosen, languages
-from skinjax.app.uploads import Form, Limits, Upload, UploadError, discard, read_form, read_text, shown
+from skinjax.app.uploads import Form, Limits, Upload, UploadError, discard, printable, read_form, read_text
 from skinjax.app.worker import BusyError, Worker
 
 _HERE = Path(__file__).parent
@@ -142,7 +142,7 @@ class Pages:
             except UploadError as error:
                 row = views.error_row("", 0, say(error.phrase, **error.values), taxonomy, say)
             else:
-                case = shown(form.fields.get("case", ""), 200)
+                case = printable(form.fields.get("case", ""), 200)
                 row = await self.worker.compute(functools.partial(self._row, case, form.uploads, say))
         html = _templates().get_template("batch_rows.html.j2").render(rows=[row], say=say)
         return JSONResponse({"row": html})
@@ -248,7 +248,7 @@ class Pages:
         self, request: Request, template: str, title: str, status_code: int = 200, **context: Any
     ) -> Response:
         say = _language(request)
-        here = {"/answer": "/"}.get(request.url.path, request.url.path)
+        here = request.url.path if request.url.path in _PAGES else "/"
         html = (
             _templates()
             .get_template(template)

@@ -216,9 +216,18 @@ def shown(name: str, most: int = 60) -> str:
     >>> shown("C:\\visits\\a\x00b.jpg"), shown("x" * 100, 8)
     ('ab.jpg', 'xxxxxxx…')
     """
-    last = name.replace("\\", "/").rsplit("/", 1)[-1]
-    text = "".join(letter for letter in last if letter.isprintable()).strip() or "?"
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return printable(name.replace("\\", "/").rsplit("/", 1)[-1], most)
+
+
+def printable(text: str, most: int) -> str:
+    """Returns text of others as it is shown to people: on one line, and not too long.
+
+    Args:
+      text: Any.
+      most: Characters at most.
+    """
+    kept = "".join(letter for letter in text if letter.isprintable()).strip() or "?"
+    return kept if len(kept) <= most else kept[: most - 1] + "…"
 
 
 async def read_text(chunks: AsyncIterator[bytes], most: int) -> dict[str, Any]:

@@ -260,4 +260,4 @@ def _unreadable(photos: Sequence[Answer]) -> str:
     first = photos[0].error or ""
     if len(photos) == 1:
         return first
-    return f"none of {len(photos)} photos can be read; the first: {Path(photos[0].photo).name} {first}"
+    return f"none of {len(photos)} photos can be read; the first, {Path(photos[0].photo).name}: {first}"

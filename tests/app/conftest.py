@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,12 @@ from skinjax.studies import app
 ORIGIN = "http://127.0.0.1"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def backbones():
+    with small_backbones.registered():
+        yield
+
+
 @pytest.fixture(scope="session")
 def run(tmp_path_factory) -> Path:
     """The folder of a run whose photos `photos` holds, two for each case."""
@@ -35,8 +40,7 @@ def run(tmp_path_factory) -> Path:
         name = CLASS_NAMES[seed % len(CLASS_NAMES)]
         for number, photo in enumerate(render_case(rng, name, photos=2, size=64)):
             Image.fromarray(photo).save(photos / f"{seed}_{number}.jpg")
-    with small_backbones.registered():
-        make_run(folder / "run", "small", 32, photos)
+    make_run(folder / "run", "small", 32, photos)
     return folder / "run"
 
 
@@ -48,14 +52,12 @@ def photos(run) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def engine(run) -> Engine:
-    with small_backbones.registered():
-        made, _ = app.open_engine(app.Config(neighbours=True), run)
-        made.warm()
-        return made
+    made, _ = app.open_engine(app.Config(neighbours=True), run)
+    made.warm()
+    return made
 
 
 @pytest.fixture
 def client(engine):
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(small_backbones.registered())
-        yield stack.enter_context(TestClient(make_app(engine, notes=["a note"]), base_url=ORIGIN))
+    with TestClient(make_app(engine, notes=["a note"]), base_url=ORIGIN) as client:
+        yield client

@@ -129,7 +129,7 @@ def test_photos_that_cannot_be_relied_on_are_left_out_where_another_can(tmp_path
     assert only_dark.diagnosis(TREE) is None
     assert any(reason.startswith("dark.png: too dark") for reason in only_dark.reasons)
     assert only_dark.advice.urgency is None
-    assert none.error.startswith("none of 2 photos can be read; the first: broken.jpg ")
+    assert none.error.startswith("none of 2 photos can be read; the first, broken.jpg: ")
     row = dict(zip(case_header(TREE), both.to_row(TREE), strict=True))
     assert row["left_out"] == f"{dark}|{broken}"
     assert len(none.to_row(TREE)) == len(case_header(TREE))
