@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -34,29 +35,32 @@ def group_photos(names: Sequence[str], by: str) -> list[tuple[str, list[int]]]:
     """
     if by not in get_args(Grouping):
         raise ValueError(f"by must be one of {', '.join(get_args(Grouping))}, got {by!r}")
-    groups: dict[tuple[str, str], list[int]] = {}
+    groups: dict[tuple[str, str, int], list[int]] = {}
     for place, name in enumerate(names):
         folder, _, last = name.replace("\\", "/").rpartition("/")
         stem = last.rpartition(".")[0] or last
         if by == "folder" and folder:
-            key = (folder, "")
+            key = (folder, "", -1)
         elif by == "name":
             found = _PARTS.match(stem)
-            key = (folder, found.group(1).rstrip(" _.-") or stem if found else stem)
+            key = (folder, found.group(1).rstrip(" _.-") or stem if found else stem, -1)
         else:
-            key = (folder, last)
+            key = (folder, last, place)
         groups.setdefault(key, []).append(place)
     return [
         (key[1] or key[0], places) for key, places in zip(_short(list(groups)), groups.values(), strict=True)
     ]
 
 
-def _short(keys: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Leaves out of folders what they all begin with, so that cases are called as people call them."""
+def _short(keys: list[tuple[str, str]]) -> list[str]:
+    """Returns names of cases, without the folders that all begin with, so that they are called as people call them."""
     parts = [folder.split("/") for folder, _ in keys if folder]
     common = 0
     while parts and all(len(one) > common + 1 and one[common] == parts[0][common] for one in parts):
         common += 1
     short = [("/".join(folder.split("/")[common:]) if folder else "", name) for folder, name in keys]
-    repeated = {name for _, name in short if name and sum(name == other for _, other in short) > 1}
-    return [(folder, f"{folder}/{name}" if name in repeated and folder else name) for folder, name in short]
+    counts = Counter(name for _, name in short)
+    return [
+        f"{folder}/{name}" if name and folder and counts[name] > 1 else name or folder
+        for folder, name in short
+    ]

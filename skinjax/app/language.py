@@ -1,8 +1,8 @@
 """The page's texts by language: a JSON file of phrases each, which a translator can copy and fill.
 
-`phrases/<language>.json` maps a key to a sentence with places to fill in braces; every file has the same keys and
-places as `en.json` (`tests/app/test_language.py`). A new language is a new file, with nothing to change in code; titles
-of classes come from `skinjax.labels.titles`, sentences about answers from `skinjax.predict.wording`.
+Sentences about answers are those of the terminal, `skinjax.predict.wording`; what the page says beside them stands in
+`phrases/<language>.json` here. Both map a key to a sentence with places to fill in braces, with the keys and places of
+`en.json`. A new language is a file in either folder, and one of titles (`skinjax.labels.titles`), and no code.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-_PHRASES = Path(__file__).parent / "phrases"
+from skinjax.predict import wording
 
-FALLBACK = "en"
-"""The language where none that is asked for is there."""
+_PHRASES = Path(__file__).parent / "phrases"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Language:
 
     Attributes:
       code: Such as "en" or "zh".
-      phrases: Sentence by key.
+      phrases: Sentence by key, those of answers among them.
     """
 
     code: str
@@ -47,12 +46,24 @@ class Language:
 
 
 @functools.cache
+def page_phrases(code: str) -> Mapping[str, str]:
+    """Returns what the page says beside answers, by key; empty in a language that it has no file of.
+
+    Args:
+      code: Of the language.
+    """
+    path = _PHRASES / f"{code}.json"
+    found: Mapping[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
+@functools.cache
 def languages() -> Mapping[str, Language]:
-    """Returns the languages by code, the fallback first."""
-    codes = sorted((path.stem for path in _PHRASES.glob("*.json")), key=lambda code: (code != FALLBACK, code))
+    """Returns the languages that both answers and pages are written in, English first, by code."""
     return {
-        code: Language(code, json.loads((_PHRASES / f"{code}.json").read_text(encoding="utf-8")))
-        for code in codes
+        code: Language(code, {**wording.phrases(code), **page_phrases(code)})
+        for code in wording.languages()
+        if page_phrases(code)
     }
 
 
@@ -80,4 +91,4 @@ def chosen(cookie: str, accepted: str) -> Language:
     for quality, _, code in sorted(ranked):
         if code in known and quality < 0:
             return known[code]
-    return known[FALLBACK]
+    return known[wording.ENGLISH]

@@ -24,6 +24,7 @@ from skinjax.app.guard import REPORT_POLICY
 from skinjax.app.language import Language, chosen, languages
 from skinjax.app.uploads import Form, Limits, Upload, UploadError, discard, printable, read_form, read_text
 from skinjax.app.worker import BusyError, Worker
+from skinjax.predict import wording
 
 _HERE = Path(__file__).parent
 _LOG = logging.getLogger(__name__)
@@ -97,7 +98,8 @@ class Pages:
         found = await self._answered(request, CASE_LIMITS)
         if found.answer.error is not None:
             first = found.answer.photos[0]
-            raise UploadError("error_photo", 422, name=first.photo, reason=first.error)
+            reason = wording.translated(first.error or "", say.code)
+            raise UploadError("error_photo", 422, name=first.photo, reason=reason)
         view = views.case_view(found, self.engine, self.figures, say)
         if _for_script(request):
             html = _templates().get_template("case.html.j2").render(case=view, say=say, notes=self.notes)

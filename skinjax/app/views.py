@@ -8,16 +8,16 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from skinjax.app import sentences
-from skinjax.app.engine import AnsweredCase, AnsweredPhoto, Engine
+from skinjax.app.engine import AnsweredCase, Engine
 from skinjax.app.figures import ClassFigures, RunFigures
 from skinjax.app.language import Language
-from skinjax.app.texts import percent
 from skinjax.labels.degrees import URGENCIES, degree_names
 from skinjax.labels.taxonomy import Taxonomy
 from skinjax.labels.titles import title_in
+from skinjax.predict import wording
 from skinjax.predict.cases import CaseAnswer, case_header
 from skinjax.predict.conclusions import Conclusion
+from skinjax.predict.wording import percent
 
 FIRST = 4
 """Classes of a level that are shown before the rest is folded away."""
@@ -35,25 +35,26 @@ def case_view(found: AnsweredCase, engine: Engine, figures: RunFigures, say: Lan
       figures: The run's own figures.
       say: The language.
     """
-    taxonomy, answer = engine.predictor.taxonomy, found.answer
-    name = answer.diagnosis(taxonomy)
-    heading = (
-        say("no_answer") if name is None else say("most_probable", title=title_in(taxonomy, name, say.code))
-    )
-    advice = answer.advice
-    words = sentences.advice_words(advice, say) if advice else ""
+    taxonomy, answer, code = engine.predictor.taxonomy, found.answer, say.code
+    heading, advice = wording.heading(answer, taxonomy, code), wording.advice_sentences(answer, code)
+    decisions, options = engine.context.decisions.decisions, engine.context.photo.options
+    coverage = options.coverage if decisions.photos else None
     return {
         "heading": heading,
-        "summary": say("ready", heading=heading, words=words),
-        "reasons": sentences.reasons(answer, say),
-        "advice": advice
-        and {"urgency": advice.urgency, "words": words, "late": sentences.late_sentences(advice, say)},
-        "sure": sentences.set_sentences(answer, taxonomy, engine.context, say),
+        "summary": say("ready", heading=heading, words=advice[0] if advice else ""),
+        "reasons": wording.reasons(answer, code),
+        "advice": {"urgency": answer.advice.urgency, "words": advice[0], "more": advice[1:]}
+        if answer.advice
+        else None,
+        "sure": [
+            wording.set_sentence(answer, taxonomy, coverage, code),
+            *wording.case_sentences(answer, code),
+        ],
         "levels": [_level(answer, taxonomy, level, say) for level in reversed(taxonomy.levels)],
         "malignancy": _malignancy(answer, say),
-        "target": sentences.target_sentence(answer, taxonomy, say),
+        "target": wording.target_sentence(answer, taxonomy, code),
         "explained": any(photo.heat for photo in found.photos),
-        "photos": [_photo(photo, number, taxonomy, say) for number, photo in enumerate(found.photos, 1)],
+        "photos": [_photo(found, place, taxonomy, say) for place in range(len(found.photos))],
         "figures": _figures(answer, figures, taxonomy, say),
         "neighbours": None
         if found.neighbours is None
@@ -88,27 +89,31 @@ def row_view(answer: CaseAnswer, count: int, taxonomy: Taxonomy, say: Language) 
         "photos": say("photos_count", count=count),
         "csv": csv_line(answer.to_row(taxonomy)),
     }
+    code = say.code
     if answer.error is not None:
-        cells = [("–", "", ""), ("", "", ""), (answer.error, answer.error, ""), ("", "", ""), ("", "", "")]
+        told = wording.translated(answer.error, code)
+        cells = [("–", "", ""), ("–", "", ""), (told, f"2{told}", ""), ("–", "", ""), ("–", "", "")]
     else:
         name, share = answer.top(taxonomy, taxonomy.finest)[0]
-        title = title_in(taxonomy, name, say.code)
-        told = sentences.reasons(answer, say)
-        given = say("withheld", reasons=say("semicolon").join(told)) if told else say("given")
-        names = answer.backed_off or answer.conformal_set
+        title = title_in(taxonomy, name, code)
+        reasons = say("semicolon").join(wording.reasons(answer, code))
         urgency = answer.advice.urgency if answer.advice else None
-        place = URGENCIES.index(urgency) if urgency else -1
-        when = say(f"urgency_{urgency or 'unknown'}") if answer.advice else "–"
+        names = answer.backed_off or answer.conformal_set
+        titles = say("comma").join(title_in(taxonomy, one, code) for one in names)
         cells = [
             (title, title, ""),
             (percent(share), f"{share:.6f}", "number"),
-            (given, f"{bool(told):d}{given}", ""),
-            (when, str(place), urgency or ""),
             (
-                say("comma").join(title_in(taxonomy, one, say.code) for one in names),
-                f"{len(answer.conformal_set):04d}",
+                say("withheld", reasons=reasons) if reasons else say("given"),
+                f"{bool(reasons):d}{reasons}",
                 "",
             ),
+            (
+                wording.urgency_title(answer, code) or "–",
+                str(URGENCIES.index(urgency) + 1 if urgency else 0),
+                urgency or "",
+            ),
+            (titles, f"{len(answer.conformal_set):04d}", ""),
         ]
     return row | {"cells": [{"text": text, "sort": sort, "kind": kind} for text, sort, kind in cells]}
 
@@ -201,45 +206,33 @@ def _level(answer: Conclusion, taxonomy: Taxonomy, level: str, say: Language) ->
 
 
 def _malignancy(answer: Conclusion, say: Language) -> dict[str, Any] | None:
-    found = answer.malignancy
-    if found is None:
+    sentence, found = wording.malignancy_sentence(answer, say.code), answer.malignancy
+    if sentence is None or found is None:
         return None
-    shares = [
-        (name, float(p))
-        for name, p in zip(degree_names(len(found.probabilities)), found.probabilities, strict=True)
+    names = degree_names(len(found.probabilities))
+    rows = [
+        {
+            "title": wording.degree_title(name, say.code).capitalize(),
+            "share": float(share),
+            "percent": percent(float(share)),
+            "inside": False,
+        }
+        for name, share in zip(names, found.probabilities, strict=True)
     ]
-    return {
-        "sentences": sentences.malignancy_sentences(answer, say),
-        "rows": [
-            {
-                "title": sentences.degree_title(name, say),
-                "share": share,
-                "percent": percent(share),
-                "inside": False,
-            }
-            for name, share in shares
-        ],
-    }
+    return {"sentence": sentence, "rows": rows}
 
 
-def _photo(photo: AnsweredPhoto, number: int, taxonomy: Taxonomy, say: Language) -> dict[str, Any]:
-    answer = photo.answer
-    if answer.error is not None:
-        told = [sentences.unreadable(answer, say)]
-    else:
-        name, share = answer.top(taxonomy, taxonomy.finest)[0]
-        told = [say("photo_top", title=title_in(taxonomy, name, say.code), percent=percent(share))]
-        if not photo.counted:
-            told.append(say("photo_left_out"))
+def _photo(found: AnsweredCase, place: int, taxonomy: Taxonomy, say: Language) -> dict[str, Any]:
+    photo, number = found.photos[place], place + 1
     picture, heat = photo.picture, photo.heat
     return {
-        "name": say("photo_name", number=number),
+        "name": say("photo_name", number=number, name=photo.answer.photo),
         "alt": say("photo_alt", number=number),
         "picture": picture and picture.source,
         "heat": heat and heat.source,
         "width": picture and picture.width,
         "height": picture and picture.height,
-        "sentences": told,
+        "line": wording.photo_line(found.answer, place, taxonomy, say.code),
     }
 
 
@@ -266,4 +259,4 @@ def _figures(answer: Conclusion, figures: RunFigures, taxonomy: Taxonomy, say: L
 def _range(figures: ClassFigures, say: Language) -> str:
     if math.isnan(figures.low):
         return ""
-    return say("figure_range", low=percent(figures.low), high=percent(figures.high))
+    return say("range", low=percent(figures.low), high=percent(figures.high))
