@@ -16,7 +16,7 @@ FLOORS = {
     "runs": 2,
     "train": 3, "evolve": 3,
     "predict": 4,
-    "report": 5,
+    "report": 5, "app": 5,
     "studies": 6,
     "cli": 7,
     "experiments": 8, "benchmarks": 8,

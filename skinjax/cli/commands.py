@@ -152,6 +152,7 @@ COMMANDS = (
         "Write networks of a run as ONNX, StableHLO or for a hub.",
         "predictions",
     ),
+    Command("app", "app", "Serve a page in the browser that answers cases.", "predictions", "5"),
 )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +31,9 @@ from skinjax.predict.kept import read_kept, write_kept
 from skinjax.predict.networks import Predictor
 from skinjax.predict.novelty import far_limit
 from skinjax.predict.pooled import RULE, PooledPredictions, pool_predictions
-from skinjax.predict.run_decisions import decisions_of, fit_key, held_out, number_of
+from skinjax.predict.run_decisions import decisions_of, fit_key, held_out, not_published, number_of
 from skinjax.predict.target_call import TargetDecision
+from skinjax.runs.folder import RunFolder
 
 FILE, ADVICE_FILE, VERSION = "decisions_by_case.json", "advice_by_case.json", 1
 """Files of the fits and of the counts in a run's folder, and the version of their content."""
@@ -107,6 +109,18 @@ def adjust_for_photos(outcome: Outcome, alarm: NDArray[np.bool_], disagreeing: N
     return outcome | {name: np.asarray(case_urgencies(outcome[name], alarm, disagreeing)) for name in names}
 
 
+def case_key(predictor: Predictor, options: DecisionOptions, unusual: float) -> dict[str, Any]:
+    """Returns what fits on the run's own cases depend on; empty where there are none.
+
+    Args:
+      predictor: Networks of the run.
+      options: What the answers must be like.
+      unusual: As for `run_case_decisions`; a published folder has its own.
+    """
+    more = {} if RunFolder.read(predictor.workdir).published else {"unusual": unusual}
+    return fit_key(predictor, options, VERSION, rule=RULE, **more)
+
+
 def run_case_decisions(
     predictor: Predictor, options: DecisionOptions, unusual: float = 0.02
 ) -> CaseDecisions:
@@ -124,13 +138,15 @@ def run_case_decisions(
     Raises:
       ValueError: The stored predictions are not of this run's classes, or degrees are by cut-points and there are none.
     """
-    key = fit_key(predictor, options, VERSION, unusual=unusual, rule=RULE)
+    key = case_key(predictor, options, unusual)
     if key and (found := read_kept(predictor.workdir / FILE, key, "decisions")) is not None:
         try:
             limit, fields = number_of(found["disagreement"]), decisions_of(found["decisions"])
             return CaseDecisions(**{**found, "disagreement": limit, "decisions": fields})
         except (ValueError, KeyError, TypeError):
             pass  # damaged: fitted anew
+    if RunFolder.read(predictor.workdir).published:
+        raise ValueError(not_published(predictor.workdir / FILE, options))
     predictions = _held_out(predictor)
     pooled = None if predictions is None else pool_predictions(predictions)
     if pooled is None or not len(pooled.predictions):
@@ -174,11 +190,12 @@ def run_case_advice(
     """
     if not options.degree_of_class or not decisions.decisions.photos:
         return AdviceRecord()
-    key = fit_key(predictor, options, VERSION, unusual=unusual, rule=RULE) | target_key(target)
+    key = case_key(predictor, options, unusual) | target_key(target)
 
     def count() -> AdviceRecord:
         predictions = _held_out(predictor)
-        assert predictions is not None
+        if predictions is None:  # of a published folder whose record is damaged
+            return AdviceRecord()
         return case_record(pool_predictions(predictions), predictions.probs, options, target, unusual)
 
     return kept_record(predictor.workdir / ADVICE_FILE, key, count)

@@ -118,7 +118,8 @@ def run_target(folder: RunFolder, strategy: str = "", by_case: bool = False) -> 
       ValueError: The stored predictions are not of this run's target.
     """
     if folder.published:  # neither predictions to fit on, nor another strategy to fit
-        document = _document(folder) if folder.study == STUDY else {}
+        stored = folder.target.with_name(BY_CASE) if by_case else folder.target
+        document = _document(stored) if folder.study == STUDY else {}
         return _decision(document) if document else None
     files = {name: folder.predictions_file(f"{STAGE}_{name}") for name in ("validation", "test")}
     if folder.study != STUDY or not all(path.is_file() for path in files.values()):

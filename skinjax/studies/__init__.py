@@ -20,6 +20,7 @@ returns its result. The same arguments again resume a run that was stopped, or r
 | `evaluation` | how good are anybody's predictions? | all |
 | `reader_kit` | photos for readers, blinded, and a page to answer on | 3 |
 | `prediction` | what are these photos? | all |
+| `app` | the same on a page in the browser | 5 |
 | `export` | networks of a run for other programs and people | all |
 | `audit` | what is wrong with these photos and their table? | 2 |
 | `preparation` | decodes photos once, for several runs | 2 |
@@ -32,7 +33,7 @@ from types import ModuleType
 
 STUDIES = (
     "training", "backbones", "two_stage", "hierarchy", "evolution", "malignancy", "cross_dataset", "features",
-    "probe", "evaluation", "reader_kit", "prediction", "export", "audit", "preparation",
+    "probe", "evaluation", "reader_kit", "prediction", "app", "export", "audit", "preparation",
 )  # fmt: skip
 """Names of the studies, which are those of their modules."""
 

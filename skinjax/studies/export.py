@@ -127,10 +127,10 @@ def _weights(config: Config, predictor: Predictor, workdir: Path) -> Result:
 
 
 def _decision(config: Config, predictor: Predictor, workdir: Path) -> Result:
-    from skinjax.predict.decisions import run_decisions
     from skinjax.predict.export.decision import exported_decision
     from skinjax.predict.export.onnx_file import write_onnx
     from skinjax.predict.export.stablehlo_file import write_stablehlo
+    from skinjax.predict.run_decisions import run_decisions
     from skinjax.predict.table import NOT_CALIBRATED
 
     options = config.decision_options(predictor)
@@ -152,14 +152,14 @@ def _decision(config: Config, predictor: Predictor, workdir: Path) -> Result:
 
 
 def _hub(config: Config, predictor: Predictor, workdir: Path) -> Result:
+    from skinjax.predict.cases import prepare_cases
     from skinjax.predict.export.hub_folder import refuse_other_folder, write_hub
-    from skinjax.predict.photos import prepare_answers
 
     out = Path(config.out) if config.out else workdir / "export" / "hub"
     refuse_other_folder(out)
     folder, said = RunFolder.read(workdir), list[str]()
     options = config.decision_options(predictor)
-    context = prepare_answers(predictor, options, folder.photo_root, config.unusual, say=said.append)
+    context = prepare_cases(predictor, options, folder.photo_root, config.unusual, say=said.append)
     card = folder.report / "model_card.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     write_hub(predictor, context, out, unusual=config.unusual, card=text, licence=config.licence)

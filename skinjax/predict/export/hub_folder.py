@@ -5,9 +5,10 @@
     config.json         which networks these are, and how photos are read; written last
     taxonomy.json       the classes
     model.safetensors   weights of the finest level's network; model_<level>.safetensors of coarser ones
-    decisions.json      temperatures, threshold of conformal sets, certainty, cut-points
+    decisions.json      temperatures, threshold of conformal sets, certainty, cut-points, by photo
+    decisions_by_case.json    the same by case, and how far the photos of a case may disagree
     limits.npz          limits of quality and novelty, with the means of classes and the covariance of features
-    degrees.csv, advice.json, target.json    where the run has such
+    degrees.csv, advice.json, advice_by_case.json, target.json    where the run has such
 
 No photo, no file name, no case and no prediction of one goes with it; what was fitted on them does.
 """
@@ -25,13 +26,13 @@ from pathlib import Path
 from skinjax.files.folders import filling
 from skinjax.labels.degrees import NO_TUMOUR
 from skinjax.models.weights.formats import PUBLISHED
-from skinjax.predict import advice, case_decisions, reference, run_decisions
+from skinjax.predict import advice, case_decisions, reference, run_decisions, run_target
+from skinjax.predict.cases import CaseContext
 from skinjax.predict.export.decision import NOTICE, slug
 from skinjax.predict.export.safetensors_file import network_document, write_variables
 from skinjax.predict.kept import write_kept
 from skinjax.predict.networks import Predictor
 from skinjax.predict.photos import AnswerContext
-from skinjax.predict.target_call import json_number
 from skinjax.runs.document import SCHEMA
 from skinjax.runs.folder import RunFolder
 from skinjax.runs.networks import Network
@@ -43,7 +44,7 @@ _KEPT = ("fit", "test_time_augmentation", "backbone", "image_size", "precision",
 
 def write_hub(
     predictor: Predictor,
-    context: AnswerContext,
+    cases: CaseContext,
     path: str | os.PathLike[str],
     *,
     unusual: float = 0.02,
@@ -54,9 +55,9 @@ def write_hub(
 
     Args:
       predictor: The networks of one fold.
-      context: What their answers are made by.
+      cases: The context that `skinjax.predict.cases.prepare_cases` returned.
       path: The folder: a new one, or that of an earlier export.
-      unusual: Share of the run's own photos beyond each limit of `context`.
+      unusual: Share of the run's own photos beyond each limit of `cases`.
       card: Markdown of the model card; a short one is written where there is none.
       licence: Of the networks, an identifier of the Hub such as `cc-by-4.0`; empty where it is not stated.
 
@@ -66,7 +67,7 @@ def write_hub(
     Raises:
       ValueError: Several folds, or a folder that holds something else.
     """
-    path = Path(path)
+    path, context = Path(path), cases.photo
     if len(predictor.members) > 1:
         raise ValueError(f"a folder for a hub must be of one fold, got {len(predictor.members)}")
     refuse_other_folder(path)
@@ -96,7 +97,7 @@ def write_hub(
             **provenance(),
         }
         (hidden / "config.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
-        _write_fits(dataclasses.replace(predictor, workdir=hidden, fold=0), context, unusual, source)
+        _write_fits(dataclasses.replace(predictor, workdir=hidden, fold=0), cases, unusual, source)
         (hidden / "README.md").write_text(
             _card(card, path.resolve().name, licence, networks, context), encoding="utf-8"
         )
@@ -135,24 +136,26 @@ def _write_degrees(degrees: tuple[int, ...], predictor: Predictor, path: Path) -
             rows.writerow([name, "none" if degree == NO_TUMOUR else degree])
 
 
-def _write_fits(published: Predictor, context: AnswerContext, unusual: float, source: RunFolder) -> None:
+def _write_fits(published: Predictor, cases: CaseContext, unusual: float, source: RunFolder) -> None:
     """Writes what the run's answers were fitted with, under the keys that a published folder is read by."""
-    folder, options = published.workdir, context.options
+    folder, context = published.workdir, cases.photo
+    options = context.options
     key = run_decisions.fit_key(published, options, run_decisions.VERSION)
     write_kept(folder / run_decisions.FILE, key, "decisions", dataclasses.asdict(context.decisions))
+    key = case_decisions.case_key(published, options, unusual)
+    write_kept(folder / case_decisions.FILE, key, "decisions", dataclasses.asdict(cases.decisions))
     if options.degree_of_class:
-        key = run_decisions.fit_key(published, options, advice.VERSION)
-        if context.target is not None:
-            target = context.target
-            threshold = json_number(target.threshold)
-            key["target"] = {"classes": target.classes, "strategy": target.strategy, "threshold": threshold}
+        key = run_decisions.fit_key(published, options, advice.VERSION) | advice.target_key(context.target)
         write_kept(folder / advice.FILE, key, "advice", dataclasses.asdict(context.record))
+        key = case_decisions.case_key(published, options, unusual) | advice.target_key(cases.target)
+        write_kept(folder / case_decisions.ADVICE_FILE, key, "advice", dataclasses.asdict(cases.record))
     if context.limits.photos:
         reference.write_limits(folder / reference.LIMITS, context.limits, unusual)
-    if context.target is not None and source.target.is_file():
-        stored = json.loads(source.target.read_text(encoding="utf-8"))
-        stored.pop("key", None)
-        (folder / "target.json").write_text(json.dumps(stored, indent=1), encoding="utf-8")
+    for file in (source.target, source.target.with_name(run_target.BY_CASE)):
+        if context.target is not None and file.is_file():
+            stored = json.loads(file.read_text(encoding="utf-8"))
+            stored.pop("key", None)
+            (folder / file.name).write_text(json.dumps(stored, indent=1), encoding="utf-8")
 
 
 def _licence(licence: str, networks: Mapping[str, Network]) -> str:

@@ -122,7 +122,7 @@ def open_session(config: Config, workdir: Path, count: int) -> Session:
         check_explanation_target(explained, predictor)
     said: list[str] = []
     batch_size = 1 if count <= FEW else config.batch_size
-    with _Steps() as steps:
+    with Steps() as steps:
         context = prepare_answers(
             predictor,
             options,
@@ -133,7 +133,7 @@ def open_session(config: Config, workdir: Path, count: int) -> Session:
             progress=steps,
             say=said.append,
         )
-    notes = (*_notes(predictor, context, folder), *said)
+    notes = (*notes_of(predictor, context, folder), *said)
     return Session(config, predictor, context, batch_size, explained, notes)
 
 
@@ -235,7 +235,14 @@ def make_smoke_run(seed: int, folder: Path) -> tuple[Path, list[Path]]:
     return run, [*sorted((run / "photos").rglob("*.jpg"))[:6], made]
 
 
-def _notes(predictor: Predictor, context: AnswerContext, folder: RunFolder) -> Iterator[str]:
+def notes_of(predictor: Predictor, context: AnswerContext, folder: RunFolder) -> Iterator[str]:
+    """Yields what answers rest on, in sentences.
+
+    Args:
+      predictor: Networks of the run.
+      context: Settings that turn their outputs into answers.
+      folder: The run's folder.
+    """
     from skinjax.predict.advice import record_notes
 
     made_of = ", ".join(f"{level} ({stage})" for level, stage in predictor.stages.items())
@@ -328,7 +335,7 @@ class _writing(AbstractContextManager):  # noqa: N801  (used as a function)
             _LOG.warning("left out %s: %s", one.photo, one.error)
 
 
-class _Steps(AbstractContextManager):
+class Steps(AbstractContextManager):
     """Progress over several titles, each begun with its first photo; see `run_references`."""
 
     def __init__(self) -> None:
@@ -336,6 +343,7 @@ class _Steps(AbstractContextManager):
         self._progress: Progress | None = None
 
     def __call__(self, title: str, done: int, total: int) -> None:
+        """Shows how far it is, under a new title from its first photo on."""
         if title != self._title:
             self.__exit__()
             self._title, self._progress = title, Progress(title, total)

@@ -1,0 +1,162 @@
+"""A page in the browser: photos of a case in, diagnosis, degree and advice out (thesis, chapter 5).
+
+    skinjax app --workdir=runs/mine                          # prints a link; http://127.0.0.1:8000/
+    skinjax app --workdir=runs/mine --neighbours             # shows similar photos of the run to its visitors
+    skinjax app --workdir=runs/mine --keep=answered          # stores photos, as pixels alone, and answers
+    skinjax app --workdir=runs/mine --host=0.0.0.0           # for other machines, by a link with a token
+    skinjax app --smoke                                      # a run that is made for it
+
+Three pages: one case of one or several photos, with the answer of the run's networks at every level, what cannot be
+ruled out, score, degree and advice, how often that advice was too late, and where the networks looked; many cases, as a
+table; and the run's own figures. Answers are those of `skinjax predict`, by case, in English and in Chinese.
+
+Photos stay in this machine's memory: nothing is written without --keep, nothing is asked of another host, and the page
+answers to this machine alone unless --host says otherwise (SECURITY.md). One case is computed at a time, and others
+wait for their turn. Needs the extra `app`: pip install ".[app]".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from skinjax.runs.folder import RunFolder
+from skinjax.runs.options import Options, option
+from skinjax.studies.result import StudyResult
+from skinjax.studies.steps import answering
+
+if TYPE_CHECKING:
+    from skinjax.app.engine import Engine
+
+NAME = "app"
+_LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(Options):
+    """Options of the page."""
+
+    group: ClassVar[str] = "this study"
+
+    host: str = option(
+        "127.0.0.1", "Address to answer on. Other than this machine's own, a token is made and required."
+    )
+    port: int = option(8000, "Port to answer on; 0 for a free one.", low=0, high=65535)
+    keep: str = option(
+        "", "Folder to store photos, as pixels alone, and answers in. Default: nothing is stored.", path=True
+    )
+    neighbours: bool = option(
+        False, "Show similar photos that the run has learned from, to everybody who opens the page."
+    )
+    fold: int = option(0, "The fold whose networks answer.", low=0)
+    ensemble: bool = option(False, "Answer by the mean over the networks of all folds.")
+    degrees: str = option(
+        "", "Degrees of malignancy: a file or catalogue name. Default: the run's.", path=True
+    )
+    smoke: bool = option(False, "Serve a tiny run that is made for it, for a trial.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.host.strip():
+            raise ValueError("host must be an address or name of this machine, got an empty one")
+        if self.keep and Path(self.keep).exists() and not Path(self.keep).is_dir():
+            raise ValueError(f"keep={self.keep} must be a folder, but is a file")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Result(StudyResult):
+    """The page, after it was closed."""
+
+
+def run(photos: None, config: Config, workdir: str | os.PathLike[str] | None) -> Result:
+    """Serves the page until the process is interrupted.
+
+    Args:
+      photos: None; photos come by the page.
+      config: The options.
+      workdir: Folder of the run whose networks answer; None only with `smoke`, which makes one.
+
+    Returns:
+      What is left to say when the page is closed.
+
+    Raises:
+      ValueError: There is no such run, its networks cannot answer, the port is in use, or the extra is not installed.
+    """
+    from skinjax.studies import prediction
+
+    missing = [
+        name for name in ("starlette", "uvicorn", "python_multipart") if not importlib.util.find_spec(name)
+    ]
+    if missing:
+        raise ValueError(f'the page needs {", ".join(missing)}: pip install "skinjax[app]"')
+    if photos is not None:
+        raise ValueError("photos must be None: they come by the page")
+    if workdir is None and config.smoke:
+        workdir, _ = answering.make_smoke_run(prediction.Config(smoke=True), Path("runs/predict_smoke"))
+    if workdir is None:
+        raise ValueError("workdir must be the folder of a run whose networks answer; give workdir=FOLDER")
+
+    from skinjax.app.guard import is_loopback, new_token
+    from skinjax.app.server import links, listen, make_app, serve
+    from skinjax.studies.steps.run_figures import run_figures
+
+    token = "" if is_loopback(config.host) else new_token()
+    listening = listen(config.host, config.port)  # before the minutes that a first start may take
+    with listening:
+        engine, notes = open_engine(config, Path(workdir))
+        engine.warm()
+        app = make_app(engine, run_figures(Path(workdir)), notes, config.host, token)
+        for link in links(listening, config.host, token):
+            print(f"open {link}", flush=True)
+        _LOG.info("research software, not a medical device; end with Ctrl-C")
+        if token:
+            _LOG.info(
+                "whoever has the link may ask; photos cross the network unencrypted, so use one that you trust"
+            )
+        serve(app, listening)
+    return Result(NAME, Path(workdir), ("the page is closed",))
+
+
+def open_engine(config: Config, workdir: Path) -> tuple[Engine, tuple[str, ...]]:
+    """Opens a run for the page: reads its networks, and works out what is missing in its folder.
+
+    Args:
+      config: The options.
+      workdir: Folder of the run.
+
+    Returns:
+      The run that answers, and sentences about what its answers rest on.
+
+    Raises:
+      ValueError: There is no such run, or its networks cannot answer.
+    """
+    from skinjax.app.engine import Engine
+    from skinjax.predict.cases import prepare_cases
+    from skinjax.predict.decisions import DecisionOptions
+    from skinjax.predict.degrees import degrees_of
+    from skinjax.predict.neighbours import run_neighbours
+    from skinjax.predict.networks import load_predictor
+
+    folder = RunFolder.read(workdir)
+    predictor = load_predictor(workdir, -1 if config.ensemble else config.fold)
+    stored = config.degrees or folder.options.get("degrees", "")
+    degrees = degrees_of(predictor.taxonomy, stored, bool(config.degrees))
+    said: list[str] = []
+    neighbours = None
+    with answering.Steps() as steps:
+        context = prepare_cases(
+            predictor,
+            DecisionOptions(degree_of_class=degrees),
+            folder.photo_root,
+            progress=steps,
+            say=said.append,
+        )
+        if config.neighbours:
+            neighbours = run_neighbours(predictor, folder.photo_root, progress=steps, say=said.append)
+    notes = (*answering.notes_of(predictor, context.photo, folder), *said)
+    keep = Path(config.keep) if config.keep else None
+    return Engine(predictor, context, config.neighbours, neighbours, keep), notes

@@ -1,0 +1,63 @@
+"""A tiny run behind the page: a network of random weights, drawn photos, and predictions made up for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.predict import make_run
+from skinjax.synthetic import CLASS_NAMES, render_case
+from tests.support import small_backbones
+
+pytest.importorskip("starlette", reason="the page needs the extra app")
+
+from starlette.testclient import TestClient
+
+from skinjax.app.engine import Engine
+from skinjax.app.server import make_app
+from skinjax.studies import app
+
+ORIGIN = "http://127.0.0.1"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def backbones():
+    with small_backbones.registered():
+        yield
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory) -> Path:
+    """The folder of a run whose photos `photos` holds, two for each case."""
+    folder = tmp_path_factory.mktemp("page")
+    photos = folder / "photos"
+    photos.mkdir()
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        name = CLASS_NAMES[seed % len(CLASS_NAMES)]
+        for number, photo in enumerate(render_case(rng, name, photos=2, size=64)):
+            Image.fromarray(photo).save(photos / f"{seed}_{number}.jpg")
+    make_run(folder / "run", "small", 32, photos)
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def photos(run) -> list[Path]:
+    """The run's own photos; the first two are of one case."""
+    return sorted((run.parent / "photos").glob("*.jpg"), key=lambda path: [*map(int, path.stem.split("_"))])
+
+
+@pytest.fixture(scope="session")
+def engine(run) -> Engine:
+    made, _ = app.open_engine(app.Config(neighbours=True), run)
+    made.warm()
+    return made
+
+
+@pytest.fixture
+def client(engine):
+    with TestClient(make_app(engine, notes=["a note"]), base_url=ORIGIN) as client:
+        yield client
