@@ -28,6 +28,7 @@ from skinjax.runs.folder import RunFolder
 from skinjax.runs.options import Options, option
 from skinjax.studies.result import StudyResult
 from skinjax.studies.steps import answering
+from skinjax.studies.steps.answer_notes import run_notes
 
 if TYPE_CHECKING:
     from skinjax.app.engine import Engine
@@ -86,8 +87,6 @@ def run(photos: None, config: Config, workdir: str | os.PathLike[str] | None) ->
     Raises:
       ValueError: There is no such run, its networks cannot answer, the port is in use, or the extra is not installed.
     """
-    from skinjax.studies import prediction
-
     missing = [
         name for name in ("starlette", "uvicorn", "python_multipart") if not importlib.util.find_spec(name)
     ]
@@ -96,7 +95,7 @@ def run(photos: None, config: Config, workdir: str | os.PathLike[str] | None) ->
     if photos is not None:
         raise ValueError("photos must be None: they come by the page")
     if workdir is None and config.smoke:
-        workdir, _ = answering.make_smoke_run(prediction.Config(smoke=True), Path("runs/predict_smoke"))
+        workdir, _ = answering.make_smoke_run(0, Path("runs/predict_smoke"))
     if workdir is None:
         raise ValueError("workdir must be the folder of a run whose networks answer; give workdir=FOLDER")
 
@@ -157,6 +156,6 @@ def open_engine(config: Config, workdir: Path) -> tuple[Engine, tuple[str, ...]]
         )
         if config.neighbours:
             neighbours = run_neighbours(predictor, folder.photo_root, progress=steps, say=said.append)
-    notes = (*answering.notes_of(predictor, context.photo, folder), *said)
+    notes = (*run_notes(predictor, context.photo, folder, context), *said)
     keep = Path(config.keep) if config.keep else None
     return Engine(predictor, context, config.neighbours, neighbours, keep), notes
