@@ -21,14 +21,12 @@ SLOW = pytest.mark.slow
 FAMILIES = [
     ("efficientnet_nano", 64),
     pytest.param("efficientnet_b0", 64, marks=SLOW),
-    pytest.param("efficientnet_b0_torch", 64, marks=SLOW),
     pytest.param("efficientnet_lite0", 64, marks=SLOW),
     pytest.param("inception_v3", 96, marks=SLOW),
     pytest.param("inception_v3_torch", 96, marks=SLOW),
     pytest.param("densenet121", 64, marks=SLOW),
     pytest.param("inception_resnet_v2", 96, marks=SLOW),
     pytest.param("xception", 72, marks=SLOW),
-    pytest.param("xception_torch", 72, marks=SLOW),
 ]
 
 
