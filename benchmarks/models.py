@@ -191,13 +191,13 @@ def serve(library: str, name: str, batch: str, size: str, train: str) -> None:
         return time.perf_counter() - start
 
     def turn() -> list[float]:
-        _repeat(programs[0], seconds=0.5)
-        return [1000 * _repeat(programs[0], seconds=0.6), peak() - before]
+        repeat(programs[0], seconds=0.5)
+        return [1000 * repeat(programs[0], seconds=0.6), peak() - before]
 
     answer(begin, turn)
 
 
-def _repeat(program: Program, seconds: float) -> float:
+def repeat(program: Program, seconds: float) -> float:
     """Runs a program for so long, once at least; the mean time of a run, in seconds."""
     runs, start = 0, time.perf_counter()
     while (spent := time.perf_counter() - start) < seconds or not runs:

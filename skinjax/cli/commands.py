@@ -151,6 +151,7 @@ COMMANDS = (
         "export",
         "Write networks of a run as ONNX, StableHLO or for a hub.",
         "predictions",
+        used=("workdir", "format", "out", "licence", "degrees", "stages", "fold", "smoke"),
     ),
     Command("app", "app", "Serve a page in the browser that answers cases.", "predictions", "5"),
 )

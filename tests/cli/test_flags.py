@@ -61,6 +61,7 @@ FORMER = {
         "answered batch_size check_explanations coverage degrees explain explain_class explain_layer explain_level "
         "fold grade_rule out photos stages threads unusual"
     ),
+    "export": RUN + "answered coverage degrees ensemble fold format grade_rule largest_set licence out stages unusual",
 }  # fmt: skip
 
 

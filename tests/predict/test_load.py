@@ -11,51 +11,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from skinjax.data.predictions import from_arrays, write_predictions
-from skinjax.labels.taxonomy import Taxonomy
-from skinjax.models import registry
 from skinjax.predict.load import load_run
-from skinjax.runs.folder import RunFolder
-from skinjax.runs.networks import Network
-from skinjax.runs.options import Options
-from skinjax.train.checkpoints import Checkpoints
 from tests.support import small_backbones
-
-TREE = Taxonomy("tree", ("kind", "disease"), (("rash", "a"), ("rash", "b"), ("growth", "c")))
-COUNT = 60
-
-
-def make_run(folder, study, networks, photos):
-    """A run of random networks (stage and level each), with made-up predictions of photos."""
-    with RunFolder.open(folder, study, Options()) as run:
-        run.begin(Options(), "made up", TREE, [], photo_root=run.place_of(photos))
-        for number, (stage, level) in enumerate(networks):
-            network = Network(stage, 0, "small", level, TREE.classes(level), 32)
-            run.write_network(network)
-            variables = registry.init_variables(network.model(), jax.random.key(number))
-            with Checkpoints(run.checkpoints(network)) as checkpoints:
-                checkpoints.save_final(variables)
-        return run
+from tests.support.small_runs import TREE, make_pair, make_photos, make_run
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     with small_backbones.registered():
         folder = tmp_path_factory.mktemp("load")
-        (folder / "photos").mkdir()
-        rng = np.random.default_rng(0)
-        for number in range(6):
-            pixels = rng.integers(60, 200, (40, 40, 3), np.uint8)
-            Image.fromarray(pixels).resize((96, 96)).save(folder / "photos" / f"{number}.png")
-        run = make_run(
-            folder / "pair", "hierarchy", [("sub", "disease"), ("meta", "kind")], folder / "photos"
-        )
-        fine = rng.dirichlet([1, 1, 1], COUNT)
-        coarse = np.column_stack([fine[:, :2].sum(axis=1), fine[:, 2]])
-        labels = [rng.choice(TREE.classes(), p=row) for row in fine]
-        names = [f"{number}.png" for number in range(COUNT)]
-        frame = from_arrays(names, names, labels, 0, fine, TREE, {"kind": coarse})
-        write_predictions(frame, run.predictions_file("out_of_fold"), TREE)
+        make_photos(folder / "photos", 6)
+        make_pair(folder / "pair", folder / "photos")
         make_run(folder / "several", "backbones", [("one", "disease"), ("two", "disease")], folder / "photos")
         yield folder
 

@@ -160,11 +160,12 @@ class _Emitter:
         per_channel = _per_channel(other, len(tensor.shape), image)
         if per_channel is None:
             return None
-        one, zero = np.float32(1), np.float32(0)
+        one, zero = np.ones((), np.float32), np.zeros((), np.float32)
+        scale, shift = one, zero
         if name in ("mul", "div"):
-            scale, shift = per_channel if name == "mul" else one / per_channel, zero
+            scale = per_channel if name == "mul" else one / per_channel
         else:
-            scale, shift = one, per_channel if name == "add" else -per_channel
+            shift = per_channel if name == "add" else -per_channel
         if isinstance(image.node, Convolution | Affine):
             image.node.rescale(scale, shift)
             return tensor
@@ -188,8 +189,8 @@ class _Emitter:
         elif name == "min" and image.node is not None and image.node.kind == "Relu":
             image.node.kind = "Clip"
             image.node.inputs += [
-                self.graph.constant(np.float32(0)),
-                self.graph.constant(np.float32(limit.item())),
+                self.graph.constant(np.zeros((), np.float32)),
+                self.graph.constant(np.asarray(limit.item(), np.float32)),
             ]
             made = _fixed(image)
         else:
@@ -260,7 +261,7 @@ class _Emitter:
             return dataclasses.replace(self.graph.unfolded(tensor), shape=tuple(shape), node=None)
         tensor = self.graph.plain(tensor)
         added = [axis for axis in range(rank) if axis not in places]
-        stored = [1] * rank
+        stored: list[Any] = [1] * rank
         for axis, place in enumerate(places):
             stored[place] = tensor.stored[axis]
         name = self.graph.emit("Unsqueeze", [tensor.name, self.graph.integers(*added)])
@@ -506,7 +507,7 @@ class _Emitter:
 
     def _window(self, operation: Operation, values: list[Value]) -> Tensor:
         image, params = self.graph.first(self._whole(values[0])), operation.params
-        attributes = {
+        attributes: dict[str, Any] = {
             "kernel_shape": list(params["size"]),
             "strides": list(params["strides"]),
             "pads": [pair[side] for side in (0, 1) for pair in params["pads"]],
@@ -525,7 +526,7 @@ class _Emitter:
 
     def _cumulative(self, operation: Operation, values: list[Value]) -> Tensor:
         tensor = self.graph.full(self.graph.tensor(values[0]))
-        axis = self.graph.constant(np.int64(operation.params["axis"]))
+        axis = self.graph.constant(np.asarray(operation.params["axis"], np.int64))
         return self._made("CumSum", tensor, [tensor.name, axis], reverse=int(operation.params["reverse"]))
 
 

@@ -126,11 +126,8 @@ def _inline(jaxpr: Any, consts: Sequence[Any], args: Sequence[Atom], into: list[
     known |= dict(zip(jaxpr.invars, args, strict=True))
 
     def read(atom: Any) -> Atom:
-        return (
-            np.asarray(atom.val, atom.aval.dtype)
-            if isinstance(atom, jax.extend.core.Literal)
-            else known[atom]
-        )
+        literal = isinstance(atom, jax.extend.core.Literal)
+        return np.asarray(atom.val, atom.aval.dtype) if literal else known[atom]
 
     for equation in jaxpr.eqns:
         inputs = tuple(read(atom) for atom in equation.invars)
@@ -145,8 +142,8 @@ def _outputs(equation: Any, inputs: tuple[Atom, ...], into: list[Operation]) -> 
         return inputs
     if name == "platform_index":
         platforms = params["platforms"]
-        return [np.int32(next((i for i, one in enumerate(platforms) if one is None), len(platforms) - 1))]
-    if name == "cond" and isinstance(inputs[0], np.ndarray | np.generic):
+        return [np.asarray(next((i for i, one in enumerate(platforms) if one is None), len(platforms) - 1))]
+    if name == "cond" and isinstance(inputs[0], np.ndarray):
         branch = params["branches"][int(np.clip(inputs[0], 0, len(params["branches"]) - 1))]
         return _inline(branch.jaxpr, branch.consts, inputs[1:], into)
     if name in _CALLS:
@@ -269,7 +266,7 @@ class _Groups:
                 ]
                 for extent, k, stride, (low, high) in zip((rows, columns), size, strides, pads, strict=True)
             ]
-            expected = 1 / np.outer(*counts).astype(np.float32)
+            expected = 1 / np.outer(counts[0], counts[1]).astype(np.float32)
             found = (
                 weight.reshape(weight.shape[-3:-1]) if weight.ndim >= 3 and weight.shape[-1] == 1 else weight
             )
