@@ -55,6 +55,7 @@ def page(request, browser, address):
     context = browser.new_context(
         viewport={"width": width, "height": 844},
         locale=language,
+        is_mobile=width < 600,
         has_touch=width < 600,
         accept_downloads=True,
     )
