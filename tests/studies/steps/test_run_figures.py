@@ -6,6 +6,7 @@ import math
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from benchmarks.predict import make_run
 from skinjax.app.figures import RunFigures
@@ -17,6 +18,7 @@ from tests.support import small_backbones
 @pytest.fixture
 def run(tmp_path):
     (tmp_path / "photos").mkdir()
+    Image.new("RGB", (32, 32)).save(tmp_path / "photos" / "a.png")
     with small_backbones.registered():
         make_run(tmp_path / "run", "small", 32, tmp_path / "photos")
     return tmp_path / "run"
