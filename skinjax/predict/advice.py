@@ -253,18 +253,22 @@ def target_key(target: TargetDecision | None) -> dict[str, Any]:
     return {"target": {"classes": target.classes, "strategy": target.strategy, "threshold": threshold}}
 
 
-def record_notes(record: AdviceRecord) -> list[str]:
+def record_notes(record: AdviceRecord, unit: str = "photos") -> list[str]:
     """Returns how the advice fared, in sentences.
 
     Args:
       record: The counts.
+      unit: What it counts, "photos" or "cases".
     """
     if record.cancers is None or record.withheld is None:
-        return ["how often the advice comes too late is not known: the run has no held-out photos of cancers"]
+        return [
+            f"how often the advice comes too late is not known: the run has no held-out {unit} of cancers"
+        ]
     shown = record.cancers
+    whose = f" ({shown['cases']:,} cases)" if unit == "photos" else ""
     return [
-        f"advice: of {shown['photos']:,} held-out photos of cancers ({shown['cases']:,} cases), {told_share(shown)} "
-        f"were told too late a time; {100 * record.withheld['rate']:.1f}% were told none"
+        f"advice: of {shown['photos']:,} held-out {unit} of cancers{whose}, {told_share(shown)} were told too late a "
+        f"time; {100 * record.withheld['rate']:.1f}% were told none"
     ]
 
 

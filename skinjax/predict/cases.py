@@ -44,6 +44,7 @@ from skinjax.predict.conclusions import (
 from skinjax.predict.decisions import DecisionOptions, decide, fuse_levels_of
 from skinjax.predict.networks import Predictor
 from skinjax.predict.photos import (
+    NOT_RENDERED,
     AnswerContext,
     DrawExplanation,
     ExplanationTarget,
@@ -221,7 +222,11 @@ def case_answer(
     readable = [output for output in outputs if output.answer.error is None]
     if not readable:
         return CaseAnswer(case, photos, (False,) * len(photos), error=_unreadable(photos))
-    chosen = [output for output in readable if output.answer.usable] or readable
+    chosen = (
+        [output for output in readable if output.answer.usable]
+        or [output for output in readable if set(output.faults) <= {NOT_RENDERED}]
+        or readable
+    )
     counted = tuple(any(output is one for one in chosen) for output in outputs)
     usable = chosen[0].answer.usable
     levels = list(chosen[0].probs)
@@ -250,10 +255,14 @@ def _pairs(
 
 
 def _faults(outputs: Sequence[PhotoOutput]) -> list[str]:
-    """Returns why photos cannot be relied on, by name where there are several."""
-    if len(outputs) == 1:
-        return list(outputs[0].faults)
-    return [f"{Path(output.answer.photo).name}: {fault}" for output in outputs for fault in output.faults]
+    """Returns why photos cannot be relied on; by name what is not the same of all."""
+    shared = [fault for fault in outputs[0].faults if all(fault in output.faults for output in outputs)]
+    return shared + [
+        f"{Path(output.answer.photo).name}: {fault}"
+        for output in outputs
+        for fault in output.faults
+        if fault not in shared
+    ]
 
 
 def _unreadable(photos: Sequence[Answer]) -> str:

@@ -107,6 +107,9 @@ class Explanation:
     network_level: str
 
 
+NOT_RENDERED = "the networks learned from rendered photos, of which this is none"
+"""Why a photo gets no diagnosis from networks of rendered photos."""
+
 DrawExplanation = Callable[[str, Answer, Explanation], str]
 """Given the photo's path or name, its answer and its map, draws a picture and returns its file name."""
 
@@ -379,7 +382,7 @@ def _faults(source: PhotoSource, photo: Decoded, far: float | None, context: Ans
     """Returns why a photo cannot be relied on."""
     reasons = list(faults(photo.quality, context.limits.quality))
     if context.rendered is not None and not lies_within(source, context.rendered):
-        reasons.append("the networks learned from rendered photos, of which this is none")
+        reasons.append(NOT_RENDERED)
     if far is not None and far > 1:
         reasons.append(f"unlike the photos of the run ({far:.2f} times as far as is usual)")
     return reasons

@@ -171,12 +171,6 @@ class TargetCall:
         called = "" if self.called is None else str(self.called).lower()
         return [f"{self.score:.7g}", "" if threshold is None else f"{threshold:.7g}", called]
 
-    def line(self) -> str:
-        """Returns the call as a line for a terminal."""
-        said = {True: "called", False: "not called", None: "no threshold"}[self.called]
-        limit = "" if self.called is None else f", threshold {self.decision.threshold:.4g}"
-        return f"{self.decision.title}: {said} (score {self.score:.4g}{limit})"
-
 
 TARGET_COLUMNS = ("target_score", "target_threshold", "target_call")
 """Columns of a two-stage run's answers; empty for other runs."""

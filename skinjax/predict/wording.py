@@ -25,6 +25,8 @@ from skinjax.predict.conclusions import Conclusion
 _PHRASES = Path(__file__).parent / "phrases"
 _TRANSLATED = ("reason: ", "advice: ")
 
+_BELOW = 0.1  # by which a set's own probability must miss the coverage, to be said beside it
+
 ENGLISH = "en"
 """The language of reasons and advice in answers, and of the terminal."""
 
@@ -187,6 +189,9 @@ def set_sentence(
 ) -> str:
     """Returns which classes cannot be ruled out, and how often such an answer is right.
 
+    The coverage of conformal sets holds on average: where the calibrated probability of the set's classes is far below
+    it, that is said as well.
+
     Args:
       answer: Of a photo or a case that could be read.
       taxonomy: The taxonomy whose classes these are.
@@ -201,9 +206,14 @@ def set_sentence(
     if not names:
         return phrase(language, "set_none")
     key = "set_groups" if answer.backed_off else "set_one" if len(names) == 1 else "set_several"
+    inside = [taxonomy.classes().index(name) for name in answer.conformal_set]
+    share = float(answer.probabilities[taxonomy.finest][inside].sum())
+    if not answer.backed_off and share < coverage - _BELOW:
+        key = "set_unsure"
     return phrase(
         language,
         key,
+        percent=percent(share),
         titles=listed([title_in(taxonomy, name, language) for name in names], language),
         count=counted(len(names), language),
         times=times(coverage, language),

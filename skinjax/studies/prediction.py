@@ -1,4 +1,4 @@
-"""Photos in, answers out: what the networks of a run say of photos that nobody has labelled (all chapters).
+r"""Photos in, answers out: what the networks of a run say of photos that nobody has labelled (all chapters).
 
     skinjax predict --workdir=runs/demo --photos=a.jpg,b.png            # a table, and pictures of why
     skinjax predict --workdir=runs/demo --photos=clinic --out=answers   # a folder, at the device's speed
@@ -6,6 +6,9 @@
     skinjax predict --workdir=runs/demo --photos=a.jpg --explain --check_explanations
     skinjax predict --workdir=runs/pad --photos=today.csv               # image, and columns that the networks read
     skinjax predict --workdir=runs/pad --photos=visits.csv --by=lesion  # lesions over time: image, lesion_id, date
+    skinjax predict --workdir=runs/demo --photos=clinic --by=case       # one answer per case: a folder for each
+    skinjax predict --workdir=runs/demo --photos=clinic --by=case --case_pattern='(\w+)_\d+\.jpg'
+    skinjax predict --workdir=runs/demo --photos=a.jpg --format=json    # on standard output; csv likewise
     skinjax predict --workdir=runs/demo                                 # makes ready, answers nothing
     skinjax predict --smoke                                             # all of it, on a run made for it
 
@@ -25,9 +28,16 @@ advice (skinjax/predict/advice.py), in JSON and CSV alike:
 
 A photo whose most probable class is of the highest degree, such as melanoma, is urgent however uncertain that is.
 
-Writes predictions.jsonl (everything, an object a photo), predictions.csv and explanations/ (Grad-CAM) to --out, and
-with --by=lesion history.csv and history.jsonl: the change of each lesion's score since its first visit, with its
-interval. A photo that cannot be read is named and the others are answered.
+With --by=case the photos of a case give one answer, whose probabilities, set and limits rest on the run's own cases. A
+photo that is blurred, dark or unlike the run's does not count where the case has a better one; photos that disagree are
+a reason for no diagnosis; a photo's alarm is its case's. A case is what a table's columns case_id and lesion_id name
+together, or a folder, or what the group of --case_pattern finds in a photo's path.
+
+Writes predictions.jsonl (everything, an object per photo), predictions.csv and explanations/ (Grad-CAM) to --out, with
+--by=case cases.jsonl (an object per case, with those of its photos) and cases.csv, and with --by=lesion history.csv and
+history.jsonl: the change of each lesion's score since its first visit, with its interval. A photo that cannot be read
+is named and the others are answered. With --format=json or csv these go to standard output too, as one list or table:
+the cases by case, the histories by lesion, else the photos.
 
 Two EfficientNet-B0 at 224 pixels on two cores: the first photo of a new process is answered and explained in 4 s, in 8
 s where nothing was compiled before; then 46 per second. More: benchmarks/results/predict.md.
@@ -37,6 +47,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -46,11 +57,14 @@ from skinjax.data.columns import unknown_columns
 from skinjax.runs.options import Options, option
 from skinjax.studies.result import StudyResult
 from skinjax.studies.steps import answering, lesions
+from skinjax.studies.steps.answer_files import document_of
+from skinjax.studies.steps.case_groups import case_groups, compiled_pattern
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NAME = "prediction"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,9 +77,18 @@ class Config(Options):
         (),
         "Photos and folders of photos, parted by commas, or one CSV (image, and columns that networks read beside it).",
     )
-    by: Literal["photo", "lesion"] = option(
+    by: Literal["photo", "case", "lesion"] = option(
         "photo",
-        "What is told beside each photo. lesion: changes over time, of one CSV (image, lesion_id, date).",
+        "What answers are of. case: one answer per case, from all its photos. lesion: changes over time beside each "
+        "photo, of one CSV (image, lesion_id, date).",
+    )
+    case_pattern: str = option(
+        "",
+        "Regular expression with one group that names the case in a photo's path. Default: a column case_id or "
+        "lesion_id of one CSV, or a folder per case.",
+    )
+    format: Literal["table", "json", "csv"] = option(
+        "table", "What is printed: a table to read, or the answers as one JSON list or CSV table."
     )
     out: str = option("", "Folder to write. Default: answers, in --workdir.", path=True)
     fold: int = option(0, "The fold whose networks answer.", low=0)
@@ -118,6 +141,10 @@ class Config(Options):
             )
         if self.explain is False and (self.explain_class or self.check_explanations):
             raise ValueError("explain=False excludes explain_class and check_explanations")
+        if self.case_pattern:
+            if self.by != "case":
+                raise ValueError(f"case_pattern={self.case_pattern} needs by=case, got by={self.by}")
+            compiled_pattern(self.case_pattern)
         if self.out and Path(self.out).exists() and not Path(self.out).is_dir():
             raise ValueError(f"out={self.out} must be a folder, but is a file")
 
@@ -136,13 +163,15 @@ class Result(StudyResult):
     """The answers, as files in `out` and as a frame.
 
     Attributes:
-      out: Folder of predictions.csv, predictions.jsonl, explanations/ and, by lesion, history.csv and history.jsonl;
-        None where no photo was answered.
+      out: Folder of predictions.csv, predictions.jsonl, explanations/, by case cases.csv and cases.jsonl, and by lesion
+        history.csv and history.jsonl; None where no photo was answered.
       lines: The table for a terminal.
+      document: What is printed in its place: the answers as JSON or CSV; empty for the table.
     """
 
     out: Path | None = None
     lines: tuple[str, ...] = ()
+    document: str = dataclasses.field(default="", repr=False)
 
     @functools.cached_property
     def answers(self) -> pd.DataFrame | None:
@@ -150,6 +179,14 @@ class Result(StudyResult):
         from skinjax.predict.table import read_answers
 
         return None if self.out is None else read_answers(self.out / "predictions.csv")
+
+    @functools.cached_property
+    def cases(self) -> pd.DataFrame | None:
+        """Returns one row per case, as `skinjax.predict.cases.case_header`; None where photos were not by case."""
+        from skinjax.predict.table import read_answers
+
+        path = None if self.out is None else self.out / "cases.csv"
+        return read_answers(path) if path is not None and path.is_file() else None
 
     @functools.cached_property
     def history(self) -> pd.DataFrame | None:
@@ -161,11 +198,13 @@ class Result(StudyResult):
 
     @property
     def table(self) -> pd.DataFrame | None:
-        """Returns the answers."""
-        return self.answers
+        """Returns the answers, by case where photos were."""
+        return self.answers if self.cases is None else self.cases
 
     def __str__(self) -> str:
-        """Returns what the answers rest on, the table and the path of the files."""
+        """Returns what the answers rest on, the table and the path of the files, or the answers as a document."""
+        if self.document:
+            return self.document
         written = [] if self.out is None else [f"written: {self.out}"]
         return "\n".join([*self.headline[:-1], *self.lines, "", self.headline[-1], *written])
 
@@ -199,11 +238,16 @@ def run(
     visits = lesions.visits_of(names, config.by)
     table = lesions.table_of(names, config.by)
     paths = list(table.paths) if table else answering.check_photos(names)
+    groups = case_groups(paths, table, config.case_pattern) if config.by == "case" else None
     session = answering.open_session(config, Path(workdir), len(paths))
     if not paths:
         return Result(NAME, Path(workdir), (*session.notes, "ready; no photos to answer"))
     out = out or Path(workdir) / "answers"
     columns = table.frame if table else None
-    found = answering.answer(session, paths, out, visits, columns)
+    found = answering.answer(session, paths, out, visits, columns, groups)
     notes = (*session.notes, *unknown_columns(session.predictor.coding, columns), found.counted)
-    return Result(NAME, Path(workdir), notes, out=out, lines=found.lines)
+    document = document_of(out, config.by, config.format)
+    if document:  # what it rests on has no place in it
+        for note in notes:
+            _LOG.info("%s", note)
+    return Result(NAME, Path(workdir), notes, out=out, lines=found.lines, document=document)

@@ -119,7 +119,9 @@ def test_photos_that_cannot_be_relied_on_are_left_out_where_another_can(tmp_path
     answering.draw("dark.png", np.zeros((32, 32, 3)))
     (tmp_path / "broken.jpg").write_bytes(b"no photo")
     good, dark, broken = tmp_path / "1.png", tmp_path / "dark.png", tmp_path / "broken.jpg"
-    groups = {"both": [dark, good, broken], "dark": [dark, dark, broken], "none": [broken, broken]}
+    darker = tmp_path / "darker.png"
+    Image.new("RGB", (32, 32), (9, 9, 9)).save(darker)
+    groups = {"both": [dark, good, broken], "dark": [dark, darker, broken], "none": [broken, broken]}
     both, only_dark, none = answering.answers(groups, context_of())
     assert both.counted == (False, True, False)
     assert [one.photo for one in both.left_out] == [str(dark), str(broken)]
@@ -128,6 +130,8 @@ def test_photos_that_cannot_be_relied_on_are_left_out_where_another_can(tmp_path
     assert not only_dark.usable
     assert only_dark.diagnosis(TREE) is None
     assert any(reason.startswith("dark.png: too dark") for reason in only_dark.reasons)
+    assert any(reason.startswith("darker.png: too dark") for reason in only_dark.reasons)
+    assert sum("too blurred" in reason for reason in only_dark.reasons) == 1  # the same of both, said once
     assert only_dark.advice.urgency is None
     assert none.error.startswith("none of 2 photos can be read; the first, broken.jpg: ")
     row = dict(zip(case_header(TREE), both.to_row(TREE), strict=True))
@@ -174,6 +178,11 @@ def test_photos_in_memory_are_answered_as_their_files(tmp_path):
     other = io.BytesIO(answering.names[0].read_bytes() + b" ")
     (strange,) = answering.answers({"x": [other]}, context)
     assert strange.reasons == ("the networks learned from rendered photos, of which this is none",)
+    both, blurred = answering.names[0].rename(tmp_path / "x.png"), tmp_path / "0.png"
+    Image.new("RGB", (32, 32), (120, 120, 120)).save(blurred)
+    elsewhere = context_of(rendered=(tmp_path / "elsewhere").resolve())
+    (case,) = answering.answers({"x": [both, blurred]}, elsewhere)
+    assert case.counted == (True, False)  # of no rendered photo, the sharp one counts all the same
     (real,) = answering.answers({"x": [other]}, context_of())  # the same object again, from its start
     assert real.error is None
 

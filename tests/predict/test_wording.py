@@ -18,6 +18,7 @@ from skinjax.predict.advice import NOT_KNOWN, AdviceRecord, advise
 from skinjax.predict.answers import Answer
 from skinjax.predict.cases import CaseAnswer
 from skinjax.predict.conclusions import Malignancy
+from skinjax.predict.photos import NOT_RENDERED
 from skinjax.predict.target_call import SampleSize, TargetCall, TargetDecision, TargetRates
 
 TREE = load_taxonomy("pad_ufes_20")
@@ -68,7 +69,7 @@ def every_sentence() -> list[str]:
     found += [degrees.advice(degree, 3) for degree in (-1, 0, 1, 2)]
     found += [degrees.withheld_advice(urgency) for urgency in (None, 1, 2)]
     found += [
-        "the networks learned from rendered photos, of which this is none",
+        NOT_RENDERED,
         "unlike the photos of the run (1.93 times as far as is usual)",
         "not certain enough (41%, must be at least 55.2%)",
         "no class can be ruled out",
@@ -114,10 +115,15 @@ def test_the_set_is_said_in_words():
     assert wording.set_sentence(answer(), TREE, 0.9) == (
         "One of these two, nine times in ten for photos like those it was tested on: Melanoma or Nevus."
     )
-    one = answer(CaseAnswer, conformal_set=("MEL",))
+    one = answer(CaseAnswer, conformal_set=("MEL",), probabilities=probabilities(MEL=0.97, NEV=0.03))
     assert wording.set_sentence(one, TREE, 0.95) == (
         "Only Melanoma cannot be ruled out; such an answer holds the true class 19 times in 20 for cases like those "
         "it was tested on."
+    )
+    unsure = answer(conformal_set=("NEV",))
+    assert wording.set_sentence(unsure, TREE, 0.9) == (
+        "Cannot be ruled out: Nevus. Such answers hold the true class nine times in ten on average over photos like "
+        "those it was tested on; for this one, 13% is as much as can be said."
     )
     wide = answer(conformal_set=CLASSES[:4], backed_off=("benign", "premalignant"))
     assert "one of this group, nine times in ten" in wording.set_sentence(wide, TREE, 0.9)

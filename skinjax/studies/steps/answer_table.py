@@ -1,20 +1,21 @@
-"""Answers as a table for the terminal, a block of rows per photo."""
+"""Answers as a table for the terminal, a block of rows per photo or per case, in the words of the page."""
 
 from __future__ import annotations
 
 import textwrap
 from typing import TYPE_CHECKING
 
-from skinjax.labels.degrees import NO_TUMOUR
 from skinjax.labels.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
     from skinjax.predict.answers import Answer
+    from skinjax.predict.cases import CaseAnswer
+    from skinjax.predict.conclusions import Conclusion
 
 MOST = 40
-"""Photos that are shown; the files have all of them."""
+"""Photos or cases that are shown; the files have all of them."""
 TOP = 3
-_PHOTO, _FINE, _COARSE, _WIDTH = 24, 30, 22, 110
+_PHOTO, _FINE, _COARSE, _ANSWER, _WIDTH = 24, 30, 22, 44, 110
 
 
 class AnswerTable:
@@ -46,7 +47,7 @@ class AnswerTable:
 
     def rows(self, answer: Answer) -> list[str]:
         """Returns the rows of one answer, each at most 110 characters wide where names are not very long."""
-        photo = answer.photo if len(answer.photo) <= _PHOTO else "…" + answer.photo[1 - _PHOTO :]
+        photo = _shortened(answer.photo)
         if answer.error is not None:
             return [f"{photo:<{_PHOTO}}  cannot be read: {answer.error}"]
         taxonomy = self._taxonomy
@@ -65,16 +66,7 @@ class AnswerTable:
             )
             for row in range(depth)
         ]
-        lines = [answer.target.line()] if answer.target else []
-        lines += [f"no diagnosis: {'; '.join(answer.reasons)}"] if answer.reasons else []
-        lines += _advice_lines(answer)
-        indent = " " * (_PHOTO + 2)
-        below = [
-            row
-            for line in lines
-            for row in textwrap.wrap(line, _WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
-        ]
-        return [row.rstrip() for row in (*table, *below)]
+        return [row.rstrip() for row in (*table, *_wrapped(_sentences(answer, taxonomy)))]
 
     def _heads(self) -> str:
         levels = [self._taxonomy.finest, *reversed(self._taxonomy.levels[:-1])]
@@ -95,26 +87,80 @@ class AnswerTable:
         return titles if len(titles) <= TOP else [*titles[: TOP - 1], f"and {len(titles) - TOP + 1} more"]
 
 
-def _advice_lines(answer: Answer) -> list[str]:
-    """Returns degree, advice and how often such advice came too late."""
-    from skinjax.predict.advice import told_share
+class CaseTable:
+    """The table of the first `MOST` cases, each with its photos below.
 
-    malignancy, advice = answer.malignancy, answer.advice
-    if malignancy is None or advice is None:
-        return []
-    head = f"{advice.urgency.upper()}: " if advice.urgency else ""
-    if advice.withheld:  # no score: of a black photo a network may well say that it looks benign
-        others = [reason for reason in advice.withheld if reason not in answer.reasons]
-        return [*([f"uncertain: {'; '.join(others)}"] if others else []), head + advice.words]
-    # Where all classes are tumours, or as good as that, how probable one is tells nothing.
-    words = f"tumour {100 * malignancy.tumour:.0f}%, " if malignancy.tumour < 0.995 else ""
-    if malignancy.degree == NO_TUMOUR:
-        lines = [f"{words}none is called"]
-    else:
-        lines = [f"{words}malignancy {malignancy.score:.0f} of 100, {malignancy.called}"]
-    lines.append(head + advice.words)
-    if (share := advice.too_late["this_advice"]) and advice.urgency != "urgent":
-        lines.append(
-            f"of {share['photos']:,} held-out photos told the same, {told_share(share)} needed to be seen sooner"
+    Args:
+      taxonomy: Of their classes.
+      coverage: What conformal sets were fitted for; None where nothing was fitted.
+
+    Attributes:
+      lines: Of the table, with the columns' names above.
+    """
+
+    lines: list[str]
+
+    def __init__(self, taxonomy: Taxonomy, coverage: float | None) -> None:
+        self._taxonomy, self._coverage = taxonomy, coverage
+        self._count = 0
+        self.lines = []
+
+    def add(self, answer: CaseAnswer) -> None:
+        """Adds one case, where there is room for it."""
+        self._count += 1
+        if self._count == 1:
+            heads = f"{'case':<{_PHOTO}}  {'answer':<{_ANSWER}}  {'see a doctor':<18}photos"
+            self.lines += ["", heads, "-" * len(heads)]
+        if self._count <= MOST:
+            self.lines += self.rows(answer)
+        elif self._count == MOST + 1:
+            self.lines.append(f"... only the first {MOST} cases are shown")
+
+    def rows(self, answer: CaseAnswer) -> list[str]:
+        """Returns the rows of one case: its answer, what there is to say of it, and its photos."""
+        from skinjax.predict import wording
+
+        taxonomy = self._taxonomy
+        urgency = wording.urgency_title(answer) or ""
+        first = (
+            f"{_shortened(answer.case):<{_PHOTO}}  {wording.heading(answer, taxonomy):<{_ANSWER}}  "
+            f"{urgency:<18}{len(answer.photos)}"
         )
-    return lines
+        lines: list[str] = []
+        if answer.error is None:
+            lines.append(wording.most_probable(answer, taxonomy, taxonomy.finest))
+            lines.append(wording.set_sentence(answer, taxonomy, self._coverage))
+            lines += _sentences(answer, taxonomy)
+            lines += wording.case_sentences(answer)
+        rows = [first, *_wrapped(lines)]
+        for place, photo in enumerate(answer.photos):
+            told = wording.photo_line(answer, place, taxonomy)
+            name = _shortened(photo.photo, _PHOTO - 2)
+            indent = " " * (_PHOTO + 2)
+            wrapped = textwrap.wrap(told, _WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
+            rows += [f"  {name:<{_PHOTO - 2}}  {wrapped[0].strip()}", *wrapped[1:]]
+        return [row.rstrip() for row in rows]
+
+
+def _sentences(answer: Conclusion, taxonomy: Taxonomy) -> list[str]:
+    """Returns target, reasons, malignancy and advice."""
+    from skinjax.predict import wording
+
+    target = wording.target_sentence(answer, taxonomy)
+    lines = [target] if target else []
+    lines += [f"no diagnosis: {'; '.join(wording.reasons(answer))}"] if answer.reasons else []
+    malignancy = wording.malignancy_sentence(answer)
+    return [*lines, *([malignancy] if malignancy else []), *wording.advice_sentences(answer)]
+
+
+def _wrapped(lines: list[str]) -> list[str]:
+    indent = " " * (_PHOTO + 2)
+    return [
+        row
+        for line in lines
+        for row in textwrap.wrap(line, _WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
+    ]
+
+
+def _shortened(name: str, width: int = _PHOTO) -> str:
+    return name if len(name) <= width else "…" + name[1 - width :]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -22,13 +21,18 @@ from skinjax.files.folders import filling
 from skinjax.files.progress import Progress
 from skinjax.predict.reading import find_photos
 from skinjax.runs.folder import RunFolder
-from skinjax.studies.steps.answer_table import AnswerTable
+from skinjax.studies.steps.answer_files import AnswerFiles, first_error
+from skinjax.studies.steps.answer_notes import run_notes
+from skinjax.studies.steps.answer_table import AnswerTable, CaseTable
+from skinjax.studies.steps.case_groups import CaseGroups
 from skinjax.studies.steps.lesions import history_lines, write_histories
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from skinjax.predict.answers import Answer
+    from skinjax.predict.cases import CaseAnswer, CaseContext
+    from skinjax.predict.conclusions import Conclusion
     from skinjax.predict.networks import Predictor
     from skinjax.predict.photos import AnswerContext, Explanation, ExplanationTarget
     from skinjax.studies.prediction import Config
@@ -50,6 +54,7 @@ class Session:
       batch_size: Photos at a time.
       explained: What explanations are of; None for none.
       notes: Sentences about what the answers rest on.
+      cases: Settings that turn network outputs into answers for cases; None where answers are not by case.
     """
 
     config: Config
@@ -58,6 +63,7 @@ class Session:
     batch_size: int
     explained: ExplanationTarget | None
     notes: tuple[str, ...]
+    cases: CaseContext | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,19 +72,23 @@ class Answered:
 
     Attributes:
       lines: The table for a terminal, of the first photos.
-      outcomes: How many photos were diagnosed, not diagnosed and not readable.
-      photos: How many there were.
+      outcomes: How many photos, or cases, were diagnosed, not diagnosed and not readable.
+      photos: How many photos there were.
+      cases: How many cases; None where answers are not by case.
     """
 
     lines: tuple[str, ...]
     outcomes: Counter[str]
     photos: int
+    cases: int | None = None
 
     @property
     def counted(self) -> str:
         """Returns the outcomes as a sentence."""
         counts = ", ".join(f"{count} {outcome}" for outcome, count in self.outcomes.most_common())
         named = "1 photo" if self.photos == 1 else f"{self.photos:,} photos"
+        if self.cases is not None:
+            named = f"{'1 case' if self.cases == 1 else f'{self.cases:,} cases'} of {named}"
         return f"{named}: {counts}. Not a medical diagnosis."
 
 
@@ -102,6 +112,7 @@ def open_session(config: Config, workdir: Path, count: int) -> Session:
       workdir: Folder of the run.
       count: How many photos will be answered.
     """
+    from skinjax.predict.cases import CaseContext, prepare_cases
     from skinjax.predict.decisions import DecisionOptions
     from skinjax.predict.degrees import degrees_of
     from skinjax.predict.networks import load_predictor
@@ -130,7 +141,8 @@ def open_session(config: Config, workdir: Path, count: int) -> Session:
     said: list[str] = []
     batch_size = 1 if count <= FEW else config.batch_size
     with Steps() as steps:
-        context = prepare_answers(
+        prepare = prepare_cases if config.by == "case" else prepare_answers
+        found = prepare(
             predictor,
             options,
             folder.photo_root,
@@ -140,8 +152,10 @@ def open_session(config: Config, workdir: Path, count: int) -> Session:
             progress=steps,
             say=said.append,
         )
-    notes = (*notes_of(predictor, context, folder), *said)
-    return Session(config, predictor, context, batch_size, explained, notes)
+    context = found.photo if isinstance(found, CaseContext) else found
+    cases = found if isinstance(found, CaseContext) else None
+    notes = (*run_notes(predictor, context, folder, cases), *said)
+    return Session(config, predictor, context, batch_size, explained, notes, cases)
 
 
 def answer(
@@ -150,6 +164,7 @@ def answer(
     out: Path,
     visits: Sequence[Visit] = (),
     columns: pd.DataFrame | None = None,
+    groups: CaseGroups | None = None,
 ) -> Answered:
     """Answers photos, and writes the files in `out`, whole or not at all.
 
@@ -159,15 +174,22 @@ def answer(
       out: Folder to write.
       visits: Whose and of which day each photo is, in the same order; none for no history.
       columns: What networks may read beside the photos, a row per photo; None for nothing.
+      groups: Which photos are of one case, where the session answers cases; they are answered in its order.
 
     Raises:
       ValueError: No photo can be read.
     """
+    from skinjax.predict.cases import predict_cases
     from skinjax.predict.history import PhotoScore, lesion_histories
     from skinjax.predict.photos import predict_photos
 
     config, taxonomy = session.config, session.predictor.taxonomy
-    table, scores = AnswerTable(taxonomy), list[PhotoScore]()
+    table: AnswerTable | CaseTable = AnswerTable(taxonomy)
+    if session.cases is not None and groups is not None:
+        decisions = session.cases.decisions.decisions
+        table = CaseTable(taxonomy, config.coverage if decisions.photos else None)
+        columns = None if columns is None else columns.iloc[groups.order]
+    scores = list[PhotoScore]()
     outcomes: Counter[str] = Counter()
     checked: list[Answer] = []
     places: list[int] = []
@@ -176,29 +198,37 @@ def answer(
     with filling(out, last="predictions.jsonl") as hidden:
         (hidden / "explanations").mkdir()  # takes the place of an earlier answer's, even if it stays empty
         draw = _drawer(session, hidden / "explanations") if session.explained else None
-        answers = predict_photos(
-            session.predictor,
-            paths,
-            session.context,
-            batch_size=session.batch_size,
-            threads=config.threads,
-            explain=session.explained,
-            draw=draw,
-            columns=columns,
-        )
-        with _writing(hidden, session) as write, _progress(len(paths)) as progress:
+        how: dict[str, Any] = {
+            "batch_size": session.batch_size,
+            "threads": config.threads,
+            "explain": session.explained,
+            "draw": draw,
+            "columns": columns,
+        }
+        with (
+            AnswerFiles(hidden, taxonomy, session.cases is not None) as files,
+            _progress(len(paths)) as progress,
+        ):
+            if isinstance(table, CaseTable):
+                assert groups is not None
+                assert session.cases is not None
+                cases = predict_cases(session.predictor, groups.pairs, session.cases, **how)
+                answers = _photos_of(cases, table, files, outcomes)
+            else:
+                answers = predict_photos(session.predictor, paths, session.context, **how)
             for number, one in enumerate(answers, 1):
-                write(one)
+                files.write(one)
                 progress(number)
-                table.add(one)
-                outcomes[_outcome(one)] += 1
+                if isinstance(table, AnswerTable):
+                    table.add(one)
+                    outcomes[_outcome(one)] += 1
                 if visits:
                     scores.append(PhotoScore.of(one))
                 if one.error is None and len(checked) < CHECKED:
                     checked.append(one)
                     places.append(number - 1)
         if not checked:
-            raise ValueError(f"no photo of {len(paths)} can be read; the first: {_first_error(hidden)}")
+            raise ValueError(f"no photo of {len(paths)} can be read; the first: {first_error(hidden)}")
         lines = [*table.lines]
         if visits:
             histories = lesion_histories(visits, scores, session.context.record.repeats)
@@ -207,12 +237,12 @@ def answer(
         if config.check_explanations:
             of_checked = None if columns is None else columns.iloc[places]
             lines += _check(session, checked, hidden / "explanations", of_checked)
-    if not visits:
-        for name in ("history.csv", "history.jsonl"):  # an earlier answer's
-            (out / name).unlink(missing_ok=True)
+    for made, stem in ((bool(visits), "history"), (groups is not None, "cases")):
+        for ending in ("csv", "jsonl") if not made else ():  # an earlier answer's
+            (out / f"{stem}.{ending}").unlink(missing_ok=True)
     if not any((out / "explanations").iterdir()):
         (out / "explanations").rmdir()
-    return Answered(tuple(lines), outcomes, len(paths))
+    return Answered(tuple(lines), outcomes, len(paths), None if groups is None else len(groups.pairs))
 
 
 def make_smoke_run(config: Config, folder: Path) -> tuple[Path, list[Path]]:
@@ -240,50 +270,6 @@ def make_smoke_run(config: Config, folder: Path) -> tuple[Path, list[Path]]:
     Image.new("RGB", (96, 96), (190, 140, 120)).save(made / "blank.png")
     (made / "damaged.jpg").write_bytes(b"\xff\xd8\xff no photo")
     return run, [*sorted((run / "photos").rglob("*.jpg"))[:6], made]
-
-
-def notes_of(predictor: Predictor, context: AnswerContext, folder: RunFolder) -> Iterator[str]:
-    """Yields what answers rest on, in sentences.
-
-    Args:
-      predictor: Networks of the run.
-      context: Settings that turn their outputs into answers.
-      folder: The run's folder.
-    """
-    from skinjax.predict.advice import record_notes
-
-    made_of = ", ".join(f"{level} ({stage})" for level, stage in predictor.stages.items())
-    count = len(predictor.members)
-    several = f"the mean of {count} folds" if count > 1 else "its only fold"
-    which = f"fold {predictor.fold + 1}" if predictor.fold >= 0 else several
-    yield f"networks of {folder.path}, {which}: {made_of}"
-    if folder.synthetic:
-        yield "they learned from made-up photos: nothing they say is medical evidence"
-    decisions, options = context.decisions, context.options
-    if decisions.photos:
-        share = f"{100 * options.coverage:g}%"
-        calibrated = f"calibrated on {decisions.photos:,} of the run's photos of {decisions.cases:,} cases"
-        if predictor.fold >= 0:
-            yield f"{calibrated} that they have not seen; sets hold the true class of {share} of new photos like those"
-        else:
-            yield (
-                f"{calibrated}, each answered by the one fold that has not seen it; the mean of folds is less certain "
-                f"than one, so expect sets that hold the true class oftener than {share}, and fewer answers than asked"
-            )
-        if np.isinf(decisions.set_threshold):
-            yield f"{decisions.cases} cases are too few for that: sets hold every class"
-    else:
-        from skinjax.predict.table import NOT_CALIBRATED
-
-        yield NOT_CALIBRATED
-    if context.target is not None:
-        yield context.target.note()
-    if not options.degree_of_class:
-        yield "no advice: no degrees of malignancy are known of these classes; give degrees=FILE, or a catalogue name"
-    else:
-        yield from record_notes(context.record)
-    if context.limits.photos:
-        yield f"what is usual was measured on {context.limits.photos:,} of the run's photos"
 
 
 def _drawer(session: Session, folder: Path) -> Callable[[str, Answer, Explanation], str]:
@@ -315,31 +301,15 @@ def _drawer(session: Session, folder: Path) -> Callable[[str, Answer, Explanatio
     return draw
 
 
-class _writing(AbstractContextManager):  # noqa: N801  (used as a function)
-    """Writes answers as JSON lines and as CSV, as they come."""
-
-    def __init__(self, folder: Path, session: Session) -> None:
-        from skinjax.predict.answers import csv_header
-
-        self._taxonomy = session.predictor.taxonomy
-        self._lines = (folder / "predictions.jsonl").open("w", encoding="utf-8")
-        self._table = (folder / "predictions.csv").open("w", encoding="utf-8", newline="")
-        self._rows = csv.writer(self._table, lineterminator="\n")
-        self._rows.writerow(csv_header(self._taxonomy))
-
-    def __enter__(self) -> Callable[[Answer], None]:
-        return self._write
-
-    def __exit__(self, *exception: object) -> None:
-        self._lines.close()
-        self._table.close()
-
-    def _write(self, one: Answer) -> None:
-        json.dump(one.to_dict(self._taxonomy), self._lines, ensure_ascii=False, allow_nan=False)
-        self._lines.write("\n")
-        self._rows.writerow(one.to_row(self._taxonomy))
-        if one.error:
-            _LOG.warning("left out %s: %s", one.photo, one.error)
+def _photos_of(
+    cases: Iterator[CaseAnswer], table: CaseTable, files: AnswerFiles, outcomes: Counter[str]
+) -> Iterator[Answer]:
+    """Returns the photos' answers of cases, which are written, shown and counted as they come."""
+    for case in cases:
+        files.write_case(case)
+        table.add(case)
+        outcomes[_outcome(case)] += 1
+        yield from case.photos
 
 
 class Steps(AbstractContextManager):
@@ -377,14 +347,8 @@ class _Bar(AbstractContextManager):
         self._progress.__exit__(*exception)
 
 
-def _outcome(one: Answer) -> str:
+def _outcome(one: Conclusion) -> str:
     return "not readable" if one.error else "without a diagnosis" if one.reasons else "diagnosed"
-
-
-def _first_error(folder: Path) -> str:
-    with (folder / "predictions.jsonl").open(encoding="utf-8") as file:
-        first = json.loads(file.readline())
-    return f"{first['photo']} {first['error']}"
 
 
 def _check(

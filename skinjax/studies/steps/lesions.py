@@ -31,7 +31,7 @@ def visits_of(names: list[Path], by: str) -> tuple[Visit, ...]:
       ValueError: Anything but a table by lesion, or a table that is faulty.
     """
     tables = [name for name in names if name.suffix.lower() in ENDINGS and not name.is_dir()]
-    if by == "photo":
+    if by != "lesion":
         return ()
     if len(names) != 1 or not tables:
         given = ",".join(map(str, names)) or "none"

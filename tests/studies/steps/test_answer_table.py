@@ -11,8 +11,9 @@ from skinjax.labels.degrees import advice, withheld_advice
 from skinjax.labels.taxonomy import load_taxonomy
 from skinjax.predict.advice import AdviceRecord, advise
 from skinjax.predict.answers import Answer
+from skinjax.predict.cases import CaseAnswer
 from skinjax.predict.conclusions import Malignancy
-from skinjax.studies.steps.answer_table import MOST, AnswerTable
+from skinjax.studies.steps.answer_table import MOST, AnswerTable, CaseTable
 
 TAXONOMY = load_taxonomy("pad_ufes_20")
 
@@ -41,7 +42,8 @@ def test_an_answer_has_its_classes_its_set_and_what_to_do(answer):
     assert " 40%" in rows[0]
     text = " ".join(" ".join(rows).split())
     assert TAXONOMY.title("SCC")[:20] in text
-    assert f"tumour 93%, malignancy 70 of 100, high URGENT: {advice(2, 3)}" in text
+    said = "A tumour with a probability of 93%; as such, malignancy 70 of 100: high malignancy."
+    assert f"{said} {advice(2, 3)}" in text
     assert "no diagnosis" not in text
     assert "held-out" not in text  # what is urgent cannot be too late
 
@@ -50,13 +52,16 @@ def test_beside_the_advice_stands_how_often_it_was_too_late(answer):
     malignancy = dataclasses.replace(answer.malignancy, degree=-1, tumour=0.1)
     calm = dataclasses.replace(answer, malignancy=malignancy, advice=advise(0, -1, (), 3, RECORD))
     text = " ".join(" ".join(AnswerTable(TAXONOMY).rows(calm)).split())
-    assert f"tumour 10%, none is called ROUTINE: {advice(-1, 3)}" in text
-    assert "of 1,234 held-out photos told the same, 3.1% (1.2% to 7.0%) needed to be seen sooner" in text
+    assert f"No tumour is called; the probability of one is 10%. {advice(-1, 3)}" in text
+    assert (
+        "Of 1,234 held-out photos that got this advice, 3% needed a doctor sooner (95% interval 1% to 7%)."
+        in text
+    )
 
 
 def test_a_photo_without_a_diagnosis_gets_no_degree_and_nothing_reassuring(answer):
     reasons = ("too dark", "too blurred")
-    for urgency, said in ((-1, withheld_advice(None)), (2, f"URGENT: {withheld_advice(2)}")):
+    for urgency, said in ((-1, withheld_advice(None)), (2, withheld_advice(2))):
         dark = dataclasses.replace(answer, reasons=reasons, advice=advise(urgency, 0, reasons, 3, RECORD))
         text = " ".join(" ".join(AnswerTable(TAXONOMY).rows(dark)).split())
         assert f"no diagnosis: too dark; too blurred {said}" in text
@@ -87,3 +92,35 @@ def test_only_the_first_photos_are_shown(answer):
     assert shown.count("photo.jpg") == MOST
     assert shown.count(f"... only the first {MOST} photos are shown") == 1
     assert shown.count("cannot be ruled out") == 1
+
+
+def test_a_case_has_its_answer_and_its_photos_below_it(answer):
+    first = dataclasses.replace(answer, photo="a.jpg")
+    dark = dataclasses.replace(answer, photo="b.jpg", reasons=("too dark",), usable=False)
+    fields = {
+        name: getattr(answer, name) for name in ("probabilities", "conformal_set", "malignancy", "advice")
+    }
+    case = CaseAnswer("arm", (first, dark), (True, False), **fields)
+    rows = CaseTable(TAXONOMY, 0.9).rows(case)
+    assert rows[0].split() == ["arm", "Melanoma,", "40%", "within", "days", "2"]
+    text = " ".join(" ".join(rows).split())
+    assert "nine times in ten" in text
+    assert advice(2, 3) in text
+    assert "Left out one of two photos: b.jpg." in text
+    assert rows[-2].split()[:5] == ["a.jpg", "by", "itself:", "Melanoma", "40%"]
+    assert rows[-1].startswith("  b.jpg")
+    assert max(map(len, rows)) <= 110
+    broken = CaseAnswer("leg", (Answer("c.jpg", error="is empty"),), (False,), error="is empty")
+    assert [row.split() for row in CaseTable(TAXONOMY, None).rows(broken)] == [
+        ["leg", "cannot", "be", "read:", "is", "empty", "1"],
+        ["c.jpg", "cannot", "be", "read:", "is", "empty"],
+    ]
+
+
+def test_only_the_first_cases_are_shown(answer):
+    table = CaseTable(TAXONOMY, 0.9)
+    fields = {name: getattr(answer, name) for name in ("probabilities", "conformal_set")}
+    for number in range(MOST + 3):
+        table.add(CaseAnswer(f"case {number}", (answer,), (True,), **fields))
+    assert sum(line.startswith("case ") for line in table.lines) == MOST + 1  # and the heading
+    assert table.lines[-1] == f"... only the first {MOST} cases are shown"

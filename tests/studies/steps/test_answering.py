@@ -20,7 +20,7 @@ TREE = Taxonomy("two", ("class",), (("x",), ("y",)))
 @pytest.fixture
 def session():
     return SimpleNamespace(
-        config=Config(), predictor=SimpleNamespace(taxonomy=TREE), explained=None, context=None,
+        config=Config(), predictor=SimpleNamespace(taxonomy=TREE), explained=None, context=None, cases=None,
         batch_size=1,
     )  # fmt: skip
 
