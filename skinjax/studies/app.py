@@ -104,6 +104,8 @@ def run(photos: None, config: Config, workdir: str | os.PathLike[str] | None) ->
     from skinjax.app.server import links, listen, make_app, serve
     from skinjax.studies.steps.run_figures import run_figures
 
+    if config.keep:
+        Path(config.keep).mkdir(mode=0o700, parents=True, exist_ok=True)  # for nobody else's eyes
     token = "" if is_loopback(config.host) else new_token()
     listening = listen(config.host, config.port)  # before the minutes that a first start may take
     with listening:
@@ -151,4 +153,5 @@ def open_engine(config: Config, workdir: Path) -> tuple[Engine, tuple[str, ...]]
             neighbours = run_neighbours(session.predictor, root, progress=steps, say=said.append)
     keep = Path(config.keep) if config.keep else None
     engine = Engine(session.predictor, session.cases, config.neighbours, neighbours, keep)
-    return engine, (*session.notes, *said)
+    # The page names the run, and not the folders of whoever serves it.
+    return engine, tuple(note.replace(str(workdir), workdir.name) for note in (*session.notes, *said))
