@@ -47,9 +47,8 @@ def group_photos(names: Sequence[str], by: str) -> list[tuple[str, list[int]]]:
         else:
             key = (folder, last, place)
         groups.setdefault(key, []).append(place)
-    return [
-        (key[1] or key[0], places) for key, places in zip(_short(list(groups)), groups.values(), strict=True)
-    ]
+    names_of_cases = _short([(folder, name) for folder, name, _ in groups])
+    return list(zip(names_of_cases, groups.values(), strict=True))
 
 
 def _short(keys: list[tuple[str, str]]) -> list[str]:

@@ -123,7 +123,10 @@ class Guard:
         return None
 
     def _own(self, host: str) -> bool:
-        name = urlsplit(f"//{host}").hostname if host and "@" not in host else None
+        try:
+            name = urlsplit(f"//{host}").hostname if host and "@" not in host else None
+        except ValueError:  # such as an open bracket
+            return False
         return name is not None and (_is_address(name) or name in self._names)
 
     def _without_token(self, scope: Scope, headers: Headers) -> ASGIApp | None:
@@ -157,7 +160,7 @@ def _same_origin(headers: Headers) -> bool:
     """Says whether a request comes from a page of this server, or from no browser at all."""
     origin = headers.get("origin")
     if origin is not None:
-        return urlsplit(origin).netloc.casefold() == headers.get("host", "").casefold()
+        return origin.partition("://")[2].casefold() == headers.get("host", "").casefold()
     return headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 
 

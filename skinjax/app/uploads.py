@@ -50,6 +50,7 @@ class Limits:
       bytes: Bytes of all files at most.
       discard_bytes: Bytes that are read and thrown away beyond a limit, before the connection is closed.
       seconds: Time for the whole form.
+      stall: Seconds without a byte after which a sender is given up, as one whose network is gone.
     """
 
     photos: int = 12
@@ -57,6 +58,7 @@ class Limits:
     bytes: int = 120 * MEGABYTE
     discard_bytes: int = 2000 * MEGABYTE
     seconds: float = 180
+    stall: float = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +110,7 @@ async def read_form(content_type: str, chunks: AsyncIterator[bytes], limits: Lim
     read = 0
     try:
         async with asyncio.timeout(limits.seconds):
-            async for chunk in chunks:
+            async for chunk in _flowing(chunks, limits.stall):
                 read += len(chunk)
                 if reader.error is None:
                     parser.write(chunk)
@@ -119,12 +121,26 @@ async def read_form(content_type: str, chunks: AsyncIterator[bytes], limits: Lim
     except FormParserError:
         raise UploadError("error_form") from None
     except TimeoutError:
-        raise UploadError("error_slow", 408, seconds=round(limits.seconds)) from None
+        raise UploadError("error_slow", 408) from None
     if reader.error is not None:
         raise reader.error
     if not reader.ended:
         raise UploadError("error_cut")
     return Form(tuple(reader.uploads), reader.fields)
+
+
+async def _flowing(chunks: AsyncIterator[bytes], stall: float) -> AsyncIterator[bytes]:
+    """Yields chunks for as long as they come.
+
+    Raises:
+      TimeoutError: None came for so many seconds.
+    """
+    while True:
+        async with asyncio.timeout(stall):
+            chunk = await anext(chunks, None)
+        if chunk is None:
+            return
+        yield chunk
 
 
 class _Reader:
@@ -264,7 +280,7 @@ async def discard(chunks: AsyncIterator[bytes], limits: Limits) -> None:
     read = 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(limits.seconds):
-            async for chunk in chunks:
+            async for chunk in _flowing(chunks, limits.stall):
                 read += len(chunk)
                 if read > limits.discard_bytes:
                     return

@@ -46,8 +46,9 @@ def case_view(found: AnsweredCase, engine: Engine, figures: RunFigures, say: Lan
         "advice": {"urgency": answer.advice.urgency, "words": advice[0], "more": advice[1:]}
         if answer.advice
         else None,
+        "usable": answer.usable,
         "sure": [
-            wording.set_sentence(answer, taxonomy, coverage, code),
+            wording.set_sentence(answer, taxonomy, coverage, code) if answer.usable else say("not_usable"),
             *wording.case_sentences(answer, code),
         ],
         "levels": [_level(answer, taxonomy, level, say) for level in reversed(taxonomy.levels)],
@@ -55,7 +56,7 @@ def case_view(found: AnsweredCase, engine: Engine, figures: RunFigures, say: Lan
         "target": wording.target_sentence(answer, taxonomy, code),
         "explained": any(photo.heat for photo in found.photos),
         "photos": [_photo(found, place, taxonomy, say) for place in range(len(found.photos))],
-        "figures": _figures(answer, figures, taxonomy, say),
+        "figures": _figures(answer, figures, taxonomy, say) if answer.usable else [],
         "neighbours": None
         if found.neighbours is None
         else [
@@ -164,7 +165,10 @@ def class_rows(figures: RunFigures, taxonomy: Taxonomy, say: Language) -> list[d
     return [
         {
             "title": title_in(taxonomy, one.name, say.code),
-            "recall": percent(one.recall) + _range(one, say),
+            "recall": percent(one.recall),
+            "range": ""
+            if math.isnan(one.low)
+            else say("from_to", low=percent(one.low), high=percent(one.high)),
             "precision": percent(one.precision),
             "photos": f"{one.photos:,}",
         }

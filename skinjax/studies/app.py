@@ -28,7 +28,6 @@ from skinjax.runs.folder import RunFolder
 from skinjax.runs.options import Options, option
 from skinjax.studies.result import StudyResult
 from skinjax.studies.steps import answering
-from skinjax.studies.steps.answer_notes import run_notes
 
 if TYPE_CHECKING:
     from skinjax.app.engine import Engine
@@ -103,6 +102,8 @@ def run(photos: None, config: Config, workdir: str | os.PathLike[str] | None) ->
     from skinjax.app.server import links, listen, make_app, serve
     from skinjax.studies.steps.run_figures import run_figures
 
+    if config.keep:
+        Path(config.keep).mkdir(mode=0o700, parents=True, exist_ok=True)  # for nobody else's eyes
     token = "" if is_loopback(config.host) else new_token()
     listening = listen(config.host, config.port)  # before the minutes that a first start may take
     with listening:
@@ -134,28 +135,21 @@ def open_engine(config: Config, workdir: Path) -> tuple[Engine, tuple[str, ...]]
       ValueError: There is no such run, or its networks cannot answer.
     """
     from skinjax.app.engine import Engine
-    from skinjax.predict.cases import prepare_cases
-    from skinjax.predict.decisions import DecisionOptions
-    from skinjax.predict.degrees import degrees_of
     from skinjax.predict.neighbours import run_neighbours
-    from skinjax.predict.networks import load_predictor
+    from skinjax.studies import prediction
 
-    folder = RunFolder.read(workdir)
-    predictor = load_predictor(workdir, -1 if config.ensemble else config.fold)
-    stored = config.degrees or folder.options.get("degrees", "")
-    degrees = degrees_of(predictor.taxonomy, stored, bool(config.degrees))
+    options = prediction.Config(
+        by="case", explain=False, fold=config.fold, ensemble=config.ensemble, degrees=config.degrees
+    )
+    session = answering.open_session(options, workdir, count=1)
+    assert session.cases is not None
     said: list[str] = []
     neighbours = None
-    with answering.Steps() as steps:
-        context = prepare_cases(
-            predictor,
-            DecisionOptions(degree_of_class=degrees),
-            folder.photo_root,
-            progress=steps,
-            say=said.append,
-        )
-        if config.neighbours:
-            neighbours = run_neighbours(predictor, folder.photo_root, progress=steps, say=said.append)
-    notes = (*run_notes(predictor, context.photo, folder, context), *said)
+    if config.neighbours:
+        with answering.Steps() as steps:
+            root = RunFolder.read(workdir).photo_root
+            neighbours = run_neighbours(session.predictor, root, progress=steps, say=said.append)
     keep = Path(config.keep) if config.keep else None
-    return Engine(predictor, context, config.neighbours, neighbours, keep), notes
+    engine = Engine(session.predictor, session.cases, config.neighbours, neighbours, keep)
+    # The page names the run, and not the folders of whoever serves it.
+    return engine, tuple(note.replace(str(workdir), workdir.name) for note in (*session.notes, *said))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ pytest.importorskip("starlette", reason="the page needs the extra app")
 from starlette.testclient import TestClient
 
 from skinjax.app.engine import Engine
-from skinjax.app.server import make_app
+from skinjax.app.server import listen, make_app, make_server
 from skinjax.studies import app
 
 ORIGIN = "http://127.0.0.1"
@@ -40,7 +42,8 @@ def run(tmp_path_factory) -> Path:
         name = CLASS_NAMES[seed % len(CLASS_NAMES)]
         for number, photo in enumerate(render_case(rng, name, photos=2, size=64)):
             Image.fromarray(photo).save(photos / f"{seed}_{number}.jpg")
-    make_run(folder / "run", "small", 32, photos)
+    with small_backbones.registered():
+        make_run(folder / "run", "small", 32, photos)
     return folder / "run"
 
 
@@ -52,8 +55,9 @@ def photos(run) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def engine(run) -> Engine:
-    made, _ = app.open_engine(app.Config(neighbours=True), run)
-    made.warm()
+    with small_backbones.registered():
+        made, _ = app.open_engine(app.Config(neighbours=True), run)
+        made.warm()
     return made
 
 
@@ -61,3 +65,18 @@ def engine(run) -> Engine:
 def client(engine):
     with TestClient(make_app(engine, notes=["a note"]), base_url=ORIGIN) as client:
         yield client
+
+
+@pytest.fixture
+def address(engine) -> Iterator[str]:
+    """Where a server of its own answers."""
+    with listen("127.0.0.1", 0) as listening:
+        server = make_server(make_app(engine))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive()

@@ -40,6 +40,7 @@ def test_addresses_and_the_own_name_are_answered(host):
         "localhost.evil.example",
         "127.0.0.1.evil.example",
         "x@127.0.0.1",
+        "[::1",
         "",
     ],
 )
@@ -101,6 +102,7 @@ def test_a_token_does_not_lead_to_another_site():
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "http://127.0.0.1:9000"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://[::1"}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Sec-Fetch-Site": "same-site"}, 403),
     ],

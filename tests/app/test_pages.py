@@ -393,7 +393,7 @@ def with_report(engine, tmp_path):
 def test_the_run_shows_its_report_and_nothing_beside_it(with_report):
     page = with_report.get("/run").text
     assert "It names 80%." in page
-    assert re.search(r"Melanoma</th><td>80%\s+\(95% interval 60% to 90%\)</td><td>50%</td>", page)
+    assert re.search(r'Melanoma</th><td>80%<span class="small">60% to 90%</span></td><td>50%</td>', page)
     assert with_report.get("/report/index.html").text == "<title>report</title>"
     assert "attachment" in with_report.get("/report/tables/classes.csv").headers["content-disposition"]
     for path in (

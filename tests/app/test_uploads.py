@@ -146,9 +146,10 @@ def test_a_sender_who_is_too_slow_is_told():
         yield body([("a.jpg", b"x")])[:30]
         await asyncio.sleep(30)
 
-    with pytest.raises(UploadError) as caught:
-        asyncio.run(read_form(TYPE, slow(), Limits(seconds=0.05)))
-    assert (caught.value.phrase, caught.value.status) == ("error_slow", 408)
+    for limits in (Limits(seconds=0.05), Limits(stall=0.05)):
+        with pytest.raises(UploadError) as caught:
+            asyncio.run(read_form(TYPE, slow(), limits))
+        assert (caught.value.phrase, caught.value.status) == ("error_slow", 408)
 
 
 def test_no_temporary_file_is_made(monkeypatch):
