@@ -77,6 +77,11 @@ def are_several() -> bool:
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
+def number_and_count() -> tuple[int, int]:
+    """Returns the number of this process, from 0, and how many this run has."""
+    return jax.process_index(), jax.process_count()
+
+
 def name() -> str:
     """Returns the name of this process in messages, empty where there is only one."""
     return f" (process {jax.process_index()})" if are_several() else ""

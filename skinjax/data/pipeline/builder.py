@@ -76,12 +76,13 @@ def pixels(image_size: int) -> tfds.features.Tensor:
     return tfds.features.Tensor(shape=(image_size, image_size, 3), dtype=np.uint8, encoding="bytes")
 
 
-def shard_rows(photo_count: int, image_size: int) -> list[range]:
+def shard_rows(photo_count: int, image_size: int, most: int | None = None) -> list[range]:
     """Divides photos into shards that are written one at a time.
 
     Args:
       photo_count: How many photos there are.
       image_size: Side in pixels of each, in memory.
+      most: Photos that a shard has at most, where memory allows as many.
 
     Returns:
       The rows of each shard, in order.
@@ -89,5 +90,5 @@ def shard_rows(photo_count: int, image_size: int) -> list[range]:
     >>> shard_rows(2000, 224)
     [range(0, 891), range(891, 1782), range(1782, 2000)]
     """
-    size = max(1, SHARD_BYTES // (image_size * image_size * 3))
+    size = max(1, min(SHARD_BYTES // (image_size * image_size * 3), most or photo_count))
     return [range(first, min(first + size, photo_count)) for first in range(0, photo_count, size)]

@@ -2,7 +2,8 @@
 
 The folder of a preparation holds what TFDS writes and, written last, `prepared.json`: the fingerprint of what went in,
 the manifest row of every record, and each photo that could not be read with its reason. A folder without that file is
-half-written, one with another fingerprint is stale; both are made anew.
+half-written, one with another fingerprint is stale; both are made anew, but for whole shards of the same photos
+(`skinjax.data.pipeline.shards`).
 """
 
 from __future__ import annotations
@@ -128,13 +129,13 @@ def prepare(
     sidecar = _read_sidecar(folder / SIDECAR)
     if sidecar is None or sidecar["files"] != files:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with Lock(folder.parent / f".{folder.name}.lock", wait=True):  # of several processes one prepares
+        with _lock(folder):  # of several processes one prepares
             sidecar = _read_sidecar(folder / SIDECAR)
             _refuse_other_settings(sidecar, folder, image_size, fit, replace_other_settings)
             if sidecar is None or sidecar["files"] != files:
-                _make_empty(folder)
+                place = _make_empty(folder, files)
                 records, bad = _write(
-                    images, root, folder, image_size, fit, max_bad_fraction, threads, progress
+                    images, root, folder, place, image_size, fit, max_bad_fraction, threads, progress
                 )
                 sidecar = {
                     "schema": SCHEMA,
@@ -159,6 +160,73 @@ def prepare(
     )
 
 
+def prepare_share(
+    frame: pd.DataFrame,
+    root: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    share: tuple[int, int],
+    *,
+    image_size: int,
+    fit: Fit = "stretch",
+    max_bad_fraction: float = 0.01,
+    threads: int = 2,
+    replace_other_settings: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Decodes one process's shards of a preparation, which `prepare` then finds done.
+
+    Several processes call it at the same time with the same photos and settings, and all wait for each other before one
+    of them calls `prepare`, which refuses what is to be refused. Shards that are there already are kept, whatever the
+    number of processes that wrote them.
+
+    Args:
+      frame: A manifest, of which only `image` is read.
+      root: The folder that `image` is relative to.
+      folder: Of the preparation, which all processes see.
+      share: Number of this process, from 0, and how many there are.
+      image_size: As in `prepare`, and so are the others.
+      fit: How a photo becomes square.
+      max_bad_fraction: Share of unreadable photos beyond which this stops.
+      threads: Decoding threads.
+      replace_other_settings: Whether a preparation of other settings may be replaced.
+      progress: Called with (photos done, photos in all) of this process.
+
+    Raises:
+      ValueError: `folder` holds something else.
+    """
+    require_records()
+    from skinjax.data.pipeline import shards
+
+    images = [str(image) for image in frame["image"]]
+    root, folder = Path(root), Path(folder)
+    _, files = fingerprints(images, root, image_size, fit)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(folder, shared=True):  # others may write other shards meanwhile, but nobody empties the folder
+        sidecar = _read_sidecar(folder / SIDECAR)
+        there = (sidecar["image_size"], sidecar["fit"]) if sidecar else (image_size, fit)
+        if sidecar is not None and (
+            sidecar["files"] == files or (there != (image_size, fit) and not replace_other_settings)
+        ):
+            return
+        _mark(folder)
+        with contextlib.suppress(PreparationError):
+            shards.write_shards(
+                images,
+                root,
+                _place(folder, files),
+                share,
+                image_size,
+                fit,
+                max_bad_fraction,
+                threads,
+                progress,
+            )
+
+
+def _lock(folder: Path, *, shared: bool = False) -> Lock:
+    return Lock(folder.parent / f".{folder.name}.lock", shared=shared, wait=True)
+
+
 def _refuse_other_settings(
     sidecar: dict[str, Any] | None, folder: Path, image_size: int, fit: Fit, replaceable: bool
 ) -> None:
@@ -174,6 +242,7 @@ def _write(
     images: Sequence[str],
     root: Path,
     folder: Path,
+    place: Path,
     image_size: int,
     fit: Fit,
     max_bad_fraction: float,
@@ -181,36 +250,20 @@ def _write(
     progress: Callable[[int, int], None] | None,
 ) -> tuple[list[int], list[BadPhoto]]:
     """Decodes and writes all photos; returns the rows written, in order, and the photos left out."""
-    from skinjax.data.pipeline import builder
+    from skinjax.data.pipeline import shards
 
-    records: list[int] = []
-    bad: list[BadPhoto] = []
-
-    def decode(path: Path) -> np.ndarray:
-        return photos.fit(photos.decode(path, target=image_size), image_size, mode=fit)
-
-    def shard(rows: range) -> builder.Shard:
-        def generate() -> Iterator[tuple[int, dict[str, Any]]]:
-            for row, image in read_ahead(decode, images, root, rows, threads):
-                if isinstance(image, BadPhoto):
-                    bad.append(image)
-                    check_bad(bad, len(images), max_bad_fraction)
-                else:
-                    records.append(row)
-                    yield row, {"image": image, "row": row}
-                if progress is not None and ((row + 1) % 32 == 0 or row + 1 == len(images)):
-                    progress(row + 1, len(images))
-
-        return generate
-
-    shards = [shard(rows) for rows in builder.shard_rows(len(images), image_size)]
-    photo_builder = builder.PreparedPhotos(image_size=image_size, shards=shards, data_dir=str(folder))
     try:
-        with quiet():
-            photo_builder.download_and_prepare()
+        written = shards.write_shards(
+            images, root, place, (0, 1), image_size, fit, max_bad_fraction, threads, progress
+        )
+        full = [rows for rows, (records, _) in written.items() if records]
+        shards.put_together(folder, place, full, image_size)
     except RuntimeError as error:  # ArrayRecord's own, for whatever goes wrong in writing
         raise OSError(f"{folder}: the prepared photos could not be written ({error})") from error
-    return records, bad
+    return (
+        [row for records, _ in written.values() for row in records],
+        [one for _, bad in written.values() for one in bad],
+    )
 
 
 def read_ahead(
@@ -305,23 +358,39 @@ def fingerprints(images: Sequence[str], root: Path, image_size: int, fit: str) -
     return photos_digest.hexdigest(), files_digest.hexdigest()
 
 
-def _make_empty(folder: Path) -> None:
-    """Empties a folder that an earlier preparation made; never one that holds anything else."""
+def _mark(folder: Path) -> None:
+    """Marks a folder as a preparation's, which permits deleting what is in it; never one that holds anything else."""
     if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
         raise ValueError(
             f"{folder} is not empty and was not made by a preparation; name an empty or new folder"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    marker = folder / MARKER
-    marker.write_text("This folder is made and deleted by skinjax.data.pipeline.prepare.\n", encoding="utf-8")
+    with replacing(folder / MARKER) as temporary:
+        temporary.write_text(
+            "This folder is made and deleted by skinjax.data.pipeline.prepare.\n", encoding="utf-8"
+        )
+
+
+def _place(folder: Path, files: str) -> Path:
+    """Returns the folder of shards of these photos that are not put together yet."""
+    return folder / f"shards_{files[:16]}"
+
+
+def _make_empty(folder: Path, files: str) -> Path:
+    """Empties a folder that an earlier preparation made but for whole shards of these photos; returns their folder."""
+    _mark(folder)
     # The marker stays throughout, so that a kill in the middle leaves a folder that may be emptied; the record of
     # what is whole goes first.
     (folder / SIDECAR).unlink(missing_ok=True)
+    place = _place(folder, files)
     for child in folder.iterdir():
+        if child == place:
+            continue
         if child.is_dir() and not child.is_symlink():
             shutil.rmtree(child)
-        elif child != marker:
+        elif child.name != MARKER:
             child.unlink()
+    return place
 
 
 def _read_sidecar(path: Path) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from skinjax.data.audit import AuditReport
 from skinjax.data.column_leaks import refuse_leaks, silence_notes
 from skinjax.data.columns import check_columns, check_names
 from skinjax.data.photo_set import PhotoSet, PreparedPhotos, case_identity, read_photos
-from skinjax.data.pipeline.prepare import require_records
+from skinjax.data.pipeline.prepare import prepare_share, require_records
 from skinjax.files.atomic import replacing
 from skinjax.files.locks import Lock
 from skinjax.files.progress import Progress
@@ -166,22 +166,29 @@ def prepared(
       image_size: Side of the square photos in pixels.
       suffix: Of the folder's name, which tells several preparations of a run apart.
     """
+    place = folder.prepared(config, suffix)
+    options: dict[str, Any] = {
+        "fit": config.fit,
+        "max_bad_fraction": config.max_bad_fraction,
+        "threads": config.threads,
+        "replace_other_settings": not config.prepared,
+    }
+    with Progress("preparing", len(photos), stream=processes.progress_stream()) as progress:
 
-    def work() -> PreparedPhotos:
-        with Progress("preparing", len(photos), stream=processes.progress_stream()) as progress:
-            found = photos.prepare(
-                folder.prepared(config, suffix),
-                image_size,
-                fit=config.fit,
-                max_bad_fraction=config.max_bad_fraction,
-                threads=config.threads,
-                replace_other_settings=not config.prepared,
-                progress=lambda done, total: progress.update(done),
+        def tell(done: int, total: int) -> None:
+            progress.update(done * len(photos) // total)  # of several processes' photos by the first one's
+
+        if processes.are_several():
+            share = processes.number_and_count()
+            prepare_share(
+                photos.frame, photos.root, place, share, image_size=image_size, progress=tell, **options
             )
-            progress.update(len(photos))
-        return found
-
-    return processes.first_alone("preparation", work)
+            processes.wait_for_all("preparation, shares")
+        found = processes.first_alone(
+            "preparation", lambda: photos.prepare(place, image_size, progress=tell, **options)
+        )
+        progress.update(len(photos))
+    return found
 
 
 def begin(folder: RunFolder, config: Options, *sets: PreparedPhotos) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from skinjax.data.images import photos
-from skinjax.data.pipeline import builder
-from skinjax.data.pipeline.prepare import PreparationError, prepare
+from skinjax.data.pipeline import builder, shards
+from skinjax.data.pipeline.prepare import PreparationError, prepare, prepare_share
 from tests.support.commands import REPOSITORY
 
 
@@ -199,3 +199,132 @@ def test_two_processes_that_prepare_one_fresh_folder_at_the_same_moment_both_end
     for process in pair:
         out, error = process.communicate(timeout=120)
         assert (process.returncode, out) == (0, "40\n"), error
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Names of the photos that are decoded, in the order that threads begin with them."""
+    names = []
+    real = photos.decode
+    monkeypatch.setattr(
+        photos, "decode", lambda path, **options: names.append(path.name) or real(path, **options)
+    )
+    return names
+
+
+def read(prepared) -> list[bytes]:
+    return [prepared.source[number]["image"].tobytes() for number in range(len(prepared.rows))]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_processes_share_the_work_and_none_of_it_is_done_twice(tmp_path, monkeypatch, decoded, count):
+    monkeypatch.setattr(shards, "LEAST_PHOTOS", 2)
+    monkeypatch.setattr(shards, "LEAST_SHARDS", 5)
+    frame = write_photos(tmp_path, 17)
+    (tmp_path / "004.png").write_bytes(b"")
+    (tmp_path / "005.png").unlink()
+    settings = {"image_size": 16, "max_bad_fraction": 0.2}
+    expected = prepare(frame, tmp_path, tmp_path / "alone", **settings)
+    decoded.clear()
+    told = []
+    for number in range(count):
+        prepare_share(
+            frame, tmp_path, tmp_path / "shared", (number, count), **settings,
+            progress=lambda done, total: told.append((done, total)),
+        )  # fmt: skip
+    assert sorted(decoded) == sorted(frame["image"])
+    assert sum(total for _, total in told) == 17
+    assert all(done == total for done, total in told)
+    found = prepare(frame, tmp_path, tmp_path / "shared", **settings)
+    assert len(decoded) == 17
+    assert found.rows.tolist() == expected.rows.tolist() == [row for row in range(17) if row not in (4, 5)]
+    assert found.bad == expected.bad
+    assert read(found) == read(expected)
+    assert sorted(path.name for path in (tmp_path / "shared").iterdir()) == sorted(
+        path.name for path in (tmp_path / "alone").iterdir()
+    )
+    prepare_share(frame, tmp_path, tmp_path / "shared", (0, 1), **settings)  # all is there
+    assert len(decoded) == 17
+
+
+def test_a_killed_preparation_goes_on_with_the_shards_that_it_lacks(tmp_path, monkeypatch, decoded):
+    monkeypatch.setattr(shards, "LEAST_PHOTOS", 2)
+    monkeypatch.setattr(shards, "LEAST_SHARDS", 5)
+    frame = write_photos(tmp_path, 10)
+    expected = read(prepare(frame, tmp_path, tmp_path / "alone", image_size=16))
+
+    def decode(path, **options):
+        if path.name == "007.png":
+            raise KeyboardInterrupt
+        return real(path, **options)
+
+    decoded.clear()
+    real = photos.decode
+    with monkeypatch.context() as patched:
+        patched.setattr(photos, "decode", decode)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(frame, tmp_path, tmp_path / "killed", image_size=16)
+    assert {"006.png", "007.png"} >= {*decoded} - {f"00{number}.png" for number in range(6)}
+    half = tmp_path / "killed" / next(p.name for p in (tmp_path / "killed").glob("shards_*"))
+    (half / "000000002-000000004" / "shard.json").write_text(
+        '{"records"'
+    )  # a half-written one counts as none
+    decoded.clear()
+    assert read(prepare(frame, tmp_path, tmp_path / "killed", image_size=16)) == expected
+    assert sorted(decoded) == [f"00{number}.png" for number in (2, 3, 6, 7, 8, 9)]
+    assert not half.exists()
+
+
+def test_shards_of_other_photos_or_settings_are_not_gone_on_with(tmp_path, decoded):
+    frame = write_photos(tmp_path, 4)
+    prepare_share(frame, tmp_path, tmp_path / "prepared", (0, 1), image_size=16)
+    os.utime(tmp_path / "002.png", ns=(1, 1))
+    decoded.clear()
+    prepare(frame, tmp_path, tmp_path / "prepared", image_size=16)
+    assert len(decoded) == 4
+    assert not list((tmp_path / "prepared").glob("shards_*"))
+
+
+def test_too_many_bad_photos_in_one_share_are_told_by_the_one_that_puts_together(tmp_path):
+    frame = write_photos(tmp_path, 4)
+    for name in frame["image"][:2]:
+        (tmp_path / name).write_bytes(b"")
+    prepare_share(frame, tmp_path, tmp_path / "prepared", (0, 2), image_size=16)
+    with pytest.raises(PreparationError, match="2 of 4 photos cannot be read"):
+        prepare(frame, tmp_path, tmp_path / "prepared", image_size=16, max_bad_fraction=0.3)
+
+
+def test_a_share_is_refused_where_the_folder_is_somebody_elses(tmp_path):
+    frame = write_photos(tmp_path, 2)
+    with pytest.raises(ValueError, match="is not empty and was not made by a preparation"):
+        prepare_share(frame, tmp_path, tmp_path, (0, 2), image_size=16)
+
+
+SHARE = """
+import sys, pandas as pd
+from skinjax.data.images import photos
+from skinjax.data.pipeline import prepare, shards
+shards.LEAST_PHOTOS, count = 4, 0
+real = photos.decode
+def decode(*args, **options):
+    global count
+    count += 1
+    return real(*args, **options)
+photos.decode = decode
+frame = pd.DataFrame({"image": [f"{number:03d}.png" for number in range(40)]})
+prepare.prepare_share(frame, sys.argv[1], sys.argv[2], (int(sys.argv[3]), 2), image_size=32)
+print(count)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_write_their_shards_at_the_same_moment(tmp_path):
+    (tmp_path / "photos").mkdir()
+    frame = write_photos(tmp_path / "photos", 40)
+    command = [sys.executable, "-c", SHARE, str(tmp_path / "photos"), str(tmp_path / "prepared")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pair = [subprocess.Popen([*command, number], cwd=REPOSITORY, **pipes) for number in "01"]
+    for process in pair:
+        out, error = process.communicate(timeout=120)
+        assert (process.returncode, out) == (0, "20\n"), error
+    assert len(prepare(frame, tmp_path / "photos", tmp_path / "prepared", image_size=32).rows) == 40
