@@ -41,6 +41,19 @@ def digest(options: dict[str, object]) -> str:
     return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def screenshot(page: Path, width: int, height: int, shades: int) -> Image.Image:
+    """Returns the head of a page as Chromium shows it, in so many colours."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        raise SystemExit("no Chromium was found")
+    with tempfile.TemporaryDirectory() as folder:
+        shot = Path(folder) / "page.png"
+        size = f"--window-size={width},{height}"
+        command = [browser, "--headless", "--no-sandbox", "--hide-scrollbars", size, f"--screenshot={shot}"]
+        subprocess.run([*command, page.resolve().as_uri()], check=True, capture_output=True)
+        return Image.open(shot).convert("RGB").quantize(shades, dither=Image.Dither.NONE)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="the demo's run")
@@ -51,15 +64,7 @@ def main() -> None:
         raise SystemExit(
             f"{given.workdir} must be a run of demo.flags as it is now, but other options made it"
         )
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser is None:
-        raise SystemExit("no Chromium was found")
-    with tempfile.TemporaryDirectory() as folder:
-        shot = Path(folder) / "page.png"
-        size = f"--window-size={WIDTH},{HEIGHT}"
-        command = [browser, "--headless", "--no-sandbox", "--hide-scrollbars", size, f"--screenshot={shot}"]
-        subprocess.run([*command, run.page.resolve().as_uri()], check=True, capture_output=True)
-        image = Image.open(shot).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    image = screenshot(run.page, WIDTH, HEIGHT, 64)
     text = PngImagePlugin.PngInfo()
     text.add_text(SETTINGS, made)
     image.save(PICTURE, optimize=True, pnginfo=text)

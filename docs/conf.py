@@ -37,7 +37,7 @@ myst_heading_anchors = 3
 # Notebooks: executed at every build, each in an empty folder, as a reader would
 nb_execution_mode = "force"
 nb_execution_in_temp = True
-nb_execution_timeout = 240
+nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 nb_output_stderr = "remove"
@@ -52,6 +52,7 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False
 default_role = "literal"  # docstrings write `name` for code
 
 # Pages
