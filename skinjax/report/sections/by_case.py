@@ -123,7 +123,9 @@ def _headline(study: Study, found: CasePhotos, table: pd.DataFrame) -> str:
 
 def _change(row: Mapping[Any, Any], name: str) -> str:
     write = signed if name in _AREAS else points
-    value = write(row[f"{name}_difference"]) + ("" if name in _AREAS else " points")
+    size = row[f"{name}_difference"]
+    shown = write(abs(size) if _sign(row, name) else size)
+    value = shown.removeprefix("+" if _sign(row, name) else "") + ("" if name in _AREAS else " points")
     return value + bracketed(
         row[f"{name}_difference_low"],
         row[f"{name}_difference_high"],
@@ -168,15 +170,13 @@ def _words(study: Study, found: CasePhotos, graded: bool) -> str:
         f"Every one of the {found.noun} counts once; a single photo is one drawn evenly from each. Gains are the "
         "pooled answer’s less the single photo’s, paired, with intervals and p-values over resampled cases. The first "
         "rule is the one that “predict --by=case” answers by; the others are shown beside it, and no p-value is "
-        "corrected for their number."
+        "corrected for their number. Areas of the others have no interval here."
     )
     if graded:
         words += " The most malignant photo is the one whose mean degree of malignancy is highest."
     if found.mixed:
-        words += (
-            f" {found.mixed:,} cases are left out: their photos bear different diagnoses, and no lesion_id tells them "
-            "apart."
-        )
+        left_out = "1 case is" if found.mixed == 1 else f"{found.mixed:,} cases are"
+        words += f" {left_out} left out: photos bear different diagnoses, and no lesion_id tells them apart."
     return words
 
 
