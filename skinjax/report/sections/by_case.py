@@ -74,7 +74,9 @@ def by_case_section(
 
 def _verdict(study: Study, found: CasePhotos, table: pd.DataFrame) -> str:
     row = table.to_dict("records")[1]
-    gains, losses, unclear = [], [], []
+    gains: list[str] = []
+    losses: list[str] = []
+    unclear: list[str] = []
     for name in ("accuracy", "balanced_accuracy", "macro_auc"):
         if name not in table:
             continue
@@ -155,11 +157,11 @@ def _columns(table: pd.DataFrame, titles: Mapping[str, str], graded: bool) -> tu
         write = signed if area else points
         for row in rows:
             value = row.get(f"{name}_difference", np.nan)
-            limits = (row.get(f"{name}_difference_{end}", np.nan) for end in ("low", "high"))
+            low, high = (row.get(f"{name}_difference_{end}", np.nan) for end in ("low", "high"))
             known = not pd.isna(value)
             text = f"{write(value)}, {p_value(row[f'{name}_p_value'])}" if known else ""
             shown.append(
-                with_range(text, *limits, write, row.get(f"{name}_difference_reason", "")) if known else ""
+                with_range(text, low, high, write, row.get(f"{name}_difference_reason", "")) if known else ""
             )
         columns.append(Column("Gain", shown))
     return tuple(columns)
@@ -207,6 +209,7 @@ def _metrics(study: Study, table: pd.DataFrame) -> tuple[Metric, ...]:
     for name in _TITLES:
         for suffix in ("", "_difference") if name in table else ():
             key = f"{name}{suffix}"
-            values = (float(row[f"{key}{limit}"]) for limit in ("", "_low", "_high"))
-            found.append(Metric(f"{name}_by_case{'_gain' if suffix else ''}", *values, study.confidence))
+            value, low, high = (float(row[f"{key}{limit}"]) for limit in ("", "_low", "_high"))
+            named = f"{name}_by_case{'_gain' if suffix else ''}"
+            found.append(Metric(named, value, low, high, study.confidence))
     return tuple(found)
