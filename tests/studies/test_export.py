@@ -22,6 +22,8 @@ from tests.support import small_backbones
 from tests.support.commands import run_command
 from tests.support.small_runs import COUNT, make_pair, make_photos, make_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx
@@ -27,7 +27,21 @@ OPSET = 18
 LARGEST = 2**31
 """Bytes that a single ONNX file cannot reach, a limit of protocol buffers."""
 
-Value = "Tensor | np.ndarray"
+
+class UnsupportedError(ValueError):
+    """A network is made of an operation that cannot be written as ONNX."""
+
+
+def refuse(what: str) -> NoReturn:
+    """Raises UnsupportedError.
+
+    Args:
+      what: The operation, in words.
+    """
+    raise UnsupportedError(
+        f"the network must be made of operations that ONNX can be written in, got {what}; export it as stablehlo or "
+        "safetensors"
+    )
 
 
 @dataclasses.dataclass
@@ -123,6 +137,28 @@ class Tensor:
     channels_first: bool = False
     node: Node | None = None
     image: Tensor | None = None
+
+
+Value = Tensor | np.ndarray
+
+
+def fixed(tensor: Tensor) -> Tensor:
+    """Returns a tensor whose node is not changed any more."""
+    image = None if tensor.image is None else dataclasses.replace(tensor.image, node=None)
+    return dataclasses.replace(tensor, node=None, image=image)
+
+
+def stored_shape(value: Value) -> tuple[Any, ...]:
+    """Returns the shape that is stored of a value."""
+    return value.stored if isinstance(value, Tensor) else np.shape(value)
+
+
+def place_of(tensor: Tensor, axis: int) -> int:
+    """Returns where an axis is stored."""
+    rank = len(tensor.shape)
+    if not tensor.channels_first or axis == 0:
+        return axis
+    return 1 if axis == rank - 1 else axis + 1
 
 
 class Graph:

@@ -49,7 +49,12 @@ def answers(path, *inputs):
 
 
 @pytest.mark.parametrize(
-    ("transforms", "rule"), [("none", "least_cost"), ("flips", "cutpoints"), ("dihedral", "argmax")]
+    ("transforms", "rule"),
+    [
+        ("none", "least_cost"),
+        ("flips", "cutpoints"),
+        pytest.param("dihedral", "argmax", marks=pytest.mark.slow),
+    ],
 )
 def test_the_whole_decision_of_two_levels_is_the_runs_own(place, transforms, rule):
     predictor = load_predictor(place / "pair", transforms=transforms)
