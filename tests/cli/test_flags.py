@@ -61,6 +61,7 @@ FORMER = {
         "answered batch_size check_explanations coverage degrees explain explain_class explain_layer explain_level "
         "fold grade_rule out photos stages threads unusual"
     ),
+    "app": "compilation_cache degrees ensemble fold host keep neighbours port smoke traceback workdir",
 }  # fmt: skip
 
 
