@@ -129,6 +129,12 @@ def _class_counts(labels: NDArray, predicted: NDArray) -> csr_array:
     return photo_table(entries, len(labels), 3 * size + 1)
 
 
+def _class_shares(labels: NDArray, shares: NDArray) -> csr_array:
+    """Returns the shares and the number of cases of each class with cases [C, 2K]."""
+    classes, true = np.unique(labels, return_inverse=True)
+    return photo_table([(true, shares), (len(classes) + true, 1.0)], len(labels), 2 * len(classes))
+
+
 def _squares(labels: NDArray, probs: NDArray) -> csr_array:
     true, given = _probabilities(labels, probs)
     return _values(((given - true) ** 2).sum(axis=1) if probs.ndim == 2 else (given - true)[:, 1] ** 2)
@@ -182,6 +188,26 @@ def mean(totals: NDArray[np.float64]) -> NDArray[np.float64]:
 def accuracy(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the share of photos called right: `accuracy(labels[N], predicted[N]) -> float` in [0, 1]."""
     return totals[:, 0] / totals[:, 1]
+
+
+@WeightedMetric.of_sums(_class_shares, SHARE)
+def mean_share(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the mean of the share of each case's photos that are right: `mean_share(labels[C], shares[C]) -> float`.
+
+    With shares of 0 and 1 it is `accuracy`.
+    """
+    right, there = np.split(totals, 2, axis=1)
+    return right.sum(axis=1) / there.sum(axis=1)
+
+
+@WeightedMetric.of_sums(_class_shares, SHARE)
+def balanced_share(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the mean over classes of what `mean_share` is of each: `balanced_share(labels[C], shares[C]) -> float`.
+
+    With shares of 0 and 1 it is `balanced_accuracy`.
+    """
+    right, there = np.split(totals, 2, axis=1)
+    return np.where(there > 0, right / there, 0.0).sum(axis=1) / (there > 0).sum(axis=1)
 
 
 @WeightedMetric.of_sums(_class_counts, SHARE)

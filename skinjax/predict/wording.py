@@ -353,8 +353,8 @@ def case_sentences(case: CaseAnswer, language: str = ENGLISH) -> tuple[str, ...]
         found.append(phrase(language, "photos_agree", count=counted(count, language), percent=agreement))
     if case.left_out and case.error is None:
         names = phrases(language)["comma"].join(Path(one.photo).name for one in case.left_out)
-        count, total = (counted(number, language) for number in (len(case.left_out), len(case.photos)))
-        found.append(phrase(language, "photos_left_out", count=count, total=total, names=names))
+        left, total = (counted(number, language) for number in (len(case.left_out), len(case.photos)))
+        found.append(phrase(language, "photos_left_out", count=left, total=total, names=names))
     return tuple(found)
 
 

@@ -25,7 +25,7 @@ GUIDELINES = (TRIPOD_AI, CLAIM)
 """The names that `checklist` takes."""
 
 SECTIONS = (
-    "summary", "methods", "data", "training", "curves", "roc", "precision_recall", "confusion", "classes",
+    "summary", "cases", "methods", "data", "training", "curves", "roc", "precision_recall", "confusion", "classes",
     "calibration", "decision_curve", "subgroups", "conformal", "malignancy", "readers", "photos",
     "configuration", "limits",
 )  # fmt: skip

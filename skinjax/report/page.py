@@ -32,6 +32,7 @@ from skinjax.report.headline import headline
 from skinjax.report.model_card import Metric, model_card
 from skinjax.report.origin import NOT_SET, page_origin
 from skinjax.report.rendering import render, write_folder
+from skinjax.report.sections.by_case import by_case_section
 from skinjax.report.sections.calibration import calibrated, calibration_section, decision_section
 from skinjax.report.sections.classes import METHODS, class_areas, class_section, confusion_section
 from skinjax.report.sections.conformal import conformal_section
@@ -114,6 +115,9 @@ def write_report(folder: str | os.PathLike[str], study: Study, context: ReportCo
     found_sections = [section for section in results if section is not None]
     # What a study gives an answer to comes before the methods, and anything else behind them.
     first, then = (context.extra, []) if context.verdict or context.afterword else ([], context.extra)
+    by_case = by_case_section(study, degree_of_class)
+    if by_case is not None:  # the answer that is asked for, of a case, before that of its photos
+        first = [*first, by_case[0]]
     sections = [*first, *then, *found_sections]
     synthetic = context.config.get("synthetic") is True
     limits = limits_section(study, synthetic, warning, len(context.subgroups))
@@ -130,6 +134,7 @@ def write_report(folder: str | os.PathLike[str], study: Study, context: ReportCo
     )  # fmt: skip
     answer = [
         *context.verdict,
+        *([by_case[1]] if by_case is not None else []),
         *headline(study, found["methods"], facts, clause, on_models),
         *context.afterword,
     ]
@@ -168,8 +173,9 @@ def write_report(folder: str | os.PathLike[str], study: Study, context: ReportCo
     )
     pages = {"model_card.md": model_card(card), "index.html": page}
     return write_folder(
-        Path(folder), pages, found, pictures, blocks, answer, _accuracy(study, found["methods"])
-    )
+        Path(folder), pages, found, pictures, blocks, answer, _accuracy(study, found["methods"]),
+        () if by_case is None else by_case[2],
+    )  # fmt: skip
 
 
 def fold_titles(folds: NDArray[np.integer]) -> dict[int, str]:

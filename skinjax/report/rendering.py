@@ -47,6 +47,7 @@ def write_folder(
     blocks: Sequence[Block],
     answer: Sequence[str],
     metric: Metric | None = None,
+    by_case: tuple[Metric, ...] = (),
 ) -> Path:
     """Writes tables and figures, the summary, then the pages, each whole or not at all.
 
@@ -58,6 +59,7 @@ def write_folder(
       blocks: Blocks whose tables and figures are written too.
       answer: Sentences that the page shows as its answer.
       metric: The headline figure; None where there is none.
+      by_case: Figures of pooled cases; none where photos are not pooled.
 
     Returns:
       The path of the last page.
@@ -75,7 +77,7 @@ def write_folder(
         with replacing(folder / "figures" / f"{picture.name}.csv") as temporary:
             picture.data.to_csv(temporary, index=False, encoding="utf-8")
     names = tuple(f"tables/{name}.csv" for name in frames)
-    texts = {page_summary.FILE: PageSummary(tuple(answer), metric, names).to_json()} | dict(pages)
+    texts = {page_summary.FILE: PageSummary(tuple(answer), metric, names, by_case).to_json()} | dict(pages)
     for name, text in texts.items():
         with replacing(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -86,7 +86,8 @@ def _by_column(table: PhotoTable, pattern: str) -> list[str]:
     there = [name for name in ("case_id", "lesion_id") if name in table.frame]
     if not there:
         raise ValueError(
-            f"by=case needs a column case_id or lesion_id in the table of photos, got {', '.join(table.frame)}"
+            "by=case needs a column case_id or lesion_id in the table of photos, got "
+            f"{', '.join(map(str, table.frame))}"
         )
     columns = [table.frame[name].fillna("").astype(str).str.strip() for name in there]
     for name, column in zip(there, columns, strict=True):

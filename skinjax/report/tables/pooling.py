@@ -1,0 +1,250 @@
+"""Pooled answers of cases against single photos of them, as tables.
+
+Every case counts once. A single photo is one drawn evenly from its case, so that its figures are of the shares of a
+case's photos that are right, and areas weigh each photo of n by 1 / n; nothing is drawn at random for it. A case is
+what was diagnosed (`skinjax.predict.pooled`), and what is resampled is what `case_id` names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from skinjax.decide.pooling import PoolingRule, pool_by_case
+from skinjax.evaluate import bootstrap
+from skinjax.evaluate.metrics import WeightedMetric, balanced_share, mean_share
+from skinjax.evaluate.multiclass import weighted_macro_auc
+from skinjax.evaluate.proportions import proportion_by_case
+from skinjax.evaluate.roc import weighted_auc
+from skinjax.predict.pooled import RULE, case_keys
+from skinjax.report import crossfit
+from skinjax.report.study import Study, target_scores
+from skinjax.report.tables.methods import interval_columns
+
+SINGLE = "single"
+"""Name of the row of single photos."""
+
+_MOST_RANKED = 100_000_000  # photos times classes times replicates of an area's bootstrap
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CasePhotos:
+    """Photos of cases of a single diagnosis, n photos of C cases.
+
+    Attributes:
+      rows: int64[n], which of the study's photos these are.
+      index: int64[n] in [0, C), the case of each.
+      labels: int64[C], the diagnosis of each case.
+      cases: int64[C], whose each is, as the study numbers its cases.
+      photos: int64[C], how many photos each has.
+      mixed: How many cases were left out because their photos bear different diagnoses.
+      lesions: Whether cases are lesions, of which somebody has several.
+    """
+
+    rows: NDArray[np.int64]
+    index: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    cases: NDArray[np.int64]
+    photos: NDArray[np.int64]
+    mixed: int
+    lesions: bool
+
+    @property
+    def several(self) -> int:
+        """Returns the number of cases with several photos."""
+        return int((self.photos > 1).sum())
+
+    @property
+    def noun(self) -> str:
+        """Returns what these are called, in the plural."""
+        return "lesions" if self.lesions else "cases"
+
+
+def case_photos(study: Study) -> CasePhotos:
+    """Returns the photos of the study's cases.
+
+    Args:
+      study: The model's answers.
+    """
+    keys, labels = case_keys(study.predictions), study.labels.astype(np.int64)
+    first = np.unique(keys, return_index=True)[1]
+    differs = np.zeros(len(first), bool)
+    np.logical_or.at(differs, keys, labels != labels[first][keys])
+    rows = np.flatnonzero(~differs[keys])
+    _, begin, index, photos = np.unique(
+        keys[rows], return_index=True, return_inverse=True, return_counts=True
+    )
+    kept = rows[begin]
+    cases = study.cases[kept]
+    return CasePhotos(
+        rows, index, labels[kept], cases, photos, int(differs.sum()), len(np.unique(cases)) < len(cases)
+    )
+
+
+def pooled_probs(
+    study: Study, found: CasePhotos, rule: PoolingRule, severity: NDArray[np.floating] | None = None
+) -> NDArray[np.float64]:
+    """Returns the pooled probabilities of the cases, float64[C, K].
+
+    Args:
+      study: The model's answers.
+      found: Its cases.
+      rule: See `skinjax.decide.pooling`.
+      severity: float[K], how malignant each class is, which "max" chooses the photo by; None where that is not known.
+    """
+    probs = study.probs[found.rows]
+    scores = probs @ severity if severity is not None and rule == "max" else None
+    return np.asarray(pool_by_case(probs, found.index, rule, scores).probs, np.float64)
+
+
+def compare_pooling(
+    study: Study, found: CasePhotos, severity: NDArray[np.floating] | None = None
+) -> pd.DataFrame:
+    """Returns the figures of single photos and of each rule's pooled answers, with paired differences by case.
+
+    Args:
+      study: The model's answers, and how intervals are made.
+      found: Its cases, at least one with several photos.
+      severity: As for `pooled_probs`.
+
+    Returns:
+      One row for single photos and one per rule, that of `skinjax.predict.pooled.RULE` first: `rule`, and of
+      `accuracy`, `balanced_accuracy`, `macro_auc` and, with a target, `target_auc` the figure, `_low`, `_high`,
+      `_reason`, and `_difference` to single photos with `_low`, `_high`, `_reason` and `_p_value`. Areas of other rules
+      than the first have neither interval nor difference, which would take long.
+    """
+    rules = (RULE, *(rule for rule in get_args(PoolingRule) if rule != RULE))
+    own = (study.predicted[found.rows] == found.labels[found.index]).astype(np.float64)
+    single = np.bincount(found.index, own) / found.photos
+    how = (found.cases, study.replicates, study.confidence, study.seed)
+    rows: list[dict[str, Any]] = [{"rule": SINGLE}, *({"rule": rule} for rule in rules)]
+    pooled = {rule: pooled_probs(study, found, rule, severity) for rule in rules}
+    right = {
+        rule: (probs.argmax(axis=1) == found.labels).astype(np.float64) for rule, probs in pooled.items()
+    }
+    for name, metric in (("accuracy", mean_share), ("balanced_accuracy", balanced_share)):
+        rows[0] |= interval_columns(name, bootstrap.by_case(metric, (found.labels, single), *how))
+        for row, rule in zip(rows[1:], rules, strict=True):
+            row |= interval_columns(name, bootstrap.by_case(metric, (found.labels, right[rule]), *how))
+            row |= _difference(
+                name, bootstrap.paired_by_case(metric, found.labels, right[rule], single, *how)
+            )
+    _add_areas(rows, study, found, [pooled[rule] for rule in rules])
+    return pd.DataFrame(rows)
+
+
+def compare_sets(
+    study: Study, found: CasePhotos, coverages: Sequence[float], limit: int
+) -> pd.DataFrame | None:
+    """Returns how often conformal sets of pooled cases hold the true class, fitted on other cases, and their size.
+
+    Args:
+      study: The model's answers, with parts for cross-fitting.
+      found: Its cases.
+      coverages: Nominal ones.
+      limit: The largest set that does not back off.
+
+    Returns:
+      A row per nominal coverage: `nominal_coverage`, `coverage` of cases with `_low` and `_high`, `mean_size`, `single`
+      (share of sets of one class), and of a single photo of each case `photo_coverage` and `photo_mean_size`; None
+      where nothing can be fitted on other cases, or there is a single class.
+    """
+    if study.calibration_parts is None or study.probs.shape[1] < 2:
+        return None
+    parts = study.calibration_parts[found.rows]
+    of_case = np.zeros(len(found.labels), np.int64)
+    of_case[found.index] = parts
+    used = np.unique(of_case)
+    if len(used) < 2:
+        return None
+    probs = pooled_probs(study, found, RULE)
+    labels = found.labels[found.index]
+    rows = []
+    for coverage in coverages:
+        sets = crossfit.conformal(
+            probs, found.labels, found.cases, np.searchsorted(used, of_case), coverage, limit, None
+        )
+        photo = crossfit.conformal(
+            study.probs[found.rows], labels, found.cases[found.index], np.searchsorted(used, parts), coverage,
+            limit, None,
+        )  # fmt: skip
+        share = proportion_by_case(sets.covered, found.cases, study.confidence)
+        rows.append(
+            {
+                "nominal_coverage": coverage,
+                "coverage": share.estimate,
+                "coverage_low": share.low,
+                "coverage_high": share.high,
+                "mean_size": float(sets.size.mean()),
+                "single": float((sets.size == 1).mean()),
+                "photo_coverage": _by_case(photo.covered, found),
+                "photo_mean_size": _by_case(photo.size, found),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+@WeightedMetric
+def _macro_area(labels: NDArray, scores: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Macro AUC of scores float64[N, K + 1], whose last column says how much each photo counts."""
+    return weighted_macro_auc.compute(labels, scores[:, :-1], weights=weights * scores[:, -1])
+
+
+@WeightedMetric
+def _target_area(labels: NDArray, scores: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """AUC of scores float64[N, 2], whose last column says how much each photo counts."""
+    return weighted_auc(labels, scores[:, 0], weights * scores[:, -1])
+
+
+def _add_areas(
+    rows: list[dict[str, Any]], study: Study, found: CasePhotos, pooled: list[NDArray[np.float64]]
+) -> None:
+    """Adds macro AUC and the target's AUC: a photo of n counts 1 / n, with its own answer or that of its case."""
+    weight = (1 / found.photos)[found.index][:, None]
+    probs = study.probs[found.rows]
+    areas: list[tuple[str, WeightedMetric, NDArray, Any]] = [
+        ("macro_auc", _macro_area, found.labels[found.index], lambda values: values)
+    ]
+    target = study.target
+    if target is not None and not target.why_not():
+        scored = functools.partial(target_scores, target=target, taxonomy=study.taxonomy)
+        of_photo = target.labels[found.rows]
+        if of_photo.any() and not of_photo.all():
+            areas.append(
+                ("target_auc", _target_area, of_photo.astype(int), lambda values: scored(values)[:, None])
+            )
+    cases = found.cases[found.index]
+    for name, metric, labels, scores_of in areas:
+        columns = scores_of(probs).shape[1]
+        most = _MOST_RANKED // (len(cases) * columns)
+        how = (cases, max(200, min(study.replicates, most)), study.confidence, study.seed)
+        own = np.column_stack([scores_of(probs), weight])
+        rows[0] |= interval_columns(name, bootstrap.by_case(metric, (labels, own), *how))
+        for place, values in enumerate(pooled):
+            given = np.column_stack([scores_of(values)[found.index], weight])
+            if place:
+                rows[place + 1][name] = metric(labels, given)
+                continue
+            rows[1] |= interval_columns(name, bootstrap.by_case(metric, (labels, given), *how))
+            rows[1] |= _difference(name, bootstrap.paired_by_case(metric, labels, given, own, *how))
+
+
+def _difference(name: str, found: bootstrap.BootstrapComparison) -> dict[str, Any]:
+    return {
+        f"{name}_difference": found.difference,
+        f"{name}_difference_low": found.low,
+        f"{name}_difference_high": found.high,
+        f"{name}_difference_reason": found.reason,
+        f"{name}_p_value": found.p_value,
+    }
+
+
+def _by_case(values: NDArray, found: CasePhotos) -> float:
+    """Returns the mean over cases of the mean over their photos."""
+    return float((np.bincount(found.index, values) / found.photos).mean())
