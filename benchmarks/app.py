@@ -37,7 +37,7 @@ from benchmarks.input import write_photos
 from benchmarks.predict import make_run
 from skinjax.predict.reading import find_photos
 
-PEOPLE, PHOTOS, ROUNDS, REPEATS = 20, 5, 3, 9
+PEOPLE, PHOTOS, REPEATS = 20, 5, 9
 
 
 def start(run: Path, log: Path) -> tuple[subprocess.Popen, str, float]:
@@ -96,6 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backbone", default="efficientnet_b0")
     parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--rounds", type=int, default=3, help="of the crowd; 0 for warm answers alone")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -141,12 +142,14 @@ def report(
             each = (computed(process) - before) / REPEATS
             shown, median = "1 photo" if count == 1 else f"{count} photos", statistics.median(seconds)
             print(f"| {shown}, {kind} | {median:.2f} s | {max(seconds):.2f} s | {each:.2f} s |", flush=True)
+    if not given.rounds:
+        return
     print(f"\n| {PEOPLE} people × {PHOTOS} photos | answered | first | last | memory |")
     print("|---|---|---|---|---|")
     idle = memory(process)
     start_memory = 0.0
     for kind, photos in (("600 × 450", small), ("4000 × 3000", large)):
-        for number in range(ROUNDS):
+        for number in range(given.rounds):
             found = crowd(address, photos)
             time.sleep(2)
             now = memory(process)
