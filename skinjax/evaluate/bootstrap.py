@@ -352,6 +352,17 @@ class Sampled:
         left_out = leaving_out(call, codes, seed) if len(draws) else np.empty(0)
         return cls(metric, labels, answers, codes, float(metric(labels, answers)), draws, left_out, missing)
 
+    def interval(self, confidence: float = 0.95) -> BootstrapInterval:
+        """Returns the interval of the model's own figure, as `by_case` does, without drawing anew.
+
+        Args:
+          confidence: Confidence level of the interval, in (0, 1).
+        """
+        given = [self.labels, self.answers]
+        return interval_of_draws(
+            self.metric, given, self.codes, self.estimate, self.draws, self.left_out, self.missing, confidence
+        )
+
 
 def compare_sampled(first: Sampled, second: Sampled, confidence: float = 0.95) -> BootstrapComparison:
     """Compares two models whose figures were drawn on the same cases; `paired_by_case` of them.

@@ -12,6 +12,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
 from scipy.stats import entropy
 
+from benchmarks import coverage_of_cases
 from skinjax.decide.hierarchy import fuse
 from skinjax.decide.pooling import pool, pool_by_case
 
@@ -152,3 +153,14 @@ def test_the_core_refuses_arrays_that_do_not_fit():
     probs, apart = pool(np.full((2, 2), 0.5), np.array([0, 5]), 2)  # outside, and a case without photos
     assert probs.tolist() == [[0.5, 0.5], [0.0, 0.0]]
     assert apart.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("kind", coverage_of_cases.KINDS[:5], ids=lambda kind: kind.title)
+def test_sets_of_pooled_cases_hold_the_true_class_of_new_ones(kind):
+    """The small form of `benchmarks.coverage_of_cases`: 90 % within 2 points, of 60 cases of unequal sizes."""
+    found, error = coverage_of_cases.means(kind, num_cases=60, studies=120, seed=1)
+    assert error < 0.006
+    assert found["pooled"] == pytest.approx(0.9, abs=0.02)
+    assert found["answered"] == pytest.approx(found["right"], abs=0.03)  # calibrated on cases
+    assert found["calibrated_first"] > 0.91  # fitted on photos and used on cases: larger sets than are needed
+    assert found["size"] < found["photo_size"]

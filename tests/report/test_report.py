@@ -480,8 +480,16 @@ def test_configuration_is_flattened():
 def test_the_summary_holds_the_answer_and_the_headline_figure(written, taxonomy, predictions):
     folder, page = written
     found = read_summary(folder)
-    assert len(found.headline) == 1
-    assert found.headline[0].replace("\u00a0", " ") in page.text
+    assert len(found.headline) == 2
+    assert found.headline[0].startswith("By case, ")
+    for sentence in found.headline:
+        assert sentence.replace("\u00a0", " ") in page.text
+    by_case = pd.read_csv(folder / "tables" / "by_case.csv").set_index("rule").loc["mean_log"]
+    figures = {one.name: one for one in found.by_case}
+    assert figures["accuracy_by_case"].value == pytest.approx(by_case["accuracy"], abs=1e-12)
+    assert figures["accuracy_by_case_gain"].low == pytest.approx(
+        by_case["accuracy_difference_low"], abs=1e-12
+    )
     methods = pd.read_csv(folder / "tables" / "methods.csv").set_index("method").loc["soft"]
     assert (found.metric.name, found.metric.confidence) == ("accuracy", 0.9)
     for value, column in ((found.metric.value, ""), (found.metric.low, "_low"), (found.metric.high, "_high")):

@@ -74,7 +74,9 @@ def by_case_section(
 
 def _verdict(study: Study, found: CasePhotos, table: pd.DataFrame) -> str:
     row = table.to_dict("records")[1]
-    gains, losses, unclear = [], [], []
+    gains: list[str] = []
+    losses: list[str] = []
+    unclear: list[str] = []
     for name in ("accuracy", "balanced_accuracy", "macro_auc"):
         if name not in table:
             continue
@@ -123,7 +125,9 @@ def _headline(study: Study, found: CasePhotos, table: pd.DataFrame) -> str:
 
 def _change(row: Mapping[Any, Any], name: str) -> str:
     write = signed if name in _AREAS else points
-    value = write(row[f"{name}_difference"]) + ("" if name in _AREAS else " points")
+    size = row[f"{name}_difference"]
+    shown = write(abs(size) if _sign(row, name) else size)
+    value = shown.removeprefix("+" if _sign(row, name) else "") + ("" if name in _AREAS else " points")
     return value + bracketed(
         row[f"{name}_difference_low"],
         row[f"{name}_difference_high"],
@@ -153,11 +157,11 @@ def _columns(table: pd.DataFrame, titles: Mapping[str, str], graded: bool) -> tu
         write = signed if area else points
         for row in rows:
             value = row.get(f"{name}_difference", np.nan)
-            limits = (row.get(f"{name}_difference_{end}", np.nan) for end in ("low", "high"))
+            low, high = (row.get(f"{name}_difference_{end}", np.nan) for end in ("low", "high"))
             known = not pd.isna(value)
             text = f"{write(value)}, {p_value(row[f'{name}_p_value'])}" if known else ""
             shown.append(
-                with_range(text, *limits, write, row.get(f"{name}_difference_reason", "")) if known else ""
+                with_range(text, low, high, write, row.get(f"{name}_difference_reason", "")) if known else ""
             )
         columns.append(Column("Gain", shown))
     return tuple(columns)
@@ -168,15 +172,13 @@ def _words(study: Study, found: CasePhotos, graded: bool) -> str:
         f"Every one of the {found.noun} counts once; a single photo is one drawn evenly from each. Gains are the "
         "pooled answer’s less the single photo’s, paired, with intervals and p-values over resampled cases. The first "
         "rule is the one that “predict --by=case” answers by; the others are shown beside it, and no p-value is "
-        "corrected for their number."
+        "corrected for their number. Areas of the others have no interval here."
     )
     if graded:
         words += " The most malignant photo is the one whose mean degree of malignancy is highest."
     if found.mixed:
-        words += (
-            f" {found.mixed:,} cases are left out: their photos bear different diagnoses, and no lesion_id tells them "
-            "apart."
-        )
+        left_out = "1 case is" if found.mixed == 1 else f"{found.mixed:,} cases are"
+        words += f" {left_out} left out: photos bear different diagnoses, and no lesion_id tells them apart."
     return words
 
 
@@ -207,6 +209,7 @@ def _metrics(study: Study, table: pd.DataFrame) -> tuple[Metric, ...]:
     for name in _TITLES:
         for suffix in ("", "_difference") if name in table else ():
             key = f"{name}{suffix}"
-            values = (float(row[f"{key}{limit}"]) for limit in ("", "_low", "_high"))
-            found.append(Metric(f"{name}_by_case{'_gain' if suffix else ''}", *values, study.confidence))
+            value, low, high = (float(row[f"{key}{limit}"]) for limit in ("", "_low", "_high"))
+            named = f"{name}_by_case{'_gain' if suffix else ''}"
+            found.append(Metric(named, value, low, high, study.confidence))
     return tuple(found)

@@ -17,20 +17,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skinjax.decide.pooling import PoolingRule, pool_by_case
-from skinjax.evaluate import bootstrap
+from skinjax.evaluate.bootstrap import BootstrapComparison, Sampled, compare_sampled
 from skinjax.evaluate.metrics import WeightedMetric, balanced_share, mean_share
 from skinjax.evaluate.multiclass import weighted_macro_auc
 from skinjax.evaluate.proportions import proportion_by_case
 from skinjax.evaluate.roc import weighted_auc
 from skinjax.predict.pooled import RULE, case_keys
 from skinjax.report import crossfit
-from skinjax.report.study import Study, target_scores
+from skinjax.report.study import FEWEST_REPLICATES, Study, target_scores
 from skinjax.report.tables.methods import interval_columns
 
 SINGLE = "single"
 """Name of the row of single photos."""
 
-_MOST_RANKED = 100_000_000  # photos times classes times replicates of an area's bootstrap
+_MOST_RANKED = 20_000_000  # photos times classes times replicates of an area's bootstrap
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -122,19 +122,12 @@ def compare_pooling(
     rules = (RULE, *(rule for rule in get_args(PoolingRule) if rule != RULE))
     own = (study.predicted[found.rows] == found.labels[found.index]).astype(np.float64)
     single = np.bincount(found.index, own) / found.photos
-    how = (found.cases, study.replicates, study.confidence, study.seed)
     rows: list[dict[str, Any]] = [{"rule": SINGLE}, *({"rule": rule} for rule in rules)]
     pooled = {rule: pooled_probs(study, found, rule, severity) for rule in rules}
-    right = {
-        rule: (probs.argmax(axis=1) == found.labels).astype(np.float64) for rule, probs in pooled.items()
-    }
+    right = [(probs.argmax(axis=1) == found.labels).astype(np.float64) for probs in pooled.values()]
     for name, metric in (("accuracy", mean_share), ("balanced_accuracy", balanced_share)):
-        rows[0] |= interval_columns(name, bootstrap.by_case(metric, (found.labels, single), *how))
-        for row, rule in zip(rows[1:], rules, strict=True):
-            row |= interval_columns(name, bootstrap.by_case(metric, (found.labels, right[rule]), *how))
-            row |= _difference(
-                name, bootstrap.paired_by_case(metric, found.labels, right[rule], single, *how)
-            )
+        how = (found.cases, study.replicates, study.seed)
+        _add_figures(rows, name, metric, found.labels, [single, *right], how, study.confidence)
     _add_areas(rows, study, found, [pooled[rule] for rule in rules])
     return pd.DataFrame(rows)
 
@@ -199,7 +192,7 @@ def _macro_area(labels: NDArray, scores: NDArray, weights: NDArray[np.float64]) 
 @WeightedMetric
 def _target_area(labels: NDArray, scores: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """AUC of scores float64[N, 2], whose last column says how much each photo counts."""
-    return weighted_auc(labels, scores[:, 0], weights * scores[:, -1])
+    return weighted_auc.compute(labels, scores[:, 0], weights=weights * scores[:, -1])
 
 
 def _add_areas(
@@ -221,21 +214,35 @@ def _add_areas(
             )
     cases = found.cases[found.index]
     for name, metric, labels, scores_of in areas:
-        columns = scores_of(probs).shape[1]
-        most = _MOST_RANKED // (len(cases) * columns)
-        how = (cases, max(200, min(study.replicates, most)), study.confidence, study.seed)
         own = np.column_stack([scores_of(probs), weight])
-        rows[0] |= interval_columns(name, bootstrap.by_case(metric, (labels, own), *how))
-        for place, values in enumerate(pooled):
-            given = np.column_stack([scores_of(values)[found.index], weight])
-            if place:
-                rows[place + 1][name] = metric(labels, given)
-                continue
-            rows[1] |= interval_columns(name, bootstrap.by_case(metric, (labels, given), *how))
-            rows[1] |= _difference(name, bootstrap.paired_by_case(metric, labels, given, own, *how))
+        given = [np.column_stack([scores_of(values)[found.index], weight]) for values in pooled]
+        most = _MOST_RANKED // own.size
+        how = (cases, max(FEWEST_REPLICATES, min(study.replicates, most)), study.seed)
+        _add_figures(rows, name, metric, labels, [own, given[0]], how, study.confidence)
+        for row, answers in zip(rows[2:], given[1:], strict=True):
+            row[name] = metric(labels, answers)
 
 
-def _difference(name: str, found: bootstrap.BootstrapComparison) -> dict[str, Any]:
+def _add_figures(
+    rows: list[dict[str, Any]],
+    name: str,
+    metric: WeightedMetric,
+    labels: NDArray,
+    answers: Sequence[NDArray],
+    how: tuple[NDArray[np.int64], int, int],
+    confidence: float,
+) -> None:
+    """Adds a figure of each row's answers, and of all but the first the difference to it."""
+    cases, replicates, seed = how
+    codes = np.unique(cases, return_inverse=True)[1]
+    drawn = [Sampled.of(metric, labels, given, codes, replicates, seed) for given in answers]
+    for place, (row, one) in enumerate(zip(rows, drawn, strict=False)):
+        row |= interval_columns(name, one.interval(confidence))
+        if place:
+            row |= _difference(name, compare_sampled(one, drawn[0], confidence))
+
+
+def _difference(name: str, found: BootstrapComparison) -> dict[str, Any]:
     return {
         f"{name}_difference": found.difference,
         f"{name}_difference_low": found.low,

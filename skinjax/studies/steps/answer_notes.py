@@ -79,8 +79,8 @@ def case_notes(cases: CaseContext, unseen: bool) -> Iterator[str]:
     decisions = found.decisions
     if found.mixed:
         yield (
-            f"{found.mixed:,} of the run's cases have photos of different diagnoses and no lesion_id to tell them "
-            "apart: nothing was fitted on them"
+            "nothing was fitted on cases whose photos have different diagnoses and no lesion_id to tell them apart: "
+            f"{found.mixed:,} of the run's"
         )
     if not decisions.photos:
         yield NOT_CALIBRATED
