@@ -108,6 +108,8 @@ def test_the_wheel_holds_every_file_of_the_package_and_the_command(wheel, tracke
         assert "skinjax = skinjax.cli.main:entry" in archive.read(entries).decode()
     package = {name for name in tracked if name.startswith("skinjax/")}
     assert {"skinjax/py.typed", "skinjax/report/templates/report.html.j2"} < package
+    app = {"templates/base.html.j2", "static/app.css", "static/app.js", "static/icon.svg", "phrases/zh.json"}
+    assert {f"skinjax/app/{name}" for name in app} < package
     assert {name for name in held if ".dist-info/" not in name} == package
 
 

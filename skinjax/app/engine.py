@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from skinjax.predict.neighbours import Neighbour, Neighbours, photo_features
 from skinjax.predict.networks import Predictor
 from skinjax.predict.photos import Explanation, ExplanationTarget
 from skinjax.predict.reading import Decoded, read_photo
+
+DRAWING = 2
+"""Threads that make pictures for the page."""
 
 NEIGHBOURS = 4
 """Similar photos that are shown."""
@@ -113,22 +117,26 @@ class Engine:
                 draw=draw if pictures else None,
             )
         )
-        photos = []
-        for upload, name, one, counted in zip(uploads, names, answer.photos, answer.counted, strict=True):
-            explanation = maps.get(name)
-            picture = heat = None
-            if pictures and one.error is None:
-                picture = photo_picture(upload.data)
-                if explanation is not None:
-                    heat = heat_picture(explanation.values, picture, self.predictor.fit)
-            photos.append(AnsweredPhoto(one, counted, picture, heat))
+
+        def shown_photo(place: int) -> AnsweredPhoto:
+            one, counted = answer.photos[place], answer.counted[place]
+            if not pictures or one.error is not None:
+                return AnsweredPhoto(one, counted)
+            picture = photo_picture(uploads[place].data)
+            if names[place] not in maps:
+                return AnsweredPhoto(one, counted, picture)
+            heat = heat_picture(maps[names[place]].values, picture, self.predictor.fit)
+            return AnsweredPhoto(one, counted, picture, heat)
+
+        with ThreadPoolExecutor(DRAWING) as pool:
+            photos = tuple(pool.map(shown_photo, range(len(uploads))))
         near = None
         if pictures and self.show_neighbours:
             counted_data = [u.data for u, inside in zip(uploads, answer.counted, strict=True) if inside]
             near = tuple(self._near(counted_data))
         if self.keep is not None and answer.error is None:
             self._keep(answer, [upload.data for upload in uploads])
-        return AnsweredCase(answer, tuple(photos), near)
+        return AnsweredCase(answer, photos, near)
 
     def _near(self, photos: Sequence[bytes]) -> list[tuple[Neighbour, Picture]]:
         if self.neighbours is None:

@@ -62,6 +62,7 @@ FORMER = {
         "fold grade_rule out photos stages threads unusual"
     ),
     "export": RUN + "answered coverage degrees ensemble fold format grade_rule largest_set licence out stages unusual",
+    "app": "compilation_cache degrees ensemble fold host keep neighbours port smoke traceback workdir",
 }  # fmt: skip
 
 
