@@ -48,7 +48,7 @@ class ProcessOptions(WorkdirOptions):
 
     coordinator: str = option(
         "",
-        "host:port of the first process of a run of several. SLURM and Kubernetes need none of these three.",
+        "host:port of the first process of a run of several. Under SLURM none of these three is needed.",
     )
     processes: int | None = option(None, "How many processes the run has.", low=1)
     process_index: int | None = option(None, "Which of them this one is, from 0.", low=0)
