@@ -12,9 +12,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from tests.support.commands import REPOSITORY
 
+LOCKS = ["requirements.txt", "requirements-test.txt", "requirements-lowest.txt"]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
@@ -155,7 +160,7 @@ def test_the_installed_command_trains_evaluates_and_answers(site, tmp_path, comp
     assert (tmp_path / workdir / "answers" / "predictions.csv").is_file()
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-test.txt"])
+@pytest.mark.parametrize("name", LOCKS)
 def test_locks_pin_versions_with_hashes_and_hold_no_address(name):
     text = (REPOSITORY / name).read_text(encoding="utf-8")
     assert "://" not in text
@@ -167,6 +172,53 @@ def test_locks_pin_versions_with_hashes_and_hold_no_address(name):
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = {re.split(r"[><=\[]", requirement)[0].lower() for requirement in project["dependencies"]}
     assert wanted <= {package.lower() for package in pinned}
+
+
+def locked(name: str) -> list[tuple[str, Version, Marker | None]]:
+    """Name, version and marker of each line of a lock."""
+    text = (REPOSITORY / name).read_text(encoding="utf-8")
+    found = re.findall(r"^(\S+)==(\S+)(?: ; (.+?))? \\$", text, flags=re.M)
+    return [
+        (package, Version(version), Marker(marker) if marker else None) for package, version, marker in found
+    ]
+
+
+def chosen(name: str, python: str, platform: str) -> dict[str, Version]:
+    """What a lock installs on a Python and a system, each package once."""
+    system = {"python_version": python, "python_full_version": f"{python}.1", "sys_platform": platform}
+    system |= {"os_name": "nt" if platform == "win32" else "posix"}
+    lines = [
+        (package, version)
+        for package, version, marker in locked(name)
+        if not marker or marker.evaluate(system)
+    ]
+    assert len({package for package, _ in lines}) == len(lines)
+    return dict(lines)
+
+
+@pytest.mark.parametrize("name", LOCKS[:2])
+def test_each_python_gets_the_newest_jax_that_was_tested(name):
+    stack = {python: chosen(name, python, "linux")["jax"] for python in ("3.11", "3.12", "3.13")}
+    assert stack["3.11"] in SpecifierSet("~=0.10.2")  # the last for it
+    assert stack["3.12"] == stack["3.13"] >= Version("0.12")
+
+
+@pytest.mark.parametrize("name", LOCKS[:2])
+def test_on_windows_nothing_is_asked_for_that_does_not_exist_there(name):
+    for python in ("3.11", "3.13"):
+        windows, linux = chosen(name, python, "win32"), chosen(name, python, "linux")
+        assert {"array-record", "tensorflow-datasets", "promise", "uvloop"} <= set(linux) - set(windows)
+        assert {"jax", "grain", "orbax-checkpoint", "pyarrow", "scikit-learn"} <= set(windows)
+
+
+def test_the_lowest_lock_has_the_versions_that_the_project_allows():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pinned = {package.lower(): version for package, version, _ in locked("requirements-lowest.txt")}
+    for line in project["dependencies"]:
+        requirement = Requirement(line)
+        (bound,) = requirement.specifier
+        assert bound.operator == ">="
+        assert pinned[requirement.name.lower()] == Version(bound.version), line
 
 
 def test_the_readmes_two_commands_name_what_is_there():

@@ -50,8 +50,8 @@ class ProcessOptions(WorkdirOptions):
 
     coordinator: str = option(
         "",
-        "Address of the first process of a run on several processes, as host:port. Under SLURM and "
-        "Kubernetes none of these three flags is needed.",
+        "Address of the first process of a run on several processes, as host:port. Under SLURM none of "
+        "these three flags is needed.",
     )
     processes: int | None = option(None, "Number of processes of the run.", low=1)
     process_index: int | None = option(None, "Number of this process, counted from 0.", low=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import signal
@@ -42,6 +43,11 @@ def join(coordinator: str = "", processes: int | None = None, process_index: int
             "process_id": process_index,
         }
     elif _in_a_cluster():
+        if _in_kubernetes() and importlib.util.find_spec("kubernetes") is None:
+            raise ValueError(
+                "the pods of an indexed job find each other by coordinator=..., processes=... and process_index=..., "
+                "as in experiments/launch/jobset.yaml, or by the package kubernetes, and there are neither"
+            )
         arguments = {}
     else:
         return
@@ -63,7 +69,12 @@ def _in_a_cluster() -> bool:
     """Returns whether SLURM or Kubernetes started several processes; JAX finds out the rest by itself."""
     tasks = os.environ.get("SLURM_STEP_NUM_TASKS") or os.environ.get("SLURM_NTASKS") or "1"
     in_step = "SLURM_STEP_NODELIST" in os.environ and tasks.isdecimal() and int(tasks) > 1
-    return in_step or ("KUBERNETES_SERVICE_HOST" in os.environ and "JOB_COMPLETION_INDEX" in os.environ)
+    return in_step or _in_kubernetes()
+
+
+def _in_kubernetes() -> bool:
+    """Returns whether this is a pod of an indexed job."""
+    return "KUBERNETES_SERVICE_HOST" in os.environ and "JOB_COMPLETION_INDEX" in os.environ
 
 
 def is_first() -> bool:

@@ -23,6 +23,7 @@ from skinjax.models.metadata import WithColumns
 from skinjax.models.pixels import normalize
 from skinjax.models.registry import ModelSpec, variable_shapes
 from skinjax.train import averaging, freezing, losses, optimizers
+from skinjax.train.executables import kept
 from skinjax.train.method import Method
 from skinjax.train.parallel import Parallel
 from skinjax.train.schedules import thesis_schedule
@@ -210,7 +211,8 @@ def compiled_train_step(
             raise ValueError(
                 f"batch_norm must be per_device for {spec.name} under pmap, as it takes no axis_name, got global"
             )
-    return parallel.compile(functools.partial(train_step, model, spec, method or Method()))
+    step = parallel.compile(functools.partial(train_step, model, spec, method or Method()))
+    return kept(step, "train_step")
 
 
 @functools.lru_cache(maxsize=16)
@@ -224,4 +226,4 @@ def compiled_predict(model: nn.Module, spec: ModelSpec) -> Callable[..., jax.Arr
         logits = model.apply(variables, normalize(images, spec), *table, train=False)
         return logits.astype(jnp.float32)
 
-    return jax.jit(predict, compiler_options=compiler_options())
+    return kept(jax.jit(predict, compiler_options=compiler_options()), "predict")

@@ -65,6 +65,7 @@ class Logits(ClassifierMixin, BaseEstimator):
 
 def test_the_temperature_equals_scikit_learns():
     logits, labels = photos(500, 5, 3.0, seed=1)
+    pytest.importorskip("sklearn", minversion="1.8")  # whose calibration knows temperatures
     model = CalibratedClassifierCV(FrozenEstimator(Logits().fit(logits, labels)), method="temperature")
     model.fit(logits, labels)
     ours = apply_temperature(logits, fit_temperature(logits, labels))

@@ -2,7 +2,9 @@
 
 import collections
 import re
+import socket
 
+import numpy as np
 import pytest
 
 from tests.train.test_parallel import start
@@ -28,3 +30,28 @@ def test_the_step_is_compiled_once_and_a_second_start_compiles_nothing(tmp_path)
     second = logged(tmp_path, "second")
     assert "Persistent compilation cache hit for 'jit_train_step'" in second
     assert "PERSISTENT COMPILATION CACHE MISS" not in second
+
+
+def test_every_process_of_two_finds_its_compilations_again(tmp_path):
+    """JAX keeps those of the first process alone on CPUs (`skinjax.train.executables`)."""
+    compiled = {}
+    for time in ("first", "second"):
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        shared = [f"--coordinator=localhost:{port}", "--processes=2"]
+        logging = {"JAX_LOG_COMPILES": "1"}
+        pair = [
+            start(tmp_path / time, tmp_path / f"{time}.npz", *shared, f"--index={index}", **logging)
+            for index in range(2)
+        ]
+        for index, process in enumerate(pair):
+            output, _ = process.communicate(timeout=300)
+            assert process.returncode == 0, output
+            compiled[time, index] = re.findall(
+                r"Finished XLA compilation of jit\((train_step|predict)\)", output
+            )
+    assert sorted(compiled["first", 1]) == ["predict", "train_step"]
+    assert compiled["second", 1] == []
+    with np.load(tmp_path / "first.npz") as first, np.load(tmp_path / "second.npz") as second:
+        assert all(np.array_equal(first[name], second[name]) for name in first)
