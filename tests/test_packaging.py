@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import skinjax
 from tests.support.commands import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -101,6 +102,19 @@ def test_the_wheel_holds_all_it_needs_and_works_outside_of_the_checkout(site, tm
     assert (tmp_path / "report" / "index.html").stat().st_size > 10_000
 
 
+def test_the_version_is_the_same_wherever_it_stands(wheel):
+    """`skinjax.__version__` is the one place; pyproject.toml reads it, and what is cited and changed says it too."""
+    version = skinjax.__version__
+    assert wheel.name.split("-")[1] == version
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["dynamic"] == ["version"]
+    cited = re.search(r"^version: (\S+)$", (REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"), flags=re.M)
+    assert cited is not None
+    assert cited[1] == version
+    headings = re.findall(r"^## (\S+)$", (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.M)
+    assert version in headings[:2]  # below "Unreleased", where there is such
+
+
 def test_the_wheel_holds_every_file_of_the_package_and_the_command(wheel, tracked):
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
@@ -153,7 +167,7 @@ def test_the_installed_command_trains_evaluates_and_answers(site, tmp_path, comp
     assert (tmp_path / workdir / "answers" / "predictions.csv").is_file()
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-test.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-test.txt", "requirements-docs.txt"])
 def test_locks_pin_versions_with_hashes_and_hold_no_address(name):
     text = (REPOSITORY / name).read_text(encoding="utf-8")
     assert "://" not in text
