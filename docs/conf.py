@@ -94,13 +94,17 @@ def _display(translator: object, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
-_SECTIONS = re.compile(r"(Args|Arguments|Attributes|Returns|Yields|Raises|Example|Examples|References|Note|Notes):$")
+_SECTIONS = re.compile(
+    r"(Args|Arguments|Attributes|Returns|Yields|Raises|Example|Examples|References|Note|Notes):$"
+)
 
 
 _SPECIAL = re.compile(r"(?<!`)\|(?!`)|(?<=\w)_(?!\w)")  # bars, and names that end in an underscore
 
 
-def _as_restructured_text(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+def _as_restructured_text(
+    app: object, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
     """Makes reStructuredText of what docstrings have of Markdown: indented code, and tables of bars."""
     made: list[str] = []
     described = True  # until the first of Google's sections, whose texts are indented too
@@ -128,7 +132,7 @@ def _table(rows: list[str]) -> list[str]:
     cells = [[cell.strip() for cell in row.strip().strip("|").split("|")] for row in rows]
     made = [".. list-table::", "   :header-rows: 1", ""]
     for row in (row for row in cells if not all(set(cell) <= {"-", ":"} for cell in row)):
-        made += [f"   {'*' if first else ' '} - {cell}" for first, cell in zip([True] + [False] * len(row), row)]
+        made += [f"   {' ' if number else '*'} - {cell}" for number, cell in enumerate(row)]
     return [*made, ""]
 
 

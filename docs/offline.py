@@ -22,6 +22,7 @@ class _Assets(HTMLParser):
         self.found: list[str] = []
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        """Collects the address of one tag."""
         values = dict(attributes)
         address = values.get(LOADED.get(tag, ""), "") or ""
         if tag == "link" and (values.get("rel") or "") in NAVIGATION:
@@ -48,6 +49,7 @@ def outgoing(site: Path) -> list[str]:
 
 
 def main() -> None:
+    """Prints what a site loads from elsewhere, and ends with 1 if there is any."""
     found = outgoing(Path(sys.argv[1]))
     print("\n".join(found) or "the site loads nothing from elsewhere")
     raise SystemExit(1 if found else 0)

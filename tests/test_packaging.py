@@ -108,10 +108,14 @@ def test_the_version_is_the_same_wherever_it_stands(wheel):
     assert wheel.name.split("-")[1] == version
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["dynamic"] == ["version"]
-    cited = re.search(r"^version: (\S+)$", (REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"), flags=re.M)
+    cited = re.search(
+        r"^version: (\S+)$", (REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"), flags=re.M
+    )
     assert cited is not None
     assert cited[1] == version
-    headings = re.findall(r"^## (\S+)$", (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.M)
+    headings = re.findall(
+        r"^## (\S+)$", (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.M
+    )
     assert version in headings[:2]  # below "Unreleased", where there is such
 
 
