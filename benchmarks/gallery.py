@@ -57,7 +57,9 @@ def main() -> None:
     for name in given.only.split(","):
         page = make(name, given.workdir / name)
         picture = screenshot(page, WIDTH, HEIGHT, 256).convert("RGB")
-        picture.resize((WIDTH * 2 // 3, HEIGHT * 2 // 3), Image.Resampling.LANCZOS).quantize(SHADES).save(PICTURES / f"{name}.png", optimize=True)
+        picture.resize((WIDTH * 2 // 3, HEIGHT * 2 // 3), Image.Resampling.LANCZOS).quantize(SHADES).save(
+            PICTURES / f"{name}.png", optimize=True
+        )
         print(PICTURES / f"{name}.png")
 
 

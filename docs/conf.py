@@ -48,6 +48,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+autodoc_type_aliases = {"ArrayLike": "ArrayLike"}  # its union of types would fill the page
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
@@ -132,9 +133,7 @@ def _table(rows: list[str]) -> list[str]:
     cells = [[cell.strip() for cell in row.strip().strip("|").split("|")] for row in rows]
     made = [".. list-table::", "   :header-rows: 1", ""]
     for row in (row for row in cells if not all(set(cell) <= {"-", ":"} for cell in row)):
-        made += [
-            f"   {'*' if first else ' '} - {cell}" for first, cell in zip([True] + [False] * len(row), row)
-        ]
+        made += [f"   {' ' if number else '*'} - {cell}" for number, cell in enumerate(row)]
     return [*made, ""]
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from skinjax.studies.evaluation import evaluate
     from skinjax.studies.steps.inputs import synthetic_photos
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "PhotoSet": "skinjax.data.photo_set",

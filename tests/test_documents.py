@@ -86,7 +86,9 @@ def commands(path: Path) -> list[list[str]]:
 COMMAND_LINES = [(str(path.relative_to(REPOSITORY)), words) for path in PAGES for words in commands(path)]
 
 
-@pytest.mark.parametrize(("page", "words"), COMMAND_LINES, ids=[" ".join(words) for _, words in COMMAND_LINES])
+@pytest.mark.parametrize(
+    ("page", "words"), COMMAND_LINES, ids=[" ".join(words) for _, words in COMMAND_LINES]
+)
 def test_commands_have_flags_that_exist_and_values_that_are_allowed(page, words, monkeypatch):
     """The command is read up to its study's configuration, which checks itself; the study is not run."""
     seen = []
@@ -135,7 +137,9 @@ def test_every_decision_has_its_headings_and_a_line_of_the_index():
     assert [int(path.name[:3]) for path in DECISIONS] == list(range(1, len(DECISIONS) + 1))
     for path in DECISIONS:
         headings = re.findall(r"^## (.+)$", path.read_text(encoding="utf-8"), flags=re.M)
-        assert sorted(headings) == ["Context", "Decision", "Measured", "Options", "What would change it"], path
+        assert sorted(headings) == ["Context", "Decision", "Measured", "Options", "What would change it"], (
+            path
+        )
         assert f"]({path.name})" in index, path.name
 
 

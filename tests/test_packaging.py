@@ -17,9 +17,10 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+import skinjax
 from tests.support.commands import REPOSITORY
 
-LOCKS = ["requirements.txt", "requirements-test.txt", "requirements-lowest.txt"]
+LOCKS = ["requirements.txt", "requirements-test.txt", "requirements-lowest.txt", "requirements-docs.txt"]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
@@ -104,6 +105,23 @@ def test_the_wheel_holds_all_it_needs_and_works_outside_of_the_checkout(site, tm
     result = installed(site, "-c", code, folder=tmp_path)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "report" / "index.html").stat().st_size > 10_000
+
+
+def test_the_version_is_the_same_wherever_it_stands(wheel):
+    """`skinjax.__version__` is the one place; pyproject.toml reads it, and what is cited and changed says it too."""
+    version = skinjax.__version__
+    assert wheel.name.split("-")[1] == version
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["dynamic"] == ["version"]
+    cited = re.search(
+        r"^version: (\S+)$", (REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"), flags=re.M
+    )
+    assert cited is not None
+    assert cited[1] == version
+    headings = re.findall(
+        r"^## (\S+)$", (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.M
+    )
+    assert version in headings[:2]  # below "Unreleased", where there is such
 
 
 def test_the_wheel_holds_every_file_of_the_package_and_the_command(wheel, tracked):
