@@ -11,16 +11,21 @@ from typing import Any
 from skinjax.app.engine import AnsweredCase, Engine
 from skinjax.app.figures import ClassFigures, RunFigures
 from skinjax.app.language import Language
+from skinjax.app.pictures import Picture
 from skinjax.labels.degrees import URGENCIES, degree_names
 from skinjax.labels.taxonomy import Taxonomy
 from skinjax.labels.titles import title_in
 from skinjax.predict import wording
 from skinjax.predict.cases import CaseAnswer, case_header
 from skinjax.predict.conclusions import Conclusion
+from skinjax.predict.neighbours import Neighbour
 from skinjax.predict.wording import percent
 
 FIRST = 4
 """Classes of a level that are shown before the rest is folded away."""
+
+SAME = 0.9999
+"""Similarity above which a photo is the one that was asked about."""
 
 COLUMNS = ("case", "answer", "probability", "diagnosis", "advice", "set")
 """Columns of the table of many cases; `column_<name>` are their phrases."""
@@ -59,20 +64,7 @@ def case_view(found: AnsweredCase, engine: Engine, figures: RunFigures, say: Lan
         "figures": _figures(answer, figures, taxonomy, say) if answer.usable else [],
         "neighbours": None
         if found.neighbours is None
-        else [
-            {
-                "picture": picture.source,
-                "width": picture.width,
-                "height": picture.height,
-                "alt": say("neighbour_alt", title=title_in(taxonomy, one.class_name, say.code)),
-                "title": say(
-                    "neighbour_title",
-                    title=title_in(taxonomy, one.class_name, say.code),
-                    similarity=f"{one.similarity:.2f}",
-                ),
-            }
-            for one, picture in found.neighbours
-        ],
+        else [_neighbour(one, picture, taxonomy, say) for one, picture in found.neighbours],
     }
 
 
@@ -230,13 +222,26 @@ def _photo(found: AnsweredCase, place: int, taxonomy: Taxonomy, say: Language) -
     photo, number = found.photos[place], place + 1
     picture, heat = photo.picture, photo.heat
     return {
-        "name": say("photo_name", number=number, name=photo.answer.photo),
+        "name": say("photo_name", number=number),
+        "file": photo.answer.photo,
         "alt": say("photo_alt", number=number),
         "picture": picture and picture.source,
         "heat": heat and heat.source,
         "width": picture and picture.width,
         "height": picture and picture.height,
         "line": wording.photo_line(found.answer, place, taxonomy, say.code),
+    }
+
+
+def _neighbour(one: Neighbour, picture: Picture, taxonomy: Taxonomy, say: Language) -> dict[str, Any]:
+    title = title_in(taxonomy, one.class_name, say.code)
+    key = "neighbour_same" if one.similarity > SAME else "neighbour_title"
+    return {
+        "picture": picture.source,
+        "width": picture.width,
+        "height": picture.height,
+        "alt": say("neighbour_alt", title=title),
+        "title": say(key, title=title, similarity=f"{one.similarity:.2f}"),
     }
 
 

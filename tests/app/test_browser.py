@@ -48,16 +48,19 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(params=[(1280, "en"), (390, "en"), (390, "zh-CN")], ids=["1280 en", "390 en", "390 zh"])
+@pytest.fixture(
+    params=[(1280, "en", "light"), (390, "en", "dark"), (390, "zh-CN", "light")],
+    ids=["1280 en", "390 en dark", "390 zh"],
+)
 def page(request, browser, address):
     """A page of the server, on which every request is recorded, and none may leave it."""
-    width, language = request.param
+    width, language, scheme = request.param
     context = browser.new_context(
         viewport={"width": width, "height": 844},
         locale=language,
+        color_scheme=scheme,
         is_mobile=width < 600,
         has_touch=width < 600,
-        accept_downloads=True,
     )
     page = context.new_page()
     asked, said = [], []

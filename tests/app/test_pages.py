@@ -94,6 +94,19 @@ def test_the_page_shows_the_answer_that_python_gives(client, engine, photos, exp
     assert "a note" in text
 
 
+def test_of_a_photo_that_is_none_of_the_runs_nothing_is_claimed(client):
+    answer = client.post("/answer", files=sent(("noise.png", noise())), headers=SCRIPT).json()
+    html, text = answer["html"], text_of(answer["html"])
+    assert "No diagnosis" in re.search(r"<h2[^>]*>(.*?)</h2>", html).group(1)
+    assert "of which this is none" in text
+    assert "This cannot be told" in answer["summary"]
+    assert "That is not known" in text
+    assert "not ruled out" not in text
+    assert "nine times in ten" not in text
+    assert "How good this run is at it" not in text
+    assert html.index('<details class="folded">') < html.index('class="bars"')
+
+
 def test_without_a_script_the_same_comes_as_a_page(client, photos):
     fragment = client.post("/answer", files=files(photos[:2]), headers=SCRIPT).json()["html"]
     page = client.post("/answer", files=files(photos[:2]))

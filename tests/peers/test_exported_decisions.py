@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinjax.predict.decisions import DecisionOptions, decide, run_decisions
+from skinjax.predict.decisions import DecisionOptions, decide
 from skinjax.predict.export.decision import exported_decision
 from skinjax.predict.export.onnx_file import write_onnx
 from skinjax.predict.export.stablehlo_file import write_stablehlo
 from skinjax.predict.networks import load_predictor
 from skinjax.predict.reading import read_photo
+from skinjax.predict.run_decisions import run_decisions
 from tests.support import small_backbones
 from tests.support.small_runs import TREE, make_pair, make_photos
 

@@ -14,8 +14,8 @@ import pytest
 
 import skinjax
 from skinjax.models.weights import hub
-from skinjax.predict.decisions import FILE
 from skinjax.predict.load import load_run
+from skinjax.predict.run_decisions import FILE
 from skinjax.runs.folder import RunFolder
 from skinjax.studies import export
 from tests.support import small_backbones
@@ -50,6 +50,12 @@ def predicted(place, workdir, out, *flags):
     return (place / out / "predictions.jsonl").read_text()
 
 
+def predicted_cases(place, workdir, out, *flags):
+    """The answer for one case of three photos."""
+    predicted(place, workdir, out, "--by=case", "--case_pattern=(photos)", *flags)
+    return (place / out / "cases.jsonl").read_text()
+
+
 def test_a_published_folder_answers_word_for_word_as_its_run(place):
     own = predicted(place, place / "pair", "own", f"--degrees={place / 'degrees.csv'}")
     moved = place / "elsewhere" / "skin"
@@ -61,10 +67,13 @@ def test_a_published_folder_answers_word_for_word_as_its_run(place):
         for number in range(3):
             shutil.copy(place / "gone" / f"{number}.png", photos)
         assert predicted(place, moved, "theirs") == own
+        by_case = predicted_cases(place, moved, "their_cases")
     finally:
         shutil.rmtree(photos)
         (place / "gone").rename(photos)
     assert json.loads(own.splitlines()[0])["novelty"] is not None
+    assert by_case == predicted_cases(place, place / "pair", "own_cases", f"--degrees={place / 'degrees.csv'}")
+    assert len(json.loads(by_case)["photos"]) == 3
     for stage in ("sub", "meta"):
         run, former = load_run(moved, stage), load_run(place / "pair", stage)
         pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
@@ -78,9 +87,9 @@ def test_no_photo_case_or_prediction_leaves_with_it(place):
         str(path.relative_to(place / "hub")): path for path in (place / "hub").rglob("*") if path.is_file()
     }
     assert sorted(files) == [
-        "LICENSE", "README.md", "advice.json", "checkpoints/fold_0/meta.json", "checkpoints/fold_0/sub.json",
-        "config.json", "decisions.json", "degrees.csv", "limits.npz", "model.safetensors", "model_kind.safetensors",
-        "taxonomy.json",
+        "LICENSE", "README.md", "advice.json", "advice_by_case.json", "checkpoints/fold_0/meta.json",
+        "checkpoints/fold_0/sub.json", "config.json", "decisions.json", "decisions_by_case.json", "degrees.csv",
+        "limits.npz", "model.safetensors", "model_kind.safetensors", "taxonomy.json",
     ]  # fmt: skip
     for path in files.values():
         content = path.read_bytes()

@@ -14,13 +14,14 @@ from safetensors.numpy import load_file
 import skinjax
 from skinjax.data.columns import Column, ColumnCoding
 from skinjax.models import registry
-from skinjax.predict.decisions import DecisionOptions, decide, run_decisions
+from skinjax.predict.decisions import DecisionOptions, decide
 from skinjax.predict.export import to_onnx, to_safetensors, to_stablehlo
 from skinjax.predict.export.decision import exported_decision
 from skinjax.predict.export.onnx_file import onnx_model, write_onnx
 from skinjax.predict.export.stablehlo_file import write_stablehlo
 from skinjax.predict.load import load_run
 from skinjax.predict.networks import load_predictor
+from skinjax.predict.run_decisions import run_decisions
 from tests.support import small_backbones
 from tests.support.small_runs import TREE, make_pair, make_photos
 
