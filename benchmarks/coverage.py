@@ -33,10 +33,10 @@ from benchmarks.studies import NEAR_SIGNAL, SIGNAL, many_classes, two_classes
 
 SIZES, UNITS, PHOTO_EVERY = (30, 100, 300), ("case", "photo"), 4
 BAR, LEVEL = (0.93, 0.97), 0.05
-FEWEST = 20  # studies with an interval or p-value, under which none is told
+FEWEST = 20  # studies with an interval or p-value, below which none is printed
 RANK_SIZE, RANK_REPLICATES = 100, (100, 1000)
 LARGE = 1_000_000
-COLOURS = {"case": "#0072B2", "photo": "#D55E00"}  # Okabe and Ito's, told apart by colour-blind readers
+COLOURS = {"case": "#0072B2", "photo": "#D55E00"}  # Okabe and Ito's, distinguished by colour-blind readers
 SHARES = {
     "five": np.array([0.35, 0.25, 0.20, 0.12, 0.08]),
     "nineteen": (1 / np.arange(5, 24)) / (1 / np.arange(5, 24)).sum(),

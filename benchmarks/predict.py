@@ -7,7 +7,7 @@ A run of a fine and a coarse network with random weights is made; what an answer
 as long. The photos are JPEGs of 600 × 450 pixels (those of `benchmarks.input`). Measured:
 
 - **cold start**: `python -m experiments.predict` for one photo, explained, in a new process, from the command to its
-  end: with an empty compilation cache, and with the one that this filled. Where its time goes is told by phase.
+  end: with an empty compilation cache, and with the one that this filled. Its time is split by phase.
 - **batch mode**: the script's stream of answers over a folder in this process, without explanations, against both
   networks' compiled forward pass alone on photos that lie in memory, and against decoding alone. They take turns.
 

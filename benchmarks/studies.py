@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, log_softmax, logit, ndtr, ndtri, softmax
 
 PREVALENCE, SIGNAL, WEAK_SIGNAL, SHARP_SIGNAL = 0.4, 1.8, 1.4, 2.9  # the signals' AUC: 0.90, 0.84, 0.98
-NEAR_SIGNAL = 3.3  # of five classes of which some 97 in 100 photos are told right
+NEAR_SIGNAL = 3.3  # of five classes of which some 97 in 100 photos are named right
 HEAVY_TAIL, MOST_HEAVY = 1.2, 60  # Pareto's index of heavy-tailed case sizes, and the most photos of a case
 OVERCONFIDENCE, TOO_HIGH = 1.4, 0.3  # what the probabilities' log odds are multiplied by and moved
 CORRELATION, PEER_CORRELATION = 0.75, 0.5

@@ -19,6 +19,7 @@ class Command:
       computes: What its networks do, which decides on flags of processes and on the cache of compiled programs.
       chapter: Of the thesis.
       former: Names that it had in earlier versions, which are understood.
+      used: Its most used flags, in the order of `--help`; empty where `--help` shows all of them.
     """
 
     name: str
@@ -27,12 +28,16 @@ class Command:
     computes: Computes = "training"
     chapter: str = ""
     former: tuple[str, ...] = ()
+    used: tuple[str, ...] = ()
 
     @property
     def module(self) -> str:
         """Returns the dotted name of the study's module."""
         return f"skinjax.studies.{self.study}"
 
+
+_PHOTOS = ("manifest", "taxonomy", "workdir")
+_TRAINING = ("preset", "plan", "seed", "smoke")
 
 COMMANDS = (
     Command(
@@ -44,22 +49,103 @@ COMMANDS = (
         ("audit_data",),
     ),
     Command("prepare_data", "preparation", "Decode photos once, for several runs.", "nothing", "2"),
-    Command("train", "training", "Train one network on one split or fold.", chapter="3, 4"),
-    Command("benchmark_backbones", "backbones", "Compare networks on one split of cases.", chapter="2, 3.2"),
-    Command("psoriasis", "two_stage", "Tell one disease from the rest, in two stages or one.", chapter="3"),
     Command(
-        "hierarchy", "hierarchy", "Fuse a coarse and a fine network over case-grouped folds.", chapter="4"
+        "train",
+        "training",
+        "Train one network on one split or fold.",
+        chapter="3, 4",
+        used=(*_PHOTOS, "columns", "folds", "fold", *_TRAINING),
     ),
-    Command("evolve", "evolution", "Search hyper-parameters by evolution.", chapter="4.2.2"),
-    Command("malignancy", "malignancy", "Score and grade the malignancy of tumours.", chapter="5"),
     Command(
-        "cross_dataset", "cross_dataset", "Train on one data set, test on another, both ways.", chapter="2"
+        "benchmark_backbones",
+        "backbones",
+        "Compare networks on one split of cases.",
+        chapter="2, 3.2",
+        used=(*_PHOTOS, "backbones", "target", "parts", *_TRAINING),
     ),
-    Command("features", "features", "Write a vector per photo, by a network as it is.", chapter="4.3"),
-    Command("probe", "probe", "Fit heads to features of any network, in minutes.", chapter="4"),
-    Command("evaluate", "evaluation", "Report on predictions of any model, or of a run.", "predictions"),
+    Command(
+        "psoriasis",
+        "two_stage",
+        "Tell one disease from the rest, in two stages or one.",
+        chapter="3",
+        used=(*_PHOTOS, "target", "readers", "draws", *_TRAINING),
+    ),
+    Command(
+        "hierarchy",
+        "hierarchy",
+        "Fuse a coarse and a fine network over case-grouped folds.",
+        chapter="4",
+        used=(*_PHOTOS, "columns", "folds", "transfer_variants", *_TRAINING),
+    ),
+    Command(
+        "evolve",
+        "evolution",
+        "Search hyper-parameters by evolution.",
+        chapter="4.2.2",
+        used=(*_PHOTOS, "generations", "population", "epochs", *_TRAINING),
+    ),
+    Command(
+        "malignancy",
+        "malignancy",
+        "Score and grade the malignancy of tumours.",
+        chapter="5",
+        used=(*_PHOTOS, "degrees", "readers", "folds", *_TRAINING),
+    ),
+    Command(
+        "cross_dataset",
+        "cross_dataset",
+        "Train on one data set, test on another, both ways.",
+        chapter="2",
+        used=(
+            "manifest",
+            "other_manifest",
+            "taxonomy",
+            "shared_taxonomy",
+            "equal_size",
+            "workdir",
+            *_TRAINING,
+        ),
+    ),
+    Command(
+        "features",
+        "features",
+        "Write a vector per photo, by a network as it is.",
+        chapter="4.3",
+        used=("manifest", "out", "backbone", "pretrained", "image_size", "workdir", "smoke"),
+    ),
+    Command(
+        "probe",
+        "probe",
+        "Fit heads to features of any network, in minutes.",
+        chapter="4",
+        used=(*_PHOTOS, "features", "columns", "folds", "backbone", "pretrained", "seed", "smoke"),
+    ),
+    Command(
+        "evaluate",
+        "evaluation",
+        "Report on predictions of any model, or of a run.",
+        "predictions",
+        used=(
+            "predictions",
+            "taxonomy",
+            "target",
+            "degrees",
+            "readers",
+            "subgroups",
+            "out",
+            "workdir",
+            "manifest",
+            "smoke",
+        ),
+    ),
     Command("reader_kit", "reader_kit", "Draw blinded photos for readers to call.", "nothing", "3"),
-    Command("predict", "prediction", "Answer photos with the networks of a run.", "predictions"),
+    Command(
+        "predict",
+        "prediction",
+        "Answer photos with the networks of a run.",
+        "predictions",
+        used=("workdir", "photos", "by", "out", "ensemble", "coverage", "degrees", "explain", "smoke"),
+    ),
 )
 
 

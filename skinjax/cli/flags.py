@@ -139,19 +139,23 @@ def explain(error: flags.Error, configs: Sequence[type[Options]]) -> str:
     return str(error).removeprefix("ERROR:: ")
 
 
-def help_of(config: Sequence[type[Options]], values: flags.FlagValues) -> str:
+def help_of(config: Sequence[type[Options]], values: flags.FlagValues, only: Sequence[str] = ()) -> str:
     """Returns the flags under the headings of their groups, those of the study itself first.
 
     Args:
       config: The configurations whose flags there are.
       values: The flags.
+      only: Flags to show, in this order and under one heading; empty for all.
     """
     groups: dict[str, list[str]] = {}
+    texts: dict[str, str] = {}
     for one in config:
         for name, kind in option_types(one).items():
             named = kind.many and kind.kind is str and not kind.choices
-            text = _flag_help(values[name], details(one, name).help + (f" {_COMMAS}" if named else ""))
-            groups.setdefault(group_of(one, name), []).append(text)
+            texts[name] = _flag_help(values[name], details(one, name).help + (f" {_COMMAS}" if named else ""))
+            groups.setdefault(group_of(one, name), []).append(texts[name])
+    if only:
+        return "\n".join(["most used flags:", *(texts[name] for name in only), ""])
     order = sorted(groups, key=lambda group: _ORDER.index(group) if group in _ORDER else len(_ORDER))
     return "\n".join("\n".join([f"{group}:", *groups[group], ""]) for group in order)
 

@@ -23,9 +23,11 @@ class CommandOptions(Options):
 
     group: ClassVar[str] = "running"
 
-    traceback: bool = option(False, "Show the full traceback of an error.")
+    traceback: bool = option(False, "Show the full Python traceback of an error.")
     compilation_cache: str = option(
-        "~/.cache/skinjax", "Folder of compiled programs, for quicker starts; empty: no cache.", path=True
+        "~/.cache/skinjax",
+        "Folder that keeps compiled programs, so that the next start is quicker. Empty: keep none.",
+        path=True,
     )
 
 
@@ -36,7 +38,7 @@ class WorkdirOptions(CommandOptions):
     group: ClassVar[str] = "running"
 
     workdir: str = option(
-        "", "Folder of the run, made if missing. The same command again resumes it.", path=True
+        "", "Folder of the run, created where missing. The same command again resumes the run.", path=True
     )
 
 
@@ -48,10 +50,11 @@ class ProcessOptions(WorkdirOptions):
 
     coordinator: str = option(
         "",
-        "host:port of the first process of a run of several. Under SLURM none of these three is needed.",
+        "Address of the first process of a run on several processes, as host:port. Under SLURM none of these three "
+        "flags is needed.",
     )
-    processes: int | None = option(None, "How many processes the run has.", low=1)
-    process_index: int | None = option(None, "Which of them this one is, from 0.", low=0)
+    processes: int | None = option(None, "Number of processes of the run.", low=1)
+    process_index: int | None = option(None, "Number of this process, counted from 0.", low=0)
 
 
 def guarded(work: Callable[[], None], command: str, options: CommandOptions, names: Collection[str]) -> None:

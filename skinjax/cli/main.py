@@ -20,11 +20,13 @@ from skinjax.cli.launch import CommandOptions, ProcessOptions, WorkdirOptions, g
 from skinjax.files.installed import explained
 from skinjax.runs.options import option_types
 
-_HELP = {"--help", "-help", "-h", "-?", "--helpfull", "--helpshort"}
+_HELP = {"--help", "-help", "-h", "-?", "--helpshort"}
+_FULL_HELP = {"--helpfull", "-helpfull"}
 _USAGE = """skinjax: hierarchical diagnosis of skin disease from clinical photos, in JAX. Not a medical device.
 
     skinjax COMMAND --flag=value ...        run a command; the same command again resumes it
-    skinjax COMMAND --help                  its flags
+    skinjax COMMAND --help                  what it does, and its most used flags
+    skinjax COMMAND --helpfull              all of its flags
     skinjax COMMAND --smoke                 all of it on tiny settings and built-in photos
 """
 
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stopped and the same command resumes it, 130 where it was interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] in _HELP | {"help"}:
+    if not words or words[0] in _HELP | _FULL_HELP | {"help"}:
         print(_usage())
         return
     if words[0] == "--version":
@@ -107,10 +109,13 @@ def _run(chosen: Command, words: list[str]) -> None:
             raise
         _refuse(chosen.name, sentence)
     launch = _launch(chosen)
-    if _HELP & set(words):
+    if (_HELP | _FULL_HELP) & set(words):
         values = _defined(study, launch)
         print(study.__doc__)
-        print(help_of([study.Config, launch], values))
+        print(help_of([study.Config, launch], values, () if _FULL_HELP & set(words) else chosen.used))
+        if chosen.used and not _FULL_HELP & set(words):
+            count = len({*option_types(study.Config), *option_types(launch)})
+            print(f"all {count} flags: skinjax {chosen.name} --helpfull")
         return
     values = _defined(study, launch)
     names = {*option_types(study.Config), *option_types(launch)}

@@ -78,7 +78,7 @@ def audit_manifest(
       threads: Photos read at a time.
       radius: Bits out of 256 within which two photos are near-duplicates.
       progress: Called with (photos done, photos in all) after each photo.
-      found: What reading the manifest found already, to be told with the rest.
+      found: Findings of reading the manifest, which join the rest.
 
     Returns:
       The report. Bad photos are findings, never exceptions.

@@ -402,7 +402,7 @@ def _shown_decimals(column: pa.ChunkedArray) -> int:
     import pyarrow.compute as pc
 
     if len(column) > _SAMPLE_CELLS:
-        # Nobody needs to know how many there are beyond those that rounding can be told from.
+        # Nobody needs to know how many there are beyond those that rounding can be distinguished from.
         some = _shown_decimals(column[:_SAMPLE_CELLS])
         if some >= _MANY_DECIMALS:
             return some

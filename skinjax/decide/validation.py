@@ -36,7 +36,7 @@ def score_vector(name: str, values: ArrayLike, infinite: bool = False) -> NDArra
 
 
 def class_matrix(name: str, values: ArrayLike, probabilities: bool = False) -> NDArray[np.float64]:
-    """Returns one row of classes a photo.
+    """Returns one row of classes per photo.
 
     Args:
       name: What the argument is called in errors.

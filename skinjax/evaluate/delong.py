@@ -15,7 +15,7 @@ cases of the smaller class, (sum of n)^2 / sum of n^2 of its n photos in each ca
 of the variance V over cases (Pan and Wall 2002, doi:10.1002/sim.1142), since a few cases of many photos tell
 as little as few cases. `method="wald"` is symmetric in the area itself, of normal width and cut to [0, 1], as
 most software prints it. 95 % intervals held the truth so often (2,000 simulated studies each; sizes of one to
-six photos a case, or heavy-tailed, Pareto of index 1.2 up to 60):
+six photos per case, or heavy-tailed, Pareto of index 1.2 up to 60):
 
     AUC 0.90                         default    one less than the cases
     30 cases of 1 to 6 photos        0.95       0.94

@@ -153,7 +153,7 @@ def smooth_calibration(labels: ArrayLike, probs: ArrayLike, points: int = 99) ->
       points: G.
 
     Returns:
-      The curve; NaN where a class has fewer than 10 photos, fewer than 5 probabilities are told apart, or a threshold
+      The curve; NaN where a class has fewer than 10 photos, fewer than 5 distinct probabilities, or a threshold
       parts the classes.
 
     Raises:

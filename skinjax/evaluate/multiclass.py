@@ -44,7 +44,7 @@ class MacroAucInterval(AucInterval):
     """The mean area of one class against the rest, and its interval.
 
     Attributes:
-      auc: The mean over the classes that are told from the rest; NaN where there is none.
+      auc: The mean over the classes that are distinguished from the rest; NaN where there is none.
       low: Lower limit.
       high: Upper limit.
       std_error: Standard error of the mean.

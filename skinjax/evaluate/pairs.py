@@ -1,7 +1,7 @@
 """All pairs of several models on the same photos, corrected for their number by what the resampled cases say.
 
 Holm's correction multiplies the smallest of P p-values by P. A p-value over R replicates is never under 2 /
-(R + 1), so that with 2,000 replicates and 11 models, 55 pairs, nothing could ever be told apart. The
+(R + 1), so that with 2,000 replicates and 11 models, 55 pairs, nothing could ever be distinguished. The
 single-step maxT (Westfall and Young 1993) has no such floor: each pair's difference is divided by its
 standard error over the replicates, each replicate gives the largest such ratio of the differences about their
 estimates, and a pair's corrected p-value is the share of replicates, the sample counted among them, that

@@ -132,7 +132,7 @@ def macro_auc(labels: ArrayLike, scores: ArrayLike) -> float:
       scores: [N, K], of each class; any function that rises with its probability.
 
     Returns:
-      In [0, 1]; NaN where no class can be told from the rest, or a score is NaN.
+      In [0, 1]; NaN where no class can be distinguished from the rest, or a score is NaN.
 
     Example:
       >>> macro_auc([0, 1, 2], np.eye(3))

@@ -30,7 +30,7 @@ Which files a backbone reads:
 Arrays cannot tell everything. timm's `efficientnet_b0` has the arrays of its `tf_efficientnet_b0`, and gives nonsense
 where the other is meant. A name on the Hub, a checkpoint's entry "arch" and the `config.json` beside a file tell them
 apart, as does the name that it was published with, and a file of the other is refused; of one that says nothing, the
-report says what it was taken for. Weights that read pixels otherwise are told, and refused, by the same. A checkpoint
+report says what it was taken for. Weights that read pixels otherwise are refused by the same. A checkpoint
 folder of `xception` is one of `xception_torch`, too.
 """
 

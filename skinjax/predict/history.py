@@ -29,7 +29,7 @@ _UNKNOWN = (
 
 @dataclasses.dataclass(frozen=True)
 class PhotoScore:
-    """What one photo adds to a history.
+    """Contribution of one photo to a history.
 
     Attributes:
       left_out: Why it does not count, in words; empty where it does.

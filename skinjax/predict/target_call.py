@@ -30,7 +30,7 @@ the threshold scores as high but for rounding."""
 
 @dataclasses.dataclass(frozen=True)
 class TargetRates:
-    """What a threshold did on the test photos, with intervals by case; NaN where nothing is known.
+    """Record of a threshold on the test photos, with intervals by case; NaN where nothing is known.
 
     Attributes:
       sensitivity: Share of the target's photos that are called.

@@ -33,7 +33,7 @@ def card_facts(
 ) -> CardFacts:
     """Returns what the model card is written from.
 
-    Numbers, switches and our own words of the options, `config["config"]`, are told, and no path or other text; groups
+    Numbers, switches and our own words of the options, `config["config"]`, are kept, and no path or other text; groups
     by source, which may name clinics, are left out.
 
     Args:

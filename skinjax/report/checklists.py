@@ -5,7 +5,7 @@
 - CLAIM, 2024 update, for artificial intelligence in medical imaging: Tejani et al., Radiology: Artificial
   Intelligence 6(4):e240300, 2024, doi:10.1148/ryai.240300; 44 items.
 
-Numbers and order are the guidelines'; what an item is about is told in our own words and shortened, so that
+Numbers and order are the guidelines'; the topic of an item is given in our own words and shortened, so that
 whoever submits a paper fills in the guideline's own form with the help of this one.
 
 A report knows photos, predictions and settings. Patients, clinics, ethics and meaning only the authors know: an
@@ -32,7 +32,7 @@ SECTIONS = (
 """The ids of the report's sections."""
 
 FACTS = {"audit": "data", "partitions": "data", "clusters": "subgroups", "fusion": "methods"}
-"""What a section tells on some pages only, and that section's id: what an audit found, how photos were parted, how the
+"""Contents that a section has on some pages only, and its id: findings of an audit, how photos were parted, how the
 figures differ between sources, and how several networks answer together."""
 
 

@@ -87,7 +87,7 @@ def limits_or_reason(
     >>> limits_or_reason(np.nan, np.nan, reason="all replicates are alike")
     'no interval: all replicates are alike'
 
-    Limits that differ are told apart, and an interval without width is none.
+    Limits that differ are distinguished, and an interval without width is none.
 
     >>> limits_or_reason(0.83324, 0.83341, percent), limits_or_reason(0.833, 0.833, percent)
     ('83.32% to 83.34%', '')

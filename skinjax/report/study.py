@@ -45,10 +45,10 @@ class Target:
     scores: NDArray[np.float64]
 
     def why_not(self) -> str:
-        """Returns why nothing can be told apart, as a sentence; empty where it can."""
+        """Returns why nothing can be distinguished, as a sentence; empty where it can."""
         if self.labels.all() or not self.labels.any():
             shown = "every photo" if self.labels.all() else "no photo"
-            return f"{shown.capitalize()} is of the target, {self.title}, so it cannot be told from the rest."
+            return f"{shown.capitalize()} is of the target, {self.title}, so it cannot be distinguished from the rest."
         return ""
 
 

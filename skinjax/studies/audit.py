@@ -43,7 +43,7 @@ class Config(PreparationOptions, RunOptions):
 
     fix: str = option(
         "",
-        "File, .csv or .parquet, to write the mended manifest to: what the audit lets training use.",
+        "Write a mended manifest to this file (.csv or .parquet): the photos that training may use.",
         path=True,
         free=True,
     )

@@ -17,7 +17,7 @@ Photos have --image_size, or each backbone its own; they are prepared once a siz
 `predictions/<backbone>_test.parquet` and `_validation.parquet`. The same command again resumes.
 
 PAD-UFES-20's basal cell carcinoma, 172 test photos, the thesis's four from scratch at 96 pixels, 25 minutes on two
-cores: AUC 0.818 DenseNet121, 0.787 InceptionV3, 0.863 Inception-ResNet-v2, 0.860 Xception, no two told apart. More:
+cores: AUC 0.818 DenseNet121, 0.787 InceptionV3, 0.863 Inception-ResNet-v2, 0.860 Xception, no two distinguished. More:
 benchmarks/results/studies.md.
 """
 
@@ -66,9 +66,11 @@ class Config(DividedConfig):
     command_preset: ClassVar[Preset] = "thesis"
     unfilled: ClassVar[frozenset[str]] = frozenset({"backbone"})
 
-    backbone: str = option("", "Not used here: name the networks in --backbones.")
+    backbone: str = option("", "Not used by this study, which takes --backbones.")
     backbones: tuple[str, ...] = option(
-        FOUR, "Names in the registry, parted by commas.", smoke=("efficientnet_nano", "efficientnet_b0")
+        FOUR,
+        "Networks to compare, comma-separated; skinjax.list_models() has their names.",
+        smoke=("efficientnet_nano", "efficientnet_b0"),
     )
     target: tuple[str, ...] = option((), targets.TARGET_HELP)
     readers: str = option("", targets.READERS_HELP, path=True)

@@ -53,11 +53,11 @@ class OtherOptions(SourceOptions):
 
     group: ClassVar[str] = SourceOptions.group
 
-    other_manifest: str = option("", "As --manifest, of the second set, B.", path=True, free=True)
-    other_map: tuple[str, ...] = option((), "As --map, of B.", free=True)
-    other_dataset: str = option("", "As --dataset, of B.")
-    other_source: str = option("", "As --source, of B.", path=True, free=True)
-    other_taxonomy: str = option("", "As --taxonomy, of B.", path=True)
+    other_manifest: str = option("", "Same as --manifest, for the second data set, B.", path=True, free=True)
+    other_map: tuple[str, ...] = option((), "Same as --map, for B.", free=True)
+    other_dataset: str = option("", "Same as --dataset, for B.")
+    other_source: str = option("", "Same as --source, for B.", path=True, free=True)
+    other_taxonomy: str = option("", "Same as --taxonomy, for B.", path=True)
 
     @property
     def other_names(self) -> dict[str, Any]:
@@ -74,12 +74,12 @@ class Config(OtherOptions, CrossValidatedConfig):
 
     shared_taxonomy: str = option(
         "",
-        "CSV (class, a, b) or catalogue name that says which classes are one. Default: the catalogue's, or equal "
-        "names.",
+        "Classes that both sets share: a CSV with columns class, a and b, or a name of the catalogue. "
+        "Default: the catalogue's, or else equal names.",
         path=True,
     )
     equal_size: bool = option(
-        False, "Train on equally many photos of both sets; of the larger one, whole cases are drawn."
+        False, "Train on equally many photos of both sets, by drawing whole cases of the larger one."
     )
 
 

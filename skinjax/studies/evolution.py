@@ -67,24 +67,30 @@ class Config(OneFoldConfig):
     command_preset: ClassVar[Preset] = "thesis"
     unfilled: ClassVar[frozenset[str]] = frozenset(FIXED)
 
-    generations: int = option(50, "Generations after the start set.", low=1, smoke=3)
+    generations: int = option(50, "Number of generations after the start set.", low=1, smoke=3)
     population: int = option(1, "Candidates per generation.", low=1, smoke=2)
     at_once: Literal["auto", "one", "vmap", "devices"] = option(
         "auto",
-        "Train a population one by one, stacked on a device (vmap), or spread over devices; auto: one by one on CPUs.",
+        "Train the candidates of a generation one by one (one), stacked on one device (vmap) or "
+        "spread over devices. auto: one by one on a CPU, where that is fastest.",
     )
     parents: Literal["draw", "mean"] = option(
-        "draw", "Parent of a mutation: one of the best five, or their mean."
+        "draw", "Parent of a mutation: one drawn from the best five candidates (draw), or their mean."
     )
-    shared_factor: bool = option(False, "Draw one U(0, 1) factor for all mutations of a set.")
+    shared_factor: bool = option(
+        False, "Draw one factor from U(0, 1) for all genes of a candidate, in place of one per gene."
+    )
     mutation_probability: float = option(0.9, "Probability that a gene mutates.", low=1e-3, high=1)
-    mutation_sigma: float = option(0.2, "Standard deviation s of equation 4-7.", low=1e-6, high=10)
+    mutation_sigma: float = option(
+        0.2, "Standard deviation of a mutation (s of equation 4-7).", low=1e-6, high=10
+    )
     fitness_weights: tuple[float, ...] = option(
-        (0.25,) * 4, "Weights w1 to w4 of recall, precision, F1 and AUC (equation 4-6)."
+        (0.25,) * 4, "Weights of recall, precision, F1 and AUC in the fitness (w1 to w4 of equation 4-6)."
     )
     search_fraction: float = option(
         0.2,
-        "Share of the cases that the search sees; the thesis has 1, which leaves none to test the gain on.",
+        "Share of the cases that the search sees. The thesis has 1, which leaves no case to test the "
+        "gain on.",
         low=0.01,
         high=1,
         smoke=0.5,
@@ -92,18 +98,26 @@ class Config(OneFoldConfig):
     # 0 is what the run of an earlier version, which lacks this option, means when it is resumed.
     search_folds: int = option(
         0,
-        "Folds that each generation draws at random, a candidate's fitness being the mean over them; the thesis has 2. "
-        "0: the fold of --fold in all generations.",
+        "Number of folds that each generation draws at random and averages the fitness over; the "
+        "thesis has 2. 0: the fold of --fold in every generation.",
         low=0,
     )
-    search_backbone: str = option("", "Network of the search. Default: --backbone.", smoke="")
+    search_backbone: str = option("", "Network that the search trains. Default: --backbone.", smoke="")
     repeats: int = option(
-        4, "Trainings of the start set under other seeds, which show the noise.", low=0, smoke=1
+        4,
+        "Number of trainings of the start set under other seeds, which measure the noise of the fitness.",
+        low=0,
+        smoke=1,
     )
     retrain_seeds: int = option(
-        3, "Seeds that the start set and the evolved one are trained again under.", low=1, smoke=2
+        3,
+        "Number of seeds under which the start set and the evolved set are trained again on unseen cases.",
+        low=1,
+        smoke=2,
     )
-    replicates: int = option(2000, "Replicates of the bootstrap by case.", low=100, smoke=200)
+    replicates: int = option(
+        2000, "Number of bootstrap replicates, each of which draws cases.", low=100, smoke=200
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -56,16 +56,17 @@ class Config(CrossValidatedConfig):
 
     group: ClassVar[str] = "this study"
 
-    meta_level: str = option("", "Coarser level that is fused with the finest. Default: the one above it.")
+    meta_level: str = option("", "Coarser level that is fused with the finest. Default: the level above it.")
     meta_epochs: int = option(0, "Epochs of the coarser network. 0: as many as --epochs.", low=0, smoke=0)
     transfer_blocks: str = option(
         "all",
-        "Blocks of the finest network that the coarser one, which is fused, takes over: random (none, without "
-        "--pretrained too), a number of blocks, a share of them such as 10/45, or all.",
+        "Blocks that the coarser network takes over from the finest one before it is trained: random "
+        "(none, and no --pretrained), a number of blocks, a share of them such as 10/45, or all.",
     )
     transfer_variants: tuple[str, ...] = option(
         (),
-        "Further starts of the coarser network, trained for comparison; figure 4-6 has 0,10/45,23/45,30/45,all.",
+        "Further starts of the coarser network, trained for comparison: random, 0 (--pretrained "
+        "alone), numbers or shares of blocks, all. Figure 4-6 has 0,10/45,23/45,30/45,all.",
         smoke=(),
     )
 

@@ -55,16 +55,21 @@ class Config(CrossValidatedConfig):
 
     degrees: str = option(
         "",
-        "CSV (class, degree), JSON or catalogue name. Default: the taxonomy's in the catalogue.",
+        "Degrees of malignancy of the classes: a CSV with columns class and degree (0 is the most "
+        "benign), a JSON, or a name of the catalogue. Default: the catalogue's for the taxonomy.",
         path=True,
     )
     cost: str = option(
         "",
-        'Cost of each degree given (column) at each true one (row). Default: "0,1,2;4,0,1;8,4,0".',
+        "Cost of each answered degree (column) for each true degree (row). Default: "
+        '"0,1,2;4,0,1;8,4,0", by which too low costs four times as much as too high.',
         free=True,
     )
     readers: str = option(
-        "", "CSV (reader, image, degree) of the degrees that people gave the photos.", path=True, free=True
+        "",
+        "Degrees that readers gave the photos: a CSV with columns reader, image and degree.",
+        path=True,
+        free=True,
     )
 
     def __post_init__(self) -> None:

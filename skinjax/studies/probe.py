@@ -49,7 +49,7 @@ from skinjax.train.probe import INNER_FOLDS
 
 NAME = "probe"
 KNOWN = {"backbone", "pretrained", "image_size", "precision", "fit", "seed", "weights"}
-"""What a features file must know of its network for that to be stored with the heads."""
+"""Facts of its network that a features file must hold for it to be stored with the heads."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -61,18 +61,23 @@ class Config(PreparationOptions, FeatureOptions, RunOptions):
 
     features: tuple[str, ...] = option(
         (),
-        "Features files, comma-separated, each as path or name=path; the first is the main one. Default: features of "
-        "the photos, by --backbone.",
+        "Features files of any network, comma-separated, each as path or name=path; the first is the "
+        "main one. Default: compute features of the photos by --backbone.",
         path=True,
         smoke=(),
     )
     columns: tuple[str, ...] = option(
-        (), "Columns of the manifest that heads read behind the features, such as age,sex,body_site."
+        (), "Columns of the manifest that the heads read beside the features, e.g. age,sex,body_site."
     )
-    balanced: bool = option(True, "Whether every class weighs the same in the fit; else every photo.")
-    meta_level: str = option("", "Coarser level that is fused with the finest. Default: the one above it.")
-    folds: int = option(5, "Case-grouped, stratified folds.", low=2, smoke=2)
-    inner_folds: int = option(INNER_FOLDS, "Folds of the choice of the penalty.", low=2, smoke=2)
+    balanced: bool = option(True, "Weight every class alike in the fit; otherwise every photo.")
+    meta_level: str = option("", "Coarser level that is fused with the finest. Default: the level above it.")
+    folds: int = option(
+        5,
+        "Number of folds of the cross-validation; whole cases are held out, stratified by class.",
+        low=2,
+        smoke=2,
+    )
+    inner_folds: int = option(INNER_FOLDS, "Number of inner folds that choose the penalty.", low=2, smoke=2)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -116,7 +121,7 @@ class _Files:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Subject:
-    """What heads are fitted to.
+    """Data that heads are fitted to.
 
     Attributes:
       sets: Features of the same photos, one per network.

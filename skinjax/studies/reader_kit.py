@@ -67,59 +67,77 @@ class Config(Options):
 
     group: ClassVar[str] = "this study"
 
-    workdir: str = option("", "Folder of a run, whose held-out photos are drawn from.", path=True)
+    workdir: str = option("", "Folder of a run; the kit is drawn from its held-out photos.", path=True)
     predictions: str = option(
         "",
-        "Instead: a file, CSV or Parquet, with columns image, case_id and label, such as predictions.",
+        "In place of --workdir: a table (CSV or Parquet) with columns image, case_id and label, such "
+        "as predictions.",
         path=True,
     )
     manifest: str = option(
-        "", "Instead: a manifest, whose photos of the split test are drawn from.", path=True
+        "",
+        "In place of --workdir: a manifest; the kit is drawn from its photos with test in the column split.",
+        path=True,
     )
     map: tuple[str, ...] = option(
-        (), 'The table\'s own names of these columns, as image=Filename,label=Diagnosis,case_id="Patient ID".'
+        (),
+        "Names that these columns have in the table, as ours=theirs, e.g. "
+        'image=Filename,label=Diagnosis,case_id="Patient ID".',
     )
-    prefix: str = option("", "Beginning of the names of --predictions' probabilities, where it is not p_.")
-    dataset: str = option("", "Instead: a public data set as its publisher ships it, with --source.")
-    source: str = option("", "Folder of the --dataset.", path=True)
+    prefix: str = option("", "Prefix of the probability columns of --predictions. Default: p_.")
+    dataset: str = option(
+        "", "In place of --workdir: a public data set as its publisher ships it, with --source."
+    )
+    source: str = option("", "Folder of --dataset.", path=True)
     taxonomy: str = option(
-        "", "Catalogue name or file of the classes. Default: the run's or file's own.", path=True
+        "",
+        "Classes and their levels: a CSV or a name of the catalogue. Default: those of the run or file.",
+        path=True,
     )
     photo_root: str = option(
-        "", "Folder that the images start from. Default: the run's or file's own.", path=True
+        "", "Folder that the paths in image are relative to. Default: that of the run or file.", path=True
     )
     target: tuple[str, ...] = option(
-        (), "Class, or classes of one level, that readers are asked about. Default: the run's."
+        (), "Class, or classes of one level, that readers are asked about. Default: the target of the run."
     )
-    question: str = option("", "The question as readers see it. Default: made of --target.")
+    question: str = option("", "Question as readers see it. Default: a sentence made from --target.")
     photos: int | None = option(
-        None, "Photos to draw. Default: as many as --plan_difference takes, or 100.", low=4, smoke=12
+        None,
+        "Number of photos to draw. Default: as many as --plan_difference needs, or 100.",
+        low=4,
+        smoke=12,
     )
-    per_case: int = option(1, "Most photos of one case; 0 for no limit.", low=0)
-    longest_side: int = option(1600, "Longest side of a copied photo in pixels; 0 keeps its size.", low=0)
+    per_case: int = option(1, "Largest number of photos per case. 0: no limit.", low=0)
+    longest_side: int = option(
+        1600, "Longest side of the copied photos, in pixels. 0: their own size.", low=0
+    )
     plan_difference: float = option(
         0.0,
-        "Difference in sensitivity, network less readers, to be found, e.g. 0.1. 0: no plan.",
+        "Difference in sensitivity, network minus readers, that the study must be able to detect, "
+        "e.g. 0.1. 0: no plan.",
         low=-0.99,
         high=0.99,
     )
-    plan_power: float = option(0.8, "Probability of finding it.", low=0.05, high=0.999)
-    plan_readers: int = option(25, "Readers who will read all photos.", low=2)
-    plan_sensitivity: float = option(0.8, "Sensitivity of the mean reader, as assumed.", low=0.01, high=0.99)
+    plan_power: float = option(0.8, "Power: probability of detecting that difference.", low=0.05, high=0.999)
+    plan_readers: int = option(25, "Number of readers; each reads all photos.", low=2)
+    plan_sensitivity: float = option(0.8, "Assumed mean sensitivity of the readers.", low=0.01, high=0.99)
     plan_reader_sd: float = option(
-        0.1, "Standard deviation of readers' true sensitivities, as assumed.", low=0, high=0.49
+        0.1, "Assumed standard deviation between the readers' true sensitivities.", low=0, high=0.49
     )
     plan_correlation: float = option(
-        0.3, "Correlation of two readers' calls of one photo of the target, as assumed.", low=0, high=0.99
+        0.3,
+        "Assumed correlation between two readers' calls of the same photo of the target.",
+        low=0,
+        high=0.99,
     )
     plan_pilot: str = option(
-        "", "Answers to an earlier kit, from which these three are estimated instead.", path=True
+        "", "Answers to an earlier kit, from which the three assumptions are estimated.", path=True
     )
     out: str = option(
-        "", "Folder to write. Default: reader_kit, in --workdir or beside the file of the photos.", path=True
+        "", "Folder to write. Default: reader_kit, in --workdir or beside the table of the photos.", path=True
     )
-    seed: int = option(0, "Seed of the draw and of the photos' order.", low=0)
-    smoke: bool = option(False, "Make a small kit of rendered photos, for a trial.")
+    seed: int = option(0, "Seed of the draw and of the order of the photos.", low=0)
+    smoke: bool = option(False, "Make a small kit of built-in photos, as a trial.")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

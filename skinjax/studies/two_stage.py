@@ -61,23 +61,31 @@ class Config(DividedConfig):
     readers: str = option("", targets.READERS_HELP, path=True, free=True)
     strategy: Literal["probability", "merged", "rival", "log_odds", "argmax", "head"] = option(
         "probability",
-        "How the probabilities of all classes become one score; the report has all of them, predict answers by this.",
+        "How the probabilities of all classes become one score of the target. The report compares all "
+        "strategies; predict answers by this one.",
         free=True,
     )
     draws: int = option(
-        8, "Single-stage networks, each trained on a balanced draw of photos.", low=2, smoke=3
+        8, "Number of single-stage networks, each trained on its own balanced draw of photos.", low=2, smoke=3
     )
     draw_epochs: int = option(
         0, "Epochs of each single-stage network. 0: as many as --epochs.", low=0, smoke=0
     )
     leave_out: tuple[str, ...] = option(
-        (), "Classes, of one level, that are kept out of training and validation."
+        (),
+        "Classes of one level that are kept out of training and validation, to test networks on "
+        "diseases that they have not seen.",
     )
-    foreign: str = option("", "Manifest of photos from elsewhere, of any labels.", path=True, free=True)
+    foreign: str = option(
+        "",
+        "Manifest of photos from another source, with any labels, to test the networks on.",
+        path=True,
+        free=True,
+    )
     relatives: str = option(
         "",
-        "Level that groups the other classes by how near they are to the target. Default: relation, or else the one "
-        "above the finest.",
+        "Level that groups the other classes by how closely they are related to the target. Default: "
+        "relation, or else the level above the finest.",
         free=True,
     )
 

@@ -199,7 +199,7 @@ def compiled_train_step(
     The state's buffers are given to the result: do not use a state again after stepping from it.
 
     Raises:
-      ValueError: BatchNorm is to see all devices of `jax.pmap`, and the network cannot be told so.
+      ValueError: BatchNorm is to see all devices of `jax.pmap`, and the network has no way to take that.
     """
     parallel = parallel or Parallel()
     if (axis := parallel.batch_norm_axis) is not None:

@@ -37,8 +37,22 @@ def test_help_has_a_line_per_study(words, capsys):
     assert all(one.summary in line for one, line in zip(COMMANDS, listed, strict=True))
 
 
-def test_help_of_a_study_has_its_docstring_and_its_flags_in_groups():
-    shown = run_command("hierarchy", "--epochs=3", "--help").stdout
+@pytest.mark.parametrize("one", COMMANDS, ids=lambda one: one.name)
+def test_help_of_a_study_has_its_most_used_flags_and_names_the_way_to_all(one):
+    shown = run_command(one.name, "--help").stdout
+    flags = re.findall(r"^  --(?:\[no\])?(\w+)", shown, re.MULTILINE)
+    every = re.findall(r"^  --(?:\[no\])?(\w+)", run_command(one.name, "--helpfull").stdout, re.MULTILINE)
+    assert set(flags) <= set(every)
+    if one.used:
+        assert tuple(flags) == one.used
+        assert len(flags) <= 10
+        assert shown.endswith(f"all {len(every)} flags: skinjax {one.name} --helpfull\n")
+    else:
+        assert flags == every
+
+
+def test_full_help_of_a_study_has_its_docstring_and_its_flags_in_groups():
+    shown = run_command("hierarchy", "--epochs=3", "--helpfull").stdout
     assert shown.startswith(hierarchy.__doc__)
     headings = re.findall(r"^([a-z][^\n]*):$", shown[len(hierarchy.__doc__) :], re.MULTILINE)
     assert headings == [
@@ -46,7 +60,8 @@ def test_help_of_a_study_has_its_docstring_and_its_flags_in_groups():
         "hyper-parameters (Table 4-1 of the thesis)",
         "flips and Cutout (not in Table 4-1; values are ours)", "devices and processes",
     ]  # fmt: skip
-    assert "\n  --parallel <jit|pmap>\n      How the step is spread over devices. (default jit)\n" in shown
+    told = "How a training step is spread over devices: jit over a mesh, or pmap. (default jit)"
+    assert f"\n  --parallel <jit|pmap>\n      {told}\n" in shown
     assert "\n  --[no]audit\n" in shown
     assert max(map(len, shown[len(hierarchy.__doc__) :].splitlines())) <= 120
 

@@ -124,7 +124,7 @@ def test_the_answer_says_whether_the_gain_is_real():
 def test_on_cases_that_the_search_saw_no_gain_is_claimed():
     words = answer(found(0.1, 0.02, 0.18, unseen=False))[0]
     assert words.startswith(
-        "Whether the gain is real on other cases cannot be told, as the search saw all of them."
+        "Whether the gain is real on other cases is not known, as the search saw all of them."
     )
     assert "on 90 photos of 40 cases that the search saw too: that flatters" in words
     assert (

@@ -125,7 +125,7 @@ def test_the_first_of_several_models_is_told_beside_the_others():
         f"“one”, right for {percent(right[0])}, is right more often than “two” with {percent(right[1])}"
         in sentence
     )
-    assert f"and cannot be told from “three” with {percent(right[2])}" in sentence
+    assert f"and cannot be distinguished from “three” with {percent(right[2])}" in sentence
     told = headline(main, compare_methods(main.fine, main.cases, 100, 0.95, 0), None, models=sentence)
     assert told[0].startswith("“one” names the right one of 6 classes")
     assert told[1] == sentence

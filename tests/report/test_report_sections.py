@@ -338,7 +338,9 @@ def test_readers_points_and_the_photos_that_all_read(written, taxonomy, predicti
         positive, scores(taxonomy, frame), calls.T.to_numpy(), frame["case_id"]
     ).sensitivity
     told_apart = compared.low > 0 or compared.high < 0
-    assert (f"cannot be told from that of {len(calls.columns)} readers" in written[1].text) != told_apart
+    assert (
+        f"cannot be distinguished from that of {len(calls.columns)} readers" in written[1].text
+    ) != told_apart
     assert f"that of {len(calls.columns)} readers, on {len(calls)} photos" in written[1].text
 
 

@@ -110,7 +110,7 @@ def test_differences_are_those_of_the_table_and_corrected():
     [
         (2.5, 0.3, "is better than the mean of 3 single-stage networks (", "worse"),
         (0.3, 2.5, "is worse than the mean of 3 single-stage networks (", "better"),
-        (1.0, 1.0, "cannot be told from the mean of 3 single-stage networks (", "worse"),
+        (1.0, 1.0, "cannot be distinguished from the mean of 3 single-stage networks (", "worse"),
     ],
 )
 def test_the_verdict_follows_from_the_tests(skill, rival, words, not_said):
@@ -165,7 +165,7 @@ def test_readers_stand_in_the_figure_where_their_calls_put_them():
     ("validation", "test", "said"),
     [
         (0, 20, "The validation photos hold none of Target, so no threshold can be fitted."),
-        (20, 0, "The test photos hold none of Target, so nothing can be told apart."),
+        (20, 0, "The test photos hold none of Target, so nothing can be distinguished."),
         (2, 20, "The validation photos hold 2 cases of Target: thresholds fitted on them are rough."),
         (20, 1, "The test photos hold 1 case of Target: figures on them are rough"),
     ],

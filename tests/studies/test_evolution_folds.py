@@ -263,7 +263,10 @@ def test_the_page_claims_no_gain_on_cases_that_chose_the_set(finished, tmp_path)
     assert "Trained again, on the same cases" in page
     header = (workdir / "evolved.flags").read_text()
     assert "# as the mean over 2 of 3 folds of all cases, drawn at random for each generation.\n" in header
-    assert "gain holds on other cases cannot be told from that run, whose search saw all cases.\n" in header
+    assert (
+        "gain holds on other cases cannot be distinguished from that run, whose search saw all cases.\n"
+        in header
+    )
     assert_evaluated(workdir, tmp_path / "evaluation")
 
 

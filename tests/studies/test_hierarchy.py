@@ -342,7 +342,7 @@ def test_photos_of_ones_own_with_everything_wrong_with_them(finished, cache, tmp
 
 
 def test_help_shows_the_flags_in_groups():
-    shown = run_command("hierarchy", "--help").stdout
+    shown = run_command("hierarchy", "--helpfull").stdout
     places = [
         shown.index(heading) for heading in ("this study:", "running:", "photos:", "network and training:")
     ]

@@ -33,4 +33,4 @@ def test_pmap_answers_as_jit_does(tmp_path, compilations):
         found[parallel] = probabilities(answers, taxonomy), metrics
     np.testing.assert_allclose(found["pmap"][0], found["jit"][0], rtol=1e-3, atol=1e-5)
     pd.testing.assert_frame_equal(found["pmap"][1], found["jit"][1], rtol=1e-3)
-    assert np.ptp(found["jit"][0], axis=0).max() > 0.01  # photos are told apart
+    assert np.ptp(found["jit"][0], axis=0).max() > 0.01  # photos are distinguished

@@ -292,7 +292,7 @@ def stand_in_cases(
 
     Returns:
       N names, `look_` and 16 hexadecimal digits that depend on the smallest hash of the cluster alone, so
-      they stay when rows change places. Flat photos cannot be told apart and share the case `look_flat`.
+      they stay when rows change places. Flat photos cannot be distinguished and share the case `look_flat`.
 
     >>> stand_in_cases(np.array([[7, 0, 0, 1], [0, 0, 0, 0], [7, 0, 0, 0]], np.uint64))
     ['look_0a8d611e5380531c', 'look_flat', 'look_0a8d611e5380531c']

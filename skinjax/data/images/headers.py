@@ -112,7 +112,7 @@ def format_of(data: bytes) -> str:
       A key of `FORMATS`.
 
     Raises:
-      PhotoError: The file is something else; the reason says what, where that can be told.
+      PhotoError: The file is something else; the reason names it where it is known.
 
     >>> format_of(b"<html>not found</html>")
     Traceback (most recent call last):

@@ -1,4 +1,4 @@
-"""Photos of a folder: which files are called like one, and which are passed over, so that this can be told."""
+"""Photos of a folder: files named like a photo, and those that are passed over, for a warning to name."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def limits_of(qualities: npt.NDArray[np.floating], share: float) -> QualityLimit
 def faults(quality: Quality, limits: QualityLimits) -> tuple[str, ...]:
     """Names what is wrong with a photo, with the figure and its limit; empty where nothing is.
 
-    A photo at a limit keeps to it. Of a share and a mean that say the same, the mean is told.
+    A photo at a limit keeps to it. Of a share and a mean that say the same, the mean is named.
     """
     found = []
     if quality.sharpness < limits.sharpness:

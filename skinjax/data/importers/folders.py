@@ -1,4 +1,4 @@
-"""Importer of a plain tree of folders, one folder a class."""
+"""Importer of a plain tree of folders, one folder per class."""
 
 from __future__ import annotations
 

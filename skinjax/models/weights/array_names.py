@@ -1,6 +1,6 @@
 """Arrays of a layer by the layer's name: the last step of every map of names.
 
-Layers are called by their path, like "block_01/expand_norm". What a layer is can be told from that: batch
+Layers are called by their path, like "block_01/expand_norm". That says what a layer is: batch
 normalisations end in "norm", the head and the convolutions of squeeze-and-excitation and of Inception-ResNet's
 residual branches ("up") have a bias, and everything else is a kernel alone.
 """

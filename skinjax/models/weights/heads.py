@@ -22,7 +22,7 @@ def find_head(
     Args:
       shapes: Shapes of the arrays beside the network by their names in the file, dense kernels as [in, out].
       width: Width of the network's features.
-      classes: Classes of the head that is needed, by which one of several layers is told; None if that is not known.
+      classes: Classes of the head that is needed, which chooses one of several layers; None if that is not known.
       prefix: What the names of the network's own arrays begin with; layers in the same module are preferred.
 
     Returns:

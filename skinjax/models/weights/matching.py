@@ -118,7 +118,7 @@ def match(stored: StoredWeights, spec: ModelSpec, expected: Mapping[str, Shape] 
     Args:
       stored: The file's table of contents.
       spec: The backbone.
-      expected: Shapes of its variables, by which one of several networks of its names may be told; None for the first.
+      expected: Shapes of its variables, which may choose one of several networks of its names; None for the first.
 
     Raises:
       ChoiceError: Two arrays have names of one variable, two parts of the file are the network, or the part that

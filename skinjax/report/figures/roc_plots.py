@@ -23,7 +23,7 @@ MOST_POINTS = 500
 """Points that a curve is thinned to."""
 
 MOST_LABELLED = 8
-"""Curves that are told apart by colour, dashes and a legend; of more, all look alike."""
+"""Curves that are distinguished by colour, dashes and a legend; of more, all look alike."""
 
 STYLES: tuple[tuple[str, Any], ...] = (
     (BLUE, "solid"),
@@ -35,7 +35,7 @@ STYLES: tuple[tuple[str, Any], ...] = (
     ("#2f8f9d", (0, (9, 1.5))),
     ("#6f6f6f", (0, (3, 3))),
 )
-"""Colours and dashes of curves, told apart without colours too; more curves begin anew."""
+"""Colours and dashes of curves, distinguished without colours too; more curves begin anew."""
 
 
 def thin(x: ArrayLike, y: ArrayLike, points: int = MOST_POINTS) -> NDArray[np.int64]:
@@ -108,7 +108,7 @@ def roc_classes(
 
     Args:
       axes: The axes to draw on.
-      curves: Those of the classes that can be told from the rest.
+      curves: Those of the classes that can be distinguished from the rest.
       points: That are drawn of each, at most.
       names: Of the classes, for the legend; empty for none.
 
@@ -126,7 +126,7 @@ def roc_classes(
 
 
 def _looks(count: int, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Returns how to draw each of several curves: told apart and named where they are few, else thin and alike."""
+    """Returns how to draw each of several curves: distinguished and named where they are few, else thin and alike."""
     if not names or count > MOST_LABELLED:
         return [{"color": BLUE, "linewidth": 0.7, "alpha": 0.45}] * count
     return [

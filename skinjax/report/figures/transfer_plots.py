@@ -23,7 +23,7 @@ LOOKS: tuple[tuple[str, Any], ...] = (
     (BLUE, "solid"),
     ("#a35a9a", "solid"),
 )
-"""Colour and dashes of one curve after another, told apart by the colour-blind too, on white and on near-black."""
+"""Colour and dashes of one curve after another, distinguished by the colour-blind too, on white and on near-black."""
 
 
 def fold_means(curves: pd.DataFrame, column: str) -> pd.Series:

@@ -1,4 +1,4 @@
-"""What a patient would be told by degree of malignancy, and how often that came too late."""
+"""Advice that a patient would be given by degree of malignancy, and how often it came too late."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def advice_blocks(
         ]
         words = f"{_sentence(study, found)} {words}"
     return [
-        Heading("What a patient would be told"),
+        Heading("Advice to the patient"),
         Table("advice", table, tuple(columns)),
         Text(words, small=True),
     ]
@@ -75,7 +75,7 @@ def advice_blocks(
 def needed_and_given(
     study: Study, degree_of_class: NDArray[np.int64], tempered: crossfit.Tempered
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns the urgency that each photo's true degree asks for, and the one that its patient would be told.
+    """Returns the urgency that each photo's true degree asks for, and the one that its patient would be given.
 
     Args:
       study: The model's answers.

@@ -84,7 +84,7 @@ def best_on_validation(networks: Mapping[str, NetworkStudies]) -> str:
     """Returns the backbone with the largest area on the validation photos: the target's, or the mean over classes.
 
     Args:
-      networks: By name of the backbone; the first of equals, or of those that cannot be told apart, is taken.
+      networks: By name of the backbone; the first of equals, or of those that cannot be distinguished, is taken.
     """
 
     def area(network: NetworkStudies) -> float:
@@ -188,12 +188,12 @@ def _verdict(networks: Mapping[str, NetworkStudies], data: pd.DataFrame, interva
     groups: dict[str, list[str]] = {
         "is above that of": [],
         "is below that of": [],
-        "cannot be told from that of": [],
+        "cannot be distinguished from that of": [],
     }
     for name, comparison, p in zip(rivals, found, corrected, strict=True):
         words = "is above that of" if comparison.difference > 0 else "is below that of"
         if not p <= 1 - intervals.confidence:
-            words = "cannot be told from that of"
+            words = "cannot be distinguished from that of"
         groups[words].append(f"{name} ({decimals(areas[name])})")
     parts = " and ".join(f"{words} {listed(names)}" for words, names in groups.items() if names)
     return f"{sentence} ({decimals(areas[best])}) {parts} (paired tests by case, corrected by Holm)."

@@ -37,7 +37,7 @@ def shown_method(study: Study, level: str) -> str:
 
 
 def suffix(study: Study, level: str) -> str:
-    """Returns what the files of a level are told apart by: nothing for the finest, and names of our own."""
+    """Returns what the files of a level are distinguished by: nothing for the finest, and names of our own."""
     if level == study.taxonomy.finest:
         return ""
     if level == study.coarse_level:

@@ -101,10 +101,10 @@ def _verdict(found: Evolution) -> str:
     where = f"{photos_of(found.test_photos, found.test_cases, found.unit)} that the search {saw}"
     if np.isnan(gain.low):
         if np.isnan(gain.difference):
-            return f"Whether the gain is real cannot be told: on {where} fitness is not defined."
+            return f"Whether the gain is real is not known: on {where} fitness is not defined."
         why = "one seed" if found.seeds == 1 else "one case"
         return (
-            f"Whether the gain is real cannot be told: on {where} the fitness of the evolved set differs by "
+            f"Whether the gain is real is not known: on {where} the fitness of the evolved set differs by "
             f"{signed(gain.difference)} from the start set’s, but {why} says nothing of the noise."
         )
     shown = (
@@ -134,7 +134,7 @@ def _verdict_on_seen(gain: Gain, where: str, shown: str) -> str:
             f"{shown}."
         )
     return (
-        "Whether the gain is real on other cases cannot be told, as the search saw all of them. Under new seeds the "
+        "Whether the gain is real on other cases is not known, as the search saw all of them. Under new seeds the "
         f"evolved set’s fitness differs from the start set’s by {shown} on {where}: that flatters, for these cases "
         "chose the set. A search_fraction below 1 leaves cases to test the gain on."
     )

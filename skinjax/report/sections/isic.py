@@ -23,7 +23,7 @@ def isic_blocks(study: Study) -> list[Block]:
       study: The model's answers.
 
     Returns:
-      Blocks; a sentence alone where nothing can be told apart.
+      Blocks; a sentence alone where nothing can be distinguished.
     """
     events: list[tuple[str, str, NDArray, NDArray]] = []
     if study.target is not None:

@@ -1,4 +1,4 @@
-"""What columns of the manifest add to the photos: two networks, trained alike with and without them, paired by case."""
+"""Gain by columns beside the photos: two networks, trained alike with and without them, paired by case."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def roc_figure(models: Mapping[str, Study], areas: Mapping[str, float]) -> Figur
       areas: The area under each one's curve.
 
     Returns:
-      The figure; None where nothing can be told apart.
+      The figure; None where nothing can be distinguished.
     """
     curves: dict[str, model_plots.Curve] = {}
     for name, model in models.items():

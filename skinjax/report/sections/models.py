@@ -170,7 +170,7 @@ def _verdict(main: Study, table: pd.DataFrame, pairs: pd.DataFrame) -> str:
         )
         groups[key].append(f"“{row['second']}” with {percent(shares[str(row['second'])])}{limits}")
     clear = [f"is right {key} {listed(names)}" for key, names in groups.items() if key and names]
-    unclear = [f"cannot be told from {listed(groups[''])}"] if groups[""] else []
+    unclear = [f"cannot be distinguished from {listed(groups[''])}"] if groups[""] else []
     several = ", corrected for their number" if len(table) > 2 else ""
     return (
         f"On the same photos “{main.name}”, right for {percent(shares[main.name])}, "

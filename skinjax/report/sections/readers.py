@@ -114,7 +114,7 @@ def readers_section(study: Study, readers: pd.DataFrame) -> tuple[Section, str]:
         )
     else:
         clause = (
-            "at the readers’ own specificities its sensitivity cannot be told from that of "
+            "at the readers’ own specificities its sensitivity cannot be distinguished from that of "
             f"{people} ({points(difference.estimate)} points, {limits})"
         )
     if not limits or too_few_cases(truth, cases):

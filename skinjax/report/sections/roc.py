@@ -35,7 +35,7 @@ MOST_AVERAGED = 200_000
 _SIZE, _MARGINS = (360, 330), (44, 40, 10, 10)
 _POINTS_OF_ALL = 15_000  # that the thin curves of many classes have together
 SPECIFICITIES = (0.8, 0.9, 0.95)
-"""Specificities at which the sensitivity for the target is told."""
+"""Specificities at which the sensitivity for the target is given."""
 _CALLS = ("sensitivity", "specificity", "positive_predictive_value", "negative_predictive_value")
 
 

@@ -294,7 +294,7 @@ def _verdict(stages: Stages, models: Sequence[TargetModel], pairs: pd.DataFrame)
         for key, words in (
             ("better", "is better than"),
             ("worse", "is worse than"),
-            ("equal", "cannot be told from"),
+            ("equal", "cannot be distinguished from"),
         )
         if groups[key]
     ]

@@ -154,7 +154,7 @@ def calls_at(thresholds: NDArray[np.float64], scores: NDArray[np.float64]) -> ND
 
 
 def warn_of_few_cases(validation: Sample, test: Sample, target: str) -> list[str]:
-    """Sentences on what rests on few cases, or cannot be told; none where there are enough.
+    """Sentences on what rests on few cases, or is not known; none where there are enough.
 
     Args:
       validation: Photos that thresholds were fitted on.
@@ -169,7 +169,7 @@ def warn_of_few_cases(validation: Sample, test: Sample, target: str) -> list[str
         fewest = min(sample.counts())
         side = target if sample.counts()[0] == fewest else "the other classes"
         if not sample.both():
-            lacking = "no threshold can be fitted" if name == "validation" else "nothing can be told apart"
+            lacking = "no threshold can be fitted" if name == "validation" else "nothing can be distinguished"
             sentences.append(f"The {name} photos hold none of {side}, so {lacking}.")
         elif fewest < FEWEST_CASES:
             cases = f"{fewest} case{'s' * (fewest > 1)}"

@@ -294,9 +294,9 @@ def header(config: Config, history: History, backbone: str) -> list[str]:
       history: The search.
       backbone: Its network.
     """
-    best, told = history.best, "is told by report/index.html beside this file"
+    best, told = history.best, "is in report/index.html beside this file"
     if config.search_fraction == 1:
-        told = "cannot be told from that run, whose search saw all cases"
+        told = "cannot be distinguished from that run, whose search saw all cases"
     return [
         f"Written by skinjax evolve: the set of generation {history.generation[best]} of {config.generations}, the "
         f"fittest of {len(history)} for {backbone}:",

@@ -19,24 +19,34 @@ class NamedPhotosOptions(Options):
 
     manifest: str = option(
         "",
-        "CSV, Excel or Parquet file with columns image, label and case_id; photos lie beside it.",
+        "Table of the photos (CSV, Excel or Parquet) with columns image (path relative to the table), "
+        "label and case_id, e.g. mine/manifest.csv. Without it, and without --dataset, built-in "
+        "photos are used.",
         path=True,
         free=True,
     )
     map: tuple[str, ...] = option(
         (),
-        'The table\'s own names of these columns, as image=Filename,label=Diagnosis,case_id="Patient ID".',
+        "Names that these columns have in the table, as ours=theirs, e.g. "
+        'image=Filename,label=Diagnosis,case_id="Patient ID".',
         free=True,  # what is read counts, and a run knows its photos, labels and cases
     )
-    dataset: str = option("", "Public data set as its publisher ships it, or folders; instead of --manifest.")
+    dataset: str = option(
+        "",
+        "Public data set, read as its publisher ships it, in place of --manifest: pad_ufes_20, "
+        "ham10000, fitzpatrick17k, isic2019, or folders for a folder per class.",
+    )
     source: str = option(
         "",
-        "Folder of the --dataset, or of the --manifest's photos where they do not lie beside it.",
+        "Folder of --dataset, or of the photos of --manifest where they are not beside the table.",
         path=True,
         free=True,
     )
     taxonomy: str = option(
-        "", "Catalogue name or file of the classes. Default: the data set's own.", path=True
+        "",
+        "Classes and their levels: a CSV with a column per level, coarsest first, or a name of the "
+        "catalogue, e.g. ham10000. Default: that of --dataset.",
+        path=True,
     )
 
     def __post_init__(self) -> None:
@@ -54,12 +64,14 @@ class SourceOptions(NamedPhotosOptions):
 
     synthetic_cases: int = option(
         12,
-        "Cases per class in the built-in synthetic photos, which serve where no photos are given.",
+        "Cases per class of the built-in rendered photos, which are used where no photos are given.",
         low=2,
         smoke=4,
     )
-    audit: bool = option(True, "Audit the photos before the first training of a run.", free=True)
-    threads: int = option(2, "Threads for reading and decoding photos.", low=1, free=True)
+    audit: bool = option(
+        True, "Check the photos for damage, duplicates and leakage before a run's first training.", free=True
+    )
+    threads: int = option(2, "Threads that read and decode photos.", low=1, free=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,13 +80,27 @@ class PreparationOptions(SourceOptions):
 
     group: ClassVar[str] = "photos"
 
-    prepared: str = option("", "Folder of decoded photos. Default: <workdir>/prepared.", path=True, free=True)
-    image_size: int = option(
-        0, "Side of the square photos in pixels, e.g. 224. 0: the backbone's own.", low=0, smoke=64
+    prepared: str = option(
+        "",
+        "Folder of decoded photos, which several runs may share. Default: <workdir>/prepared.",
+        path=True,
+        free=True,
     )
-    fit: Fit = option("stretch", "How a photo becomes square.")
+    image_size: int = option(
+        0,
+        "Side of the square photos that the network sees, in pixels, e.g. 224. 0: the size the "
+        "backbone was designed for.",
+        low=0,
+        smoke=64,
+    )
+    fit: Fit = option(
+        "stretch", "How a photo becomes square: stretch its sides, crop its middle, or pad the shorter side."
+    )
     max_bad_fraction: float = option(
-        0.01, "Largest share of photos that may be unreadable; with more, the run stops.", low=0, high=1
+        0.01,
+        "Largest share of unreadable photos, in [0, 1], that a run leaves out and names; with more it stops.",
+        low=0,
+        high=1,
     )
 
 
@@ -85,10 +111,13 @@ class RunOptions(Options):
     group: ClassVar[str] = "running"
 
     seed: int = option(
-        0, "Seed of rendered photos, folds, initial weights, data order, augmentation and bootstrap.", low=0
+        0,
+        "Seed of everything random: folds, initial weights, order of the photos, augmentation, "
+        "bootstrap and the built-in photos. The same seed gives the same result on a CPU.",
+        low=0,
     )
     smoke: bool = option(
         False,
-        "Run everything on tiny settings, for a trial in about a minute; flags that are typed beside it keep their "
-        "values, those of a flagfile do not. In Python: Config(...).shrunk().",
+        "Run the whole study on tiny settings in about a minute, as a trial. Flags typed on the "
+        "command line keep their values, those of a flagfile do not. In Python: Config(...).shrunk().",
     )

@@ -1,4 +1,4 @@
-"""What a run's networks say of new photos, and how far what was fitted on the run's own photos holds on them."""
+"""Answers of a run's networks to new photos, and how far fits on the run's own photos hold on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps from a run and new labelled photos to the subject of a report: read, told apart from the seen, answered."""
+"""From a run and new labelled photos to the subject of a report: read, compared with those seen, answered."""
 
 from __future__ import annotations
 

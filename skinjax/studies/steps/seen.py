@@ -49,7 +49,7 @@ _TABLE = "audit_photos.csv"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Seen:
-    """What a run has seen of N photos.
+    """Which of N photos a run has seen.
 
     Attributes:
       how: object[N], a key of `WORDS`, or None where the photo is new.

@@ -10,8 +10,11 @@ from skinjax.data.readers import read_by_all, read_readers
 from skinjax.labels.taxonomy import Taxonomy
 from skinjax.predict.target_call import finest_classes
 
-READERS_HELP = "CSV (reader, image, call) of what readers called the photos: 1 for --target, else 0."
-TARGET_HELP = "Class, or classes of one level, to be told from the rest, e.g. melanoma."
+READERS_HELP = (
+    "Answers of readers to compare with: a CSV with columns reader, image and call (1 where the "
+    "reader called --target, else 0)."
+)
+TARGET_HELP = "Class to tell from all others, or several classes of one level, e.g. melanoma."
 
 
 def members(name: str, classes: Sequence[str], taxonomy: Taxonomy) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Folders of Orbax: what was saved comes back, and damage is told in one sentence."""
+"""Folders of Orbax: what was saved comes back, and damage is named in one sentence."""
 
 import shutil
 import subprocess
