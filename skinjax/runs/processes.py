@@ -104,9 +104,16 @@ def progress_stream() -> TextIO:
 
 
 def wait_for_all(name: str) -> None:
-    """Waits until every process has come here; does nothing where there is one."""
+    """Waits until every process has come here; does nothing where there is one.
+
+    Raises:
+      RuntimeError: Another process has ended.
+    """
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
+        try:
+            multihost_utils.sync_global_devices(name)
+        except ValueError as error:  # which is what a connection that breaks on a CPU comes out as here
+            raise RuntimeError(str(error)) from error
 
 
 def first_alone(name: str, work: Callable[[], Result]) -> Result:

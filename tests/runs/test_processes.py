@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
+import jax
 import pytest
 
 from skinjax.runs import processes
@@ -35,3 +36,15 @@ def test_a_step_of_one_task_is_alone(monkeypatch):
     monkeypatch.setenv("SLURM_NTASKS", "2")  # of the job, of which this step has one
     processes.join()
     assert not processes.are_several()
+
+
+def test_a_process_that_ended_meanwhile_is_no_fault_of_the_options(monkeypatch):
+    """JAX raises ValueError, which the command would take for something that another start only repeats."""
+
+    def broken(name):
+        raise ValueError("UNKNOWN: Gloo AllGather failed: Connection closed by peer")
+
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(processes.multihost_utils, "sync_global_devices", broken)
+    with pytest.raises(RuntimeError, match="Connection closed by peer"):
+        processes.wait_for_all("preparation")

@@ -360,7 +360,11 @@ def fingerprints(images: Sequence[str], root: Path, image_size: int, fit: str) -
 
 def _mark(folder: Path) -> None:
     """Marks a folder as a preparation's, which permits deleting what is in it; never one that holds anything else."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
+    ours = (MARKER, f".{MARKER}.")  # the marker, and one that another process is about to put there
+    others = (
+        [child for child in folder.iterdir() if not child.name.startswith(ours)] if folder.exists() else []
+    )
+    if others and not (folder / MARKER).exists():
         raise ValueError(
             f"{folder} is not empty and was not made by a preparation; name an empty or new folder"
         )

@@ -294,6 +294,15 @@ def test_too_many_bad_photos_in_one_share_are_told_by_the_one_that_puts_together
         prepare(frame, tmp_path, tmp_path / "prepared", image_size=16, max_bad_fraction=0.3)
 
 
+def test_two_processes_may_mark_a_new_folder_at_the_same_moment(tmp_path):
+    frame = write_photos(tmp_path, 2)
+    (tmp_path / "prepared").mkdir()
+    (tmp_path / "prepared" / ".PREPARED.x1y2.tmp").write_text("This folder")  # as the other is writing it
+    prepare_share(frame, tmp_path, tmp_path / "prepared", (0, 2), image_size=16)
+    assert len(prepare(frame, tmp_path, tmp_path / "prepared", image_size=16).rows) == 2
+    assert not list((tmp_path / "prepared").glob(".PREPARED.*"))
+
+
 def test_a_share_is_refused_where_the_folder_is_somebody_elses(tmp_path):
     frame = write_photos(tmp_path, 2)
     with pytest.raises(ValueError, match="is not empty and was not made by a preparation"):
