@@ -47,9 +47,9 @@ def by_case_section(
 
     Returns:
       The section, a sentence for the top of the page, and the figures for programs; None where no case is known to have
-      several photos, so that photos and cases are the same.
+      several photos, so that photos and cases are the same, or where there is a single class.
     """
-    if study.unit != "case":
+    if study.unit != "case" or study.probs.shape[1] < 2:
         return None
     found = case_photos(study)
     if not found.several:

@@ -146,9 +146,9 @@ def compare_sets(
     Returns:
       A row per nominal coverage: `nominal_coverage`, `coverage` of cases with `_low` and `_high`, `mean_size`, `single`
       (share of sets of one class), and of a single photo of each case `photo_coverage` and `photo_mean_size`; None
-      where nothing can be fitted on other cases, or there is a single class.
+      where nothing can be fitted on other cases.
     """
-    if study.calibration_parts is None or study.probs.shape[1] < 2:
+    if study.calibration_parts is None:
         return None
     parts = study.calibration_parts[found.rows]
     of_case = np.zeros(len(found.labels), np.int64)
