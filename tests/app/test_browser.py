@@ -40,6 +40,13 @@ DROP = """async ([names, files]) => {
 }"""
 
 
+PASTE = """([name, file]) => {
+  const data = new DataTransfer();
+  data.items.add(new File([Uint8Array.from(atob(file), (letter) => letter.charCodeAt(0))], name, { type: "image/jpeg" }));
+  document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
+}"""
+
+
 @pytest.fixture(scope="module")
 def browser():
     with sync_api.sync_playwright() as playwright:
@@ -168,6 +175,29 @@ def test_a_batch_is_grouped_sorted_and_downloaded(page, engine, photos, address)
     page.locator("tbody th button").first.click()
     page.wait_for_selector("#detail #answer-title")
     check(page)
+
+
+def test_a_photo_is_pasted_beside_one_from_the_camera(page, photos):
+    page.set_input_files("#camera", photos[0])
+    page.evaluate(PASTE, ["pasted.jpg", base64.b64encode(photos[1].read_bytes()).decode()])
+    assert page.locator("#chosen img").evaluate_all("images => images.map((one) => one.alt)") == [
+        photos[0].name,
+        "pasted.jpg",
+    ]
+    assert page.locator("#camera").is_visible() is (page.viewport_size["width"] < 600)
+
+
+def test_a_folder_has_a_case_for_each_folder_in_it(page, photos, tmp_path):
+    for place, photo in enumerate(photos[:4]):
+        folder = tmp_path / "visits" / ("anna" if place < 2 else "ben")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / photo.name).write_bytes(photo.read_bytes())
+    (tmp_path / "visits" / ".DS_Store").write_bytes(b"x")
+    page.click("nav a[href='/batch']")
+    page.set_input_files("#folder", tmp_path / "visits")
+    page.click("form [type=submit]")
+    sync_api.expect(page.locator("tbody tr")).to_have_count(2)
+    assert page.locator("tbody th button").all_inner_texts() == ["anna", "ben"]
 
 
 def test_faults_are_told_in_a_sentence_and_the_next_question_is_answered(page, photos, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skinjax.app.grouping import group_photos
@@ -11,6 +11,7 @@ from skinjax.app.grouping import group_photos
 NAMES = st.lists(st.text("ab1_/-. ()", min_size=1, max_size=12), max_size=12, unique=True)
 
 
+@settings(deadline=None)
 @given(NAMES, st.sampled_from(["folder", "name", "photo"]))
 def test_every_photo_is_of_one_case(names, by):
     groups = group_photos(names, by)

@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartParser
@@ -52,6 +52,7 @@ async def starlettes(data: bytes):
     return found
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(NAMES, st.binary(min_size=1, max_size=300)), max_size=4),
     st.sampled_from([1, 2, 3, 7, 64, 10_000]),
