@@ -89,9 +89,10 @@ def _inline(translator: object, node: nodes.math) -> None:
 
 
 def _display(translator: object, node: nodes.math_block) -> None:
-    number = f'<span class="eqno">({node["number"]})</span>' if node.get("number") else ""
-    formula = convert(node.astext(), display="block")
-    translator.body.append(f'<div class="math">{number}{formula}</div>\n')  # type: ignore[attr-defined]
+    tags = re.findall(r"\\tag\{([^}]+)\}", node.astext())
+    number = f'<span class="number">({tags[0]})</span>' if tags else ""
+    formula = convert(re.sub(r"\\tag\{[^}]+\}", "", node.astext()), display="block")
+    translator.body.append(f'<div class="math">{formula}{number}</div>\n')  # type: ignore[attr-defined]
     raise nodes.SkipNode
 
 
