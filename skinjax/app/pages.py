@@ -255,7 +255,7 @@ class Pages:
             _templates()
             .get_template(template)
             .render(
-                say=say, languages=languages(), here=here, title=say(title), 
+                say=say, languages=languages(), here=here, title=say(title),
                 kept=self.engine.keep.name if self.engine.keep else "",
                 rendered=self.engine.context.photo.rendered is not None,
                 limits=CASE_LIMITS, notes=self.notes, **context,

@@ -42,7 +42,8 @@ DROP = """async ([names, files]) => {
 
 PASTE = """([name, file]) => {
   const data = new DataTransfer();
-  data.items.add(new File([Uint8Array.from(atob(file), (letter) => letter.charCodeAt(0))], name, { type: "image/jpeg" }));
+  const bytes = Uint8Array.from(atob(file), (letter) => letter.charCodeAt(0));
+  data.items.add(new File([bytes], name, { type: "image/jpeg" }));
   document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
 }"""
 
