@@ -67,6 +67,20 @@ html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
 
 
+# IPython's own writes what a command prints in pieces of a hundred letters, each of which would become a line.
+_BASH = """
+import subprocess, sys
+
+def bash(line, cell):
+    done = subprocess.run(["bash", "-c", cell], capture_output=True, text=True, check=False)
+    sys.stderr.write(done.stderr)
+    sys.stdout.write(done.stdout)
+    done.check_returncode()
+
+get_ipython().register_magic_function(bash, "cell", "bash")
+"""
+
+
 def _environment_of_notebooks() -> None:
     """Lets the notebooks' processes find this checkout, and its command, whether or not it is installed."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -78,6 +92,10 @@ def _environment_of_notebooks() -> None:
     command.chmod(command.stat().st_mode | stat.S_IXUSR)
     os.environ["PATH"] = os.pathsep.join([str(folder), os.environ.get("PATH", "")])
     os.environ.setdefault("COLUMNS", "100")
+    startup = folder / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "bash.py").write_text(_BASH, encoding="utf-8")
+    os.environ["IPYTHONDIR"] = str(folder)
 
 
 _environment_of_notebooks()
