@@ -1,4 +1,4 @@
-"""What is kept where the user named a folder: pixels and answers, in a folder of its own for each case.
+"""Photos, as pixels, and answers that are kept where the user named a folder, in one folder per case.
 
 Photos are encoded anew, so that the place, the time and the camera in their files are left out, and so are their names,
 which may be people's. Without that folder nothing is written at all.

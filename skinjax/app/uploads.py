@@ -144,7 +144,7 @@ async def _flowing(chunks: AsyncIterator[bytes], stall: float) -> AsyncIterator[
 
 
 class _Reader:
-    """What the parser calls: collects files and fields, and stops collecting at the first limit."""
+    """Callbacks of the parser: collect files and fields, and stops collecting at the first limit."""
 
     def __init__(self, limits: Limits) -> None:
         self.uploads: list[Upload] = []

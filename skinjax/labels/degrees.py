@@ -49,10 +49,10 @@ _ADVICE_NO_TUMOUR = (
     "heal or comes with fever, and if it grows, changes or bleeds."
 )
 _ADVICE_WITHHELD = {
-    None: "This cannot be told: take another photo, sharp and in good light, or show it to a doctor.",
-    "soon": "This cannot be told for certain, and may need treatment: see a doctor, best a dermatologist, within the "
+    None: "No answer is possible: take another photo, sharp and in good light, or show it to a doctor.",
+    "soon": "This is not certain, and may need treatment: see a doctor, best a dermatologist, within the "
     "next few weeks, whatever another photo says.",
-    "urgent": "This cannot be told for certain, and may be dangerous: see a dermatologist within days, whatever "
+    "urgent": "This is not certain, and may be dangerous: see a dermatologist within days, whatever "
     "another photo says.",
 }
 
@@ -200,7 +200,7 @@ def withheld_advice(urgency: int | None) -> str:
       urgency: A place in `URGENCIES` above the first, where what the network sees is alarming all the same; else None.
 
     >>> withheld_advice(None)
-    'This cannot be told: take another photo, sharp and in good light, or show it to a doctor.'
+    'No answer is possible: take another photo, sharp and in good light, or show it to a doctor.'
     """
     return _ADVICE_WITHHELD[None if urgency is None else URGENCIES[urgency]]
 

@@ -105,7 +105,7 @@ def advise(
     >>> advise(2, 0, ["not certain enough"], num_degrees=3).urgency
     'urgent'
     >>> advise(-1, 0, ["too blurred"], num_degrees=3).words
-    'This cannot be told: take another photo, sharp and in good light, or show it to a doctor.'
+    'No answer is possible: take another photo, sharp and in good light, or show it to a doctor.'
     """
     told = None if urgency == WITHHELD else URGENCIES[urgency]
     if reasons:
@@ -268,8 +268,8 @@ def record_notes(record: AdviceRecord, unit: str = "photos") -> list[str]:
     shown = record.cancers
     whose = f" ({shown['cases']:,} cases)" if unit == "photos" else ""
     return [
-        f"advice: of {shown['photos']:,} held-out {unit} of cancers{whose}, {told_share(shown)} were told too late a "
-        f"time; {100 * record.withheld['rate']:.1f}% were told none"
+        f"advice: of {shown['photos']:,} held-out {unit} of cancers{whose}, {told_share(shown)} were advised too late; "
+        f"{100 * record.withheld['rate']:.1f}% got no advice"
     ]
 
 

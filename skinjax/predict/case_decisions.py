@@ -1,4 +1,4 @@
-"""What answers by case rest on: a run's own held-out predictions, pooled by case before anything is fitted.
+"""Fits that answers by case rest on: a run's own held-out predictions, pooled by case before anything is fitted.
 
 Temperature, conformal threshold, certainty, cut-points and the record of the advice are those of
 `skinjax.predict.decisions` and `skinjax.predict.advice`, of pooled cases in place of photos. Added is the limit of the

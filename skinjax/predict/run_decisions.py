@@ -1,4 +1,4 @@
-"""What answers rest on, fitted on a run's own predictions of photos that its networks have not seen, and kept there."""
+"""Fits that answers rest on, of a run's own predictions of photos that its networks have not seen, and kept there."""
 
 from __future__ import annotations
 

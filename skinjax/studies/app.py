@@ -44,21 +44,27 @@ class Config(Options):
     group: ClassVar[str] = "this study"
 
     host: str = option(
-        "127.0.0.1", "Address to answer on. Other than this machine's own, a token is made and required."
+        "127.0.0.1",
+        "Address to listen on. With any but this machine's own, requests need the token in the printed link.",
     )
-    port: int = option(8000, "Port to answer on; 0 for a free one.", low=0, high=65535)
+    port: int = option(8000, "Port to listen on. 0: any free port.", low=0, high=65535)
     keep: str = option(
-        "", "Folder to store photos, as pixels alone, and answers in. Default: nothing is stored.", path=True
+        "",
+        "Folder in which photos (pixels alone) and answers are stored. Default: nothing is stored.",
+        path=True,
     )
     neighbours: bool = option(
-        False, "Show similar photos that the run has learned from, to everybody who opens the page."
+        False, "Show similar training photos of the run to everybody who opens the page."
     )
-    fold: int = option(0, "The fold whose networks answer.", low=0)
+    fold: int = option(0, "Fold whose networks answer, counted from 0.", low=0)
     ensemble: bool = option(False, "Answer by the mean over the networks of all folds.")
     degrees: str = option(
-        "", "Degrees of malignancy: a file or catalogue name. Default: the run's.", path=True
+        "",
+        "Degrees of malignancy of the classes: a file, or a name of the catalogue. Default: those of "
+        "the run.",
+        path=True,
     )
-    smoke: bool = option(False, "Serve a tiny run that is made for it, for a trial.")
+    smoke: bool = option(False, "Train a tiny run and serve it, as a trial.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -56,27 +56,31 @@ class NewPhotosOptions(NamedPhotosOptions):
 
     group: ClassVar[str] = "new photos, with --workdir"
 
-    fold: int = option(0, "The fold whose networks answer.", low=0)
+    fold: int = option(0, "Fold whose networks answer, counted from 0.", low=0)
     ensemble: bool = option(False, "Answer by the mean over the networks of all folds.")
     stages: tuple[str, ...] = option(
-        (), "Networks that answer, one per level. Default: sub and meta, or all that are compared."
+        (),
+        "Stages whose networks answer, one per level. Default: sub and meta, or all that the run compares.",
     )
     seen: Literal["refuse", "leave_out"] = option(
-        "refuse", "Photos that the run has seen, and others of its cases."
+        "refuse",
+        "What happens to photos that the run has seen, and to others of its cases: refuse them, or "
+        "leave them out.",
     )
     other_patients: bool = option(
-        False, "Case ids that the run has too are of other people, as of another clinic's numbering."
+        False, "Treat case ids that the run has too as other people's, as in another clinic's numbering."
     )
     other_classes: Literal["refuse", "leave_out"] = option(
-        "refuse", "Photos of classes that the run does not know."
+        "refuse",
+        "What happens to photos of classes that the run does not know: refuse them, or leave them out.",
     )
     shared_taxonomy: str = option(
         "",
-        "CSV (class, a, b) or catalogue name: which of the run's classes (a) the labels (b) are. Default: the "
-        "catalogue's, or equal names.",
+        "Which of the run's classes (a) the labels (b) are: a CSV with columns class, a and b, or a "
+        "name of the catalogue. Default: the catalogue's, or equal names.",
         path=True,
     )
-    batch_size: int = option(16, "Photos at a time.", low=1)
+    batch_size: int = option(16, "Photos per batch.", low=1)
     threads: int = option(2, "Threads that read photos.", low=1)
 
 
@@ -88,68 +92,76 @@ class Config(NewPhotosOptions):
 
     workdir: str = option(
         "",
-        "Folder of a run: its stored predictions are reported on again, or its networks answer new photos.",
+        "Folder of a run, in place of --predictions: report on its stored predictions, or, with "
+        "--manifest, on its networks' answers to new photos.",
         path=True,
     )
     predictions: tuple[str, ...] = option(
         (),
-        "Files (CSV, Excel, Parquet), each as name=file or file; the first is reported on, others compared with it.",
+        "Tables of predictions (CSV, Excel or Parquet), comma-separated, each as file or name=file; "
+        "the report is on the first and compares the others with it.",
     )
-    prefix: str = option(
-        "", "Beginning of the names of --predictions' probabilities, where it is not p_, e.g. prob_."
-    )
+    prefix: str = option("", "Prefix of the probability columns, e.g. prob_. Default: p_.")
     taxonomy: str = option(
         "",
-        "Catalogue name or file of the classes, or of the new photos' labels. Default: the file's, run's or data set's "
-        "own, else a flat one.",
+        "Classes and their levels: a CSV or a name of the catalogue; with new photos, of their "
+        "labels. Default: those of the file, run or data set, else one flat level.",
         path=True,
     )
-    target: tuple[str, ...] = option((), "Class, or classes of one level, that count as positive.")
+    target: tuple[str, ...] = option(
+        (), "Class, or classes of one level, that count as positive, e.g. melanoma."
+    )
     prevalence: float = option(
         0.0,
-        "Share of --target where the model will be used, for predictive values. 0: these photos' own.",
+        "Prevalence of --target where the model will be used, in [0, 1], for predictive values. 0: "
+        "that of these photos.",
         low=0,
         high=0.999,
     )
     degrees: str = option(
         "",
-        "Degrees of malignancy, 0 the most benign: CSV (class, degree), JSON or catalogue name.",
+        "Degrees of malignancy of the classes: a CSV with columns class and degree (0 is the most "
+        "benign), a JSON, or a name of the catalogue.",
         path=True,
     )
     readers: str = option(
         "",
-        "CSV (reader, image, call) of what readers called the photos: 1 for --target, else 0. Or the answers to a "
-        "reader_kit; a folder of files, or several parted by commas.",
+        "Answers of readers: a CSV with columns reader, image and call (1 where the reader called "
+        "--target, else 0), or the answers to a reader_kit; several files, comma-separated, or a "
+        "folder of them.",
         path=True,
     )
     readers_key: str = option(
         "",
-        "The key.csv of the reader_kit. Default: looked for near the answers and the predictions.",
+        "The file key.csv of the reader_kit. Default: looked for near the answers and the predictions.",
         path=True,
     )
     subgroups: tuple[str, ...] | None = option(
-        None, "Columns to report by. Default: those there are of skin_tone, sex, age, body_site and source."
+        None,
+        "Columns whose groups are reported. Default: those of skin_tone, sex, age, body_site and "
+        "source that the table has.",
     )
     photos: str = option(
         "",
-        "Folder that the paths of the predictions' photos start from, for the small pictures on the page. Default: the "
-        "run's, or that of the first file.",
+        "Folder that the paths in image are relative to, for the small pictures on the page. Default: "
+        "that of the run or of the first file.",
         path=True,
     )
     coarse_level: str = option(
-        "", "Level that is fused with the finest. Default: one with a network, or the one above the finest."
+        "",
+        "Coarser level that is fused with the finest. Default: one with a network, or the level above "
+        "the finest.",
     )
     out: str = option(
         "",
-        "Folder to write. Default: evaluation, in --workdir or beside the first file; of new photos with their name.",
+        "Folder to write. Default: evaluation, in --workdir or beside the first file; for new photos "
+        "with their name.",
         path=True,
     )
     replicates: int = option(2000, "Replicates of the bootstrap by case.", low=100, smoke=200)
-    confidence: float = option(
-        0.95, "Confidence level of every interval in the report, e.g. 0.95.", low=0.5, high=0.999
-    )
-    seed: int = option(0, "Seed of the bootstrap and of the photos that are shown.", low=0)
-    smoke: bool = option(False, "Report on two made-up models, or on few cases, for a trial.")
+    confidence: float = option(0.95, "Confidence level of every interval in the report.", low=0.5, high=0.999)
+    seed: int = option(0, "Seed of the bootstrap and of the choice of photos that are shown.", low=0)
+    smoke: bool = option(False, "Report on two made-up models, or on few cases, as a trial.")
 
     @property
     def computes(self) -> bool:

@@ -43,17 +43,22 @@ Format = Literal["onnx", "stablehlo", "safetensors", "hub"]
 class Config(DecidingOptions):
     """Options of the export."""
 
-    format: Format = option("onnx", "Form in which the networks leave.")
+    format: Format = option(
+        "onnx",
+        "Form of the file: onnx, stablehlo (the whole decision), safetensors (weights alone) or hub "
+        "(a folder for a model hub).",
+    )
     out: str = option(
         "",
-        "File to write; of hub, and of safetensors of several networks, a folder. Default: below export/ in --workdir.",
+        "File to write; a folder for hub and for safetensors of several networks. Default: below "
+        "export/ in --workdir.",
         path=True,
     )
     licence: str = option(
-        "", "Licence of the networks, by its identifier on the Hub, such as cc-by-4.0. Default: not stated."
+        "", "Licence of the networks, by its identifier on the Hub, e.g. cc-by-4.0. Default: not stated."
     )
-    seed: int = option(0, "Seed of the run that a trial makes.", low=0)
-    smoke: bool = option(False, "Export a tiny run that is made for it, for a trial.")
+    seed: int = option(0, "Seed of the run that --smoke trains.", low=0)
+    smoke: bool = option(False, "Train a tiny run and export it, as a trial.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,7 +72,7 @@ class Config(DecidingOptions):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result(StudyResult):
-    """What was written.
+    """Files that were written.
 
     Attributes:
       files: Files, or the folder.

@@ -76,12 +76,13 @@ class Config(DecidingOptions):
 
     photos: tuple[str, ...] = option(
         (),
-        "Photos and folders of photos, parted by commas, or one CSV (image, and columns that networks read beside it).",
+        "Photos and folders of photos, comma-separated, or one CSV with a column image and, where "
+        "networks read them, further columns.",
     )
     by: Literal["photo", "case", "lesion"] = option(
         "photo",
-        "What answers are of. case: one answer per case, from all its photos. lesion: changes over time beside each "
-        "photo, of one CSV (image, lesion_id, date).",
+        "Unit of the answers: photo, case (one answer from all photos of a case), or lesion (changes "
+        "over time, from one CSV with columns image, lesion_id and date).",
     )
     case_pattern: str = option(
         "",
@@ -89,22 +90,22 @@ class Config(DecidingOptions):
         "lesion_id of one CSV, or a folder per case.",
     )
     format: Literal["table", "json", "csv"] = option(
-        "table", "What is printed: a table to read, or the answers as one JSON list or CSV table."
+        "table", "Output on the terminal: a table to read, or the answers as one JSON list or CSV table."
     )
     out: str = option("", "Folder to write. Default: answers, in --workdir.", path=True)
     explain: bool | None = option(
-        None, "Draw where the network looked (Grad-CAM). Default: for up to 16 photos."
+        None, "Draw where the network looked (Grad-CAM). Default: for at most 16 photos."
     )
     explain_class: str = option("", "Class to explain. Default: the most probable one.")
     explain_level: str = option("", "Level of that class. Default: the finest.")
     explain_layer: str = option("", "Feature map to explain. Default: the last, which the head reads.")
     check_explanations: bool = option(
-        False, "Compare explanations with those of networks whose weights are made random.", smoke=True
+        False, "Compare explanations with those of networks with random weights, as a check.", smoke=True
     )
-    batch_size: int = option(16, "Photos at a time, where there are more than 8.", low=1)
+    batch_size: int = option(16, "Photos per batch, where there are more than 8.", low=1)
     threads: int = option(2, "Threads that read photos.", low=1)
-    seed: int = option(0, "Seed of the random weights of the check.", low=0)
-    smoke: bool = option(False, "Answer a few photos by a tiny run that is made for it, for a trial.")
+    seed: int = option(0, "Seed of the random weights of --check_explanations.", low=0)
+    smoke: bool = option(False, "Train a tiny run and answer a few photos by it, as a trial.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -51,7 +51,7 @@ def test_lesions_of_one_case_are_apart_and_rashes_do_not_count():
     assert record.repeats.photos == 2 * record.repeats.groups
     assert record.cancers["photos"] == sum(label in ("carcinoma", "melanoma") for label in labels)
     assert record.by_urgency["urgent"]["rate"] == 0
-    assert "told too late a time" in record_notes(record)[0]
+    assert "advised too late" in record_notes(record)[0]
 
 
 @pytest.mark.parametrize(("cases", "known"), [(1, False), (2, True), (3, True)])

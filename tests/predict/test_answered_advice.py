@@ -66,7 +66,7 @@ def test_a_melanoma_that_is_called_is_urgent_whatever_is_more_probable(tmp_path)
     assert called.advice.words == "May be dangerous: see a dermatologist within days."
     dark = answered(tmp_path, NEVUS, target=two_stage("mel"), light=3)
     assert dark.reasons
-    assert dark.advice.words.startswith("This cannot be told for certain, and may be dangerous")
+    assert dark.advice.words.startswith("This is not certain, and may be dangerous")
 
 
 def test_a_target_that_is_not_called_or_has_no_hurry_changes_nothing(tmp_path):
@@ -121,7 +121,7 @@ def test_where_nothing_was_fitted_nothing_reassures(tmp_path):
     table = AnswerTable(TREE)
     table.add(answer)
     shown = " ".join(" ".join(table.lines).split())
-    assert f"no diagnosis: {NOTHING_OUT} This cannot be told" in shown
+    assert f"no diagnosis: {NOTHING_OUT} No answer is possible" in shown
     assert NOT_KNOWN in shown
     assert "of 100" not in shown
     alarm = answered(tmp_path, probabilities(nv=0.2, mel=0.8), unfitted)

@@ -54,7 +54,7 @@ def test_what_cannot_be_judged_is_left_out_with_its_reason():
     assert arm.left_out == {"1.jpg": "too dark", "x.jpg": "does not exist"}
     assert arm.note.startswith("No change from 2025-01-02 to 2025-01-03")
     (none,) = lesion_histories(visits[:1], scores[:1], OF)
-    assert none.note.startswith("No photo of it can be judged. This cannot be told")
+    assert none.note.startswith("No photo of it can be judged. No answer is possible")
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def test_advice_says_how_often_it_was_too_late_where_it_reassures():
     assert wording.urgency_title(answer()) == "within days"
     routine = answer(advice=advise(0, 0, [], 3, AdviceRecord(LATE, None, {"routine": LATE})))
     assert wording.advice_sentences(routine)[1:] == (
-        "Of 120 held-out photos of cancers, 3% were advised too late a time (95% interval 1% to 7%).",
+        "Of 120 held-out photos of cancers, 3% were advised too late (95% interval 1% to 7%).",
         "Of 120 held-out photos that got this advice, 3% needed a doctor sooner (95% interval 1% to 7%).",
     )
     case = answer(CaseAnswer, advice=routine.advice)
@@ -166,7 +166,7 @@ def test_advice_says_how_often_it_was_too_late_where_it_reassures():
     unknown = answer(advice=advise(-1, 0, [NOT_KNOWN], 3))
     assert wording.advice_sentences(unknown)[1:] == (NOT_KNOWN,)
     assert wording.late_sentences(unknown) == (wording.phrase("en", "late_unknown"),)
-    assert wording.urgency_title(unknown) == "cannot be told"
+    assert wording.urgency_title(unknown) == "not known"
     assert wording.advice_sentences(answer(advice=None)) == wording.late_sentences(answer(advice=None)) == ()
 
 
@@ -186,7 +186,7 @@ def test_a_case_says_what_its_photos_say():
     ]
     assert wording.case_sentences(case) == ("Left out two of three photos: b.jpg, c.jpg.",)
     both = dataclasses.replace(case, counted=(True, True, False), disagreement=0.127)
-    assert wording.case_sentences(both)[0].startswith("The two photos that count agree to 87%")
+    assert wording.case_sentences(both)[0].startswith("The two photos that count agree to 87% (100%")
     assert wording.case_sentences(answer(CaseAnswer, "arm", photos=photos[:1], counted=(True,))) == ()
     assert wording.photo_line(case, 1, TREE, "zh") == (
         "单独来看：黑色素瘤 87%；不计入（太暗（亮度 3，至少须为 20））"

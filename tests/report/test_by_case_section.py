@@ -111,7 +111,7 @@ def test_a_gain_is_said_where_there_is_one_and_not_where_photos_are_alike():
         gain = {one.name: one for one in figures}["accuracy_by_case_gain"]
         assert (gain.low > 0) == (name == "noisy")
         assert ("above a single photo" in sentence) == (name == "noisy")
-        assert ("cannot be told from a single photo" in sentence) == (name == "alike")
+        assert ("cannot be distinguished from a single photo" in sentence) == (name == "alike")
     assert words["noisy"].startswith("Pooling the photos of a case raises accuracy by ")
     assert words["alike"].startswith("No gain is shown in accuracy by ")
     assert "150 of 150 cases have several photos" in words["noisy"]

@@ -194,7 +194,7 @@ def test_advice_that_came_too_late_is_counted_by_the_rule_of_predict(section, mo
     late = ((given >= 0) & (given < true))[cancer].mean()
     words = " ".join(b.words for b in section[1].blocks if isinstance(b, Text))
     assert f"{100 * late:.1f}% (" in words
-    assert "would be told too late a time" in words
+    assert "would be advised too late" in words
 
 
 def test_classes_that_are_no_tumours_count_as_benign_on_the_page():

@@ -72,7 +72,9 @@ def test_a_published_folder_answers_word_for_word_as_its_run(place):
         shutil.rmtree(photos)
         (place / "gone").rename(photos)
     assert json.loads(own.splitlines()[0])["novelty"] is not None
-    assert by_case == predicted_cases(place, place / "pair", "own_cases", f"--degrees={place / 'degrees.csv'}")
+    assert by_case == predicted_cases(
+        place, place / "pair", "own_cases", f"--degrees={place / 'degrees.csv'}"
+    )
     assert len(json.loads(by_case)["photos"]) == 3
     for stage in ("sub", "meta"):
         run, former = load_run(moved, stage), load_run(place / "pair", stage)

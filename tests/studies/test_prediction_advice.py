@@ -93,7 +93,7 @@ def test_urgency_and_advice_are_fields_of_every_answer(folder, flag):
         assert row["malignancy_called"] == one["malignancy"]["called"]
         assert float(row["too_late_cancers_rate"]) == one["too_late"]["cancers"]["rate"]
     assert any("too dark" in reason for reason in objects[-1]["advice_withheld"])
-    assert "were told too late a time" in shown
+    assert "were advised too late" in shown
     assert shown.count("Not a medical diagnosis") == 1
 
 
@@ -108,7 +108,7 @@ def test_what_is_called_a_tumour_of_the_highest_degree_is_urgent_even_in_the_dar
     for one in answered(folder / "after")[0]:
         assert one["urgency"] == "urgent"
         assert one["advice_withheld"]
-        assert one["advice"].startswith("This cannot be told for certain, and may be dangerous")
+        assert one["advice"].startswith("This is not certain, and may be dangerous")
 
 
 def test_python_gives_the_same_columns(folder):

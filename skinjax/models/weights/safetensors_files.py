@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from skinjax.models.weights.stored import StoredWeights, native, refusing, without_prefix
 
 OURS = "skinjax"
-"""What the metadata of a file of our own has for its `format`, and what such a file's kind is called."""
+"""Value of `format` in the metadata of a file of our own, and the name of such a file's kind."""
 
 _DTYPES = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
 

@@ -1,4 +1,4 @@
-"""What a run says of photos as one pure function, from pixels to decisions: the thing that is exported.
+"""Answers of a run as one pure function, from pixels to decisions, which is exported.
 
 Pixels are normalised inside, symmetries of test-time augmentation averaged, levels fused, temperatures applied, sets
 and degrees decided, all as `skinjax.predict.decisions` does it for the run's own answers. What needs more than the
@@ -34,7 +34,7 @@ ABSENT = (
     "the second stage of a two-stage run, and what it adds to the urgency",
     "reading, cropping and resizing of photos",
 )
-"""What `skinjax predict` does and an exported decision does not."""
+"""Parts of `skinjax predict` that an exported decision lacks."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

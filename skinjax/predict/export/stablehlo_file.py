@@ -13,7 +13,7 @@ from skinjax.predict.export.decision import NOTICE, Exported
 from skinjax.predict.export.onnx_file import write_document
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
-"""What a file runs on."""
+"""Platforms that a file runs on."""
 
 _README = """# {name}
 

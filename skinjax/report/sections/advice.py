@@ -111,7 +111,7 @@ def _sentence(study: Study, found: Lateness) -> str:
 
     return (
         f"Of {found.cancers.num_photos:,} photos of cancers of {counted(found.cancers.num_cases, study.unit)}, "
-        f"{shown(found.cancers)} would be told too late a time, and {shown(found.withheld)} none, since the network is "
-        f"not certain enough; the {study.confidence_percent} intervals are by case. Photos that would be refused for "
-        "their quality are not known here."
+        f"{shown(found.cancers)} would be advised too late, and {shown(found.withheld)} would get no advice, since the "
+        f"network is not certain enough; the {study.confidence_percent} intervals are by case. Photos that would be "
+        "refused for their quality are not known here."
     )

@@ -111,7 +111,9 @@ def _headline(study: Study, found: CasePhotos, table: pd.DataFrame) -> str:
     )
     gained = f"{abs(100 * row['accuracy_difference']):.1f} points {'above' if sign > 0 else 'below'} a single photo"
     if not sign:
-        gained = f"which cannot be told from a single photo ({points(row['accuracy_difference'])} points"
+        gained = (
+            f"which cannot be distinguished from a single photo ({points(row['accuracy_difference'])} points"
+        )
         gained += f", {change})" if change else ")"
     else:
         gained += f" ({change}, {p_value(row['accuracy_p_value'])})"

@@ -1,4 +1,4 @@
-"""What the answers of a run rest on, in sentences."""
+"""The basis of a run's answers, in sentences."""
 
 from __future__ import annotations
 

@@ -18,30 +18,38 @@ class DecidingOptions(Options):
 
     group: ClassVar[str] = "this study"
 
-    fold: int = option(0, "The fold whose networks answer.", low=0)
+    fold: int = option(0, "Fold whose networks answer, counted from 0.", low=0)
     ensemble: bool = option(False, "Answer by the mean over the networks of all folds.")
-    stages: tuple[str, ...] = option((), "Networks that answer, one per level. Default: sub and meta.")
+    stages: tuple[str, ...] = option(
+        (), "Stages whose networks answer, one per level. Default: sub and meta."
+    )
     coverage: float = option(
-        0.9, "Probability that a conformal set holds the true class.", low=0.01, high=0.999
+        0.9,
+        "Probability with which a conformal set must hold the true class, e.g. 0.9.",
+        low=0.01,
+        high=0.999,
     )
     answered: float = option(
         0.9,
-        "Share of the run's own held-out photos that are certain enough for a diagnosis; the least certainty follows "
-        "from it. It is no probability of being right.",
+        "Share of the run's own held-out photos that must get a diagnosis, which sets the least "
+        "certainty. It is not a probability of being right.",
         low=0.01,
         high=1,
     )
     largest_set: int = option(
-        3, "Classes that cannot be ruled out, with more of which a photo gets no diagnosis.", low=1
+        3, "Largest number of classes that may remain possible; with more, no diagnosis is given.", low=1
     )
     unusual: float = option(
         0.02,
-        "Share of the run's own photos that lie beyond each limit of quality and novelty.",
+        "Share of the run's own photos that each limit of quality and novelty must exclude, e.g. 0.02.",
         low=0.0001,
         high=0.4,
     )
     degrees: str = option(
-        "", "Degrees of malignancy: a file or catalogue name. Default: the run's.", path=True
+        "",
+        "Degrees of malignancy of the classes: a file, or a name of the catalogue. Default: those of "
+        "the run.",
+        path=True,
     )
     grade_rule: Literal["argmax", "cutpoints", "least_cost"] = option(
         "least_cost", "Rule that chooses the degree of malignancy."
