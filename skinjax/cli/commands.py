@@ -146,6 +146,8 @@ COMMANDS = (
         "predictions",
         used=("workdir", "photos", "by", "out", "ensemble", "coverage", "degrees", "explain", "smoke"),
     ),
+    Command("app", "app", "Serve a page in the browser that answers cases.", "predictions", "5"),
+)
     Command(
         "export",
         "export",
@@ -153,8 +155,6 @@ COMMANDS = (
         "predictions",
         used=("workdir", "format", "out", "licence", "degrees", "stages", "fold", "smoke"),
     ),
-    Command("app", "app", "Serve a page in the browser that answers cases.", "predictions", "5"),
-)
 
 
 def command(name: str) -> Command:
