@@ -144,10 +144,20 @@ COMMANDS = (
         "prediction",
         "Answer photos with the networks of a run.",
         "predictions",
-        used=("workdir", "photos", "by", "out", "ensemble", "coverage", "degrees", "explain", "smoke"),
+        used=(
+            "workdir",
+            "photos",
+            "by",
+            "out",
+            "ensemble",
+            "coverage",
+            "degrees",
+            "explain",
+            "format",
+            "smoke",
+        ),
     ),
     Command("app", "app", "Serve a page in the browser that answers cases.", "predictions", "5"),
-)
     Command(
         "export",
         "export",
@@ -155,6 +165,7 @@ COMMANDS = (
         "predictions",
         used=("workdir", "format", "out", "licence", "degrees", "stages", "fold", "smoke"),
     ),
+)
 
 
 def command(name: str) -> Command:
