@@ -50,6 +50,14 @@ COMMANDS = (
     ),
     Command("prepare_data", "preparation", "Decode photos once, for several runs.", "nothing", "2"),
     Command(
+        "preview",
+        "preview",
+        "Show photos under the augmentation of a training.",
+        "nothing",
+        "4.1",
+        used=(*_PHOTOS, "preset", "shown", "versions", "image_size", "rotation", "hsv_h", "smoke"),
+    ),
+    Command(
         "train",
         "training",
         "Train one network on one split or fold.",

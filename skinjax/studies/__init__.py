@@ -23,6 +23,7 @@ returns its result. The same arguments again resume a run that was stopped, or r
 | `app` | the same on a page in the browser | 5 |
 | `export` | networks of a run for other programs and people | all |
 | `audit` | what is wrong with these photos and their table? | 2 |
+| `preview` | how do photos look under the augmentation of a training? | 4.1 |
 | `preparation` | decodes photos once, for several runs | 2 |
 """
 
@@ -33,7 +34,7 @@ from types import ModuleType
 
 STUDIES = (
     "training", "backbones", "two_stage", "hierarchy", "evolution", "malignancy", "cross_dataset", "features",
-    "probe", "evaluation", "reader_kit", "prediction", "app", "export", "audit", "preparation",
+    "probe", "evaluation", "reader_kit", "prediction", "app", "export", "audit", "preparation", "preview",
 )  # fmt: skip
 """Names of the studies, which are those of their modules."""
 

@@ -35,6 +35,7 @@ TRAINING = PHOTOS + (
 # The flags of the first release, which command lines and flagfiles of users have.
 FORMER = {
     "audit": PHOTOS,
+    "preview": PHOTOS + "hsv_h preset rotation shown versions",
     "prepare_data": PHOTOS,
     "train": TRAINING + "fold folds",
     "benchmark_backbones": TRAINING + "backbones parts readers target",

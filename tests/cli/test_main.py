@@ -79,7 +79,7 @@ def test_version(capsys):
     [
         (["hierarky"], "skinjax: there is no command 'hierarky'; did you mean hierarchy?"),
         (["Train"], "skinjax: there is no command 'Train'; did you mean train?"),
-        (["xyz"], "skinjax: there is no command 'xyz'; commands are audit, prepare_data, train, "),
+        (["xyz"], "skinjax: there is no command 'xyz'; commands are audit, prepare_data, preview, train, "),
         (["--smoke"], "skinjax: there is no command '--smoke'; commands are audit, "),
         (["train", "photos"], "train: unknown argument 'photos'; settings are given as --flag=value"),
         (["train", "--epochs=3", "photos"], "train: unknown argument 'photos'; settings are"),
