@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     side = model.input_shape[1:3]
     pixels = [np.asarray(Image.open(photo).convert("RGB").resize(side)) for photo in photos]
     answers = model.predict(np.stack(pixels), verbose=0)
-    level, classes = list(json.loads(Path(path).with_suffix(".json").read_text())["levels"].items())[-1]
+    level, classes = list(json.loads(Path(f"{path}.json").read_text())["levels"].items())[-1]
     for photo, probs, certain in zip(
         photos, answers[f"probabilities_{level}"], answers["certain"], strict=True
     ):

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
     side = (decision.size, decision.size)
     pixels = [np.asarray(Image.open(photo).convert("RGB").resize(side)) for photo in photos]
     answers = decision(torch.from_numpy(np.stack(pixels)))
-    level, classes = list(json.loads(Path(path).with_suffix(".json").read_text())["levels"].items())[-1]
+    level, classes = list(json.loads(Path(f"{path}.json").read_text())["levels"].items())[-1]
     probability, best = answers[f"probabilities_{level}"].max(dim=1)
     for photo, p, number, certain in zip(photos, probability, best, answers["certain"], strict=True):
         print(f"{photo}: {classes[number]} {100 * p:.1f}%{'' if certain else ', not certain enough'}")

@@ -160,8 +160,10 @@ class Pages:
     async def report(self, request: Request) -> Response:
         """Serves the files of the run's report."""
         page = self.figures.page
-        path = None if page is None else (page.parent / request.path_params["path"]).resolve()
-        if page is None or path is None or not path.is_relative_to(page.parent.resolve()):
+        if page is None or "\0" in request.path_params["path"]:
+            raise HTTPException(404)
+        path = (page.parent / request.path_params["path"]).resolve()
+        if not path.is_relative_to(page.parent.resolve()):
             raise HTTPException(404)
         if path.suffix not in _REPORT_KINDS or not path.is_file():
             raise HTTPException(404)

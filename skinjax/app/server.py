@@ -80,7 +80,7 @@ def make_server(app: Starlette) -> uvicorn.Server:
     """
     config = uvicorn.Config(
         app,
-        log_level="warning",
+        log_level="critical",  # of requests that end with the server it would print tracebacks,
         access_log=False,
         proxy_headers=False,
         server_header=False,

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -51,6 +52,8 @@ class Limits:
       discard_bytes: Bytes that are read and thrown away beyond a limit, before the connection is closed.
       seconds: Time for the whole form.
       stall: Seconds without a byte after which a sender is given up, as one whose network is gone.
+      rate: Bytes per second, on average once `stall` seconds have passed, below which a sender is given up, as it keeps
+        others waiting.
     """
 
     photos: int = 12
@@ -59,6 +62,7 @@ class Limits:
     discard_bytes: int = 2000 * MEGABYTE
     seconds: float = 180
     stall: float = 20
+    rate: float = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +114,7 @@ async def read_form(content_type: str, chunks: AsyncIterator[bytes], limits: Lim
     read = 0
     try:
         async with asyncio.timeout(limits.seconds):
-            async for chunk in _flowing(chunks, limits.stall):
+            async for chunk in _flowing(chunks, limits):
                 read += len(chunk)
                 if reader.error is None:
                     parser.write(chunk)
@@ -129,17 +133,22 @@ async def read_form(content_type: str, chunks: AsyncIterator[bytes], limits: Lim
     return Form(tuple(reader.uploads), reader.fields)
 
 
-async def _flowing(chunks: AsyncIterator[bytes], stall: float) -> AsyncIterator[bytes]:
+async def _flowing(chunks: AsyncIterator[bytes], limits: Limits) -> AsyncIterator[bytes]:
     """Yields chunks for as long as they come.
 
     Raises:
-      TimeoutError: None came for so many seconds.
+      TimeoutError: None came for `stall` seconds, or they come below `rate`.
     """
+    started, read = time.monotonic(), 0
     while True:
-        async with asyncio.timeout(stall):
+        async with asyncio.timeout(limits.stall):
             chunk = await anext(chunks, None)
         if chunk is None:
             return
+        read += len(chunk)
+        taken = time.monotonic() - started
+        if taken > limits.stall and read < limits.rate * taken:
+            raise TimeoutError
         yield chunk
 
 
@@ -280,7 +289,7 @@ async def discard(chunks: AsyncIterator[bytes], limits: Limits) -> None:
     read = 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(limits.seconds):
-            async for chunk in _flowing(chunks, limits.stall):
+            async for chunk in _flowing(chunks, limits):
                 read += len(chunk)
                 if read > limits.discard_bytes:
                     return

@@ -18,6 +18,7 @@ import os
 import re
 from pathlib import Path
 
+from skinjax.data.spelling import unknown
 from skinjax.data.tables import TableError, faulty_rows, missing_columns, read_table
 
 ENDINGS = (".csv", ".tsv", ".parquet", ".pq")
@@ -72,7 +73,7 @@ def read_visits(path: str | Path) -> tuple[Visit, ...]:
         raise VisitsError(str(path), problems)
     if not len(frame):
         raise VisitsError(str(path), ["no rows; it must list at least one photo"])
-    image, lesion = frame["image"].str.strip(), frame["lesion_id"].str.strip()
+    image, lesion = frame["image"].str.strip(), unknown(frame["lesion_id"])
     for name, cells in (("image", image), ("lesion_id", lesion)):
         problems += faulty_rows(name, "empty", cells == "", rows)
     dates = [_date(cell) for cell in frame["date"]]

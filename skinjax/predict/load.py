@@ -134,6 +134,7 @@ def load_run(workdir: str | os.PathLike[str], stage: str = "", fold: int = 0) ->
     """
     workdir = hub.fetch_folder(str(workdir)) if str(workdir).startswith(hub.PREFIX) else Path(workdir)
     folder = RunFolder.read(workdir)
+    folder.check_published()
     network = folder.network(stage, fold)
     variables = load_variables(workdir, network)
     model = network.model()

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from skinjax.data.images.photos import PhotoError
 from skinjax.data.predictions import Predictions, read_predictions
 from skinjax.files.atomic import replacing
+from skinjax.files.digests import file_hash
 from skinjax.predict.networks import Predictor
 from skinjax.predict.novelty import unit
 from skinjax.predict.reading import Decoded, ahead, batches, read_photo
-from skinjax.predict.run_decisions import file_hash, predictions_path
+from skinjax.predict.run_decisions import predictions_path
 
 VERSION = 1
 MOST_PHOTOS = 5000

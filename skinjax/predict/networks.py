@@ -327,6 +327,7 @@ def load_predictor(
     """
     workdir = Path(workdir)
     run = RunFolder.read(workdir)
+    run.check_published()
     options, taxonomy, folds = run.options, run.taxonomy, run.folds
     if not folds:
         raise ValueError(no_networks(run))

@@ -107,7 +107,7 @@ class Explanation:
     network_level: str
 
 
-NOT_RENDERED = "the networks learned from rendered photos, of which this is none"
+NOT_RENDERED = "the networks learned from rendered photos, and this is not one of the run's"
 """Why a photo gets no diagnosis from networks of rendered photos."""
 
 DrawExplanation = Callable[[str, Answer, Explanation], str]

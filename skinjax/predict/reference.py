@@ -23,10 +23,11 @@ from skinjax.data.images.photos import PhotoError
 from skinjax.data.images.quality import ABSOLUTE, MEASURES, QualityLimits, as_row, limits_of
 from skinjax.data.predictions import Predictions, read_predictions
 from skinjax.files.atomic import replacing
+from skinjax.files.digests import file_hash
 from skinjax.predict.networks import Predictor
 from skinjax.predict.novelty import FeatureSpace, cross_fitted_distances, far_limit, fit_feature_space
 from skinjax.predict.reading import Decoded, ahead, batches, read_photo
-from skinjax.predict.run_decisions import file_hash, predictions_path
+from skinjax.predict.run_decisions import predictions_path
 from skinjax.runs.folder import RunFolder
 
 VERSION = 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from skinjax.data.predictions import Predictions, read_predictions
+from skinjax.files.digests import file_hash
 from skinjax.predict.decisions import DecisionOptions, Decisions, check_grade_rule, fit_decisions
 from skinjax.predict.kept import read_kept, write_kept
 from skinjax.predict.networks import DEFAULT_STAGES, Predictor
@@ -126,12 +126,6 @@ def fit_key(predictor: Predictor, options: DecisionOptions, version: int, **more
         "options": dataclasses.asdict(options),
         **more,
     }
-
-
-def file_hash(path: Path) -> str:
-    """Returns SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def number_of(value: float | None) -> float:

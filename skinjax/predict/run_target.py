@@ -22,9 +22,9 @@ from skinjax.data.predictions import Predictions, read_predictions
 from skinjax.decide.two_stage import FIXED_THRESHOLDS, ScoreRule, fit_threshold
 from skinjax.evaluate.results import Interval
 from skinjax.files.atomic import replacing
+from skinjax.files.digests import file_hash
 from skinjax.predict.networks import Predictor
 from skinjax.predict.pooled import pool_predictions
-from skinjax.predict.run_decisions import file_hash
 from skinjax.predict.target_call import (
     SampleSize,
     TargetDecision,

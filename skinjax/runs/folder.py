@@ -31,6 +31,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from skinjax.files.atomic import replacing
+from skinjax.files.digests import file_hash
 from skinjax.files.locks import HeldError, Lock
 from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
 from skinjax.runs.document import SCHEMA, read_document, stored_predictions
@@ -134,6 +135,21 @@ class RunFolder:
     def published(self) -> bool:
         """True where the folder is not of a run but was exported from one, with neither photos nor predictions."""
         return (self.document or {}).get("published") is True
+
+    def check_published(self) -> None:
+        """Refuses a published folder in which a file is not as it was exported; of a run it checks nothing.
+
+        Raises:
+          ValueError: Naming the file that is missing or has changed.
+        """
+        stored = (self.document or {}).get("files", {}) if self.published else {}
+        for name, digest in stored.items():
+            file = self.path / name
+            if not file.is_file() or file_hash(file) != digest:
+                state = "has changed" if file.is_file() else "is missing"
+                raise ValueError(
+                    f"{file} must be as it was exported, but {state}; download or export it again"
+                )
 
     def weights_file(self, network: Network) -> Path | None:
         """Returns the file of a network's weights in a published folder; None in the folder of a run.

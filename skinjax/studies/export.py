@@ -11,8 +11,9 @@ conformal set, certainty, score and degree of malignancy out, by all networks th
 What they leave out stands in the JSON beside them: limits of quality and novelty, and reading and resizing of photos.
 
 `hub` is a folder: model card, weights, classes, calibration, limits and licence, without a photo, a case or a
-prediction. `skinjax predict --workdir=FOLDER` and `skinjax.load_run(FOLDER)` read it, from the Hugging Face Hub by its
-name, `hf:owner/name`. Safetensors and the folder are read by --pretrained.
+prediction. `skinjax predict --workdir=FOLDER` and `skinjax.load_run(FOLDER)` read it; `load_run` and --pretrained do so
+by its name on the Hugging Face Hub too, `hf:owner/name`. --pretrained reads safetensors as well. A README.md that is
+in the folder already, as an earlier export's that was filled in, is kept.
 
 Two EfficientNet-B0 at 224 pixels leave as ONNX in 24 s, 30 MB, two busy cores. `python -m benchmarks.export` measures
 how fast such files are.
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -63,7 +65,11 @@ class Config(DecidingOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.format == "hub" and self.ensemble:
-            raise ValueError("format=hub takes the networks of one fold, so that ensemble must be False")
+            raise ValueError("format=hub takes the networks of one fold, and excludes ensemble")
+        if self.licence and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", self.licence):
+            raise ValueError(
+                f"licence={self.licence!r} must be an identifier of letters, digits and .+-, such as cc-by-4.0"
+            )
         if self.out and self.format in ("onnx", "stablehlo") and Path(self.out).is_dir():
             raise ValueError(f"out={self.out} must be a file of format {self.format}, but is a folder")
         if self.out and self.format == "hub" and Path(self.out).is_file():
@@ -159,18 +165,23 @@ def _decision(config: Config, predictor: Predictor, workdir: Path) -> Result:
 
 def _hub(config: Config, predictor: Predictor, workdir: Path) -> Result:
     from skinjax.predict.cases import prepare_cases
-    from skinjax.predict.export.hub_folder import refuse_other_folder, write_hub
+    from skinjax.predict.export.hub_folder import published_licence, refuse_other_folder, write_hub
 
     out = Path(config.out) if config.out else workdir / "export" / "hub"
     refuse_other_folder(out)
     folder, said = RunFolder.read(workdir), list[str]()
     options = config.decision_options(predictor)
     context = prepare_cases(predictor, options, folder.photo_root, config.unusual, say=said.append)
-    card = folder.report / "model_card.md"
+    card = folder.path / "README.md" if folder.published else folder.report / "model_card.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    write_hub(predictor, context, out, unusual=config.unusual, card=text, licence=config.licence)
-    fill = "fill in what only its authors know of README.md before it is published" if text else ""
-    return _told(workdir, [out], *said, *([fill] if fill else []))
+    kept = (out / "README.md").is_file()
+    licence = config.licence or published_licence(out) or published_licence(workdir)
+    write_hub(predictor, context, out, unusual=config.unusual, card=text, licence=licence)
+    if kept:
+        said.append("README.md of the earlier export was kept; delete it to have a new one written")
+    elif text:
+        said.append("fill in what only its authors know of README.md before it is published")
+    return _told(workdir, [out], *said)
 
 
 def _told(workdir: Path, files: list[Path], *notes: str) -> Result:

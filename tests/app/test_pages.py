@@ -98,7 +98,7 @@ def test_of_a_photo_that_is_none_of_the_runs_nothing_is_claimed(client):
     answer = client.post("/answer", files=sent(("noise.png", noise())), headers=SCRIPT).json()
     html, text = answer["html"], text_of(answer["html"])
     assert "No diagnosis" in re.search(r"<h2[^>]*>(.*?)</h2>", html).group(1)
-    assert "of which this is none" in text
+    assert "this is not one of the run" in text
     assert "No answer is possible" in answer["summary"]
     assert "That is not known" in text
     assert "not ruled out" not in text
@@ -418,6 +418,7 @@ def test_the_run_shows_its_report_and_nothing_beside_it(with_report):
         "",
         "/etc/passwd",
         "nosuch.csv",
+        "%00",
     ):
         response = with_report.get(f"{ORIGIN}/report/{path}")
         assert response.status_code == 404, path

@@ -153,6 +153,18 @@ def test_a_sender_who_is_too_slow_is_told():
         assert (caught.value.phrase, caught.value.status) == ("error_slow", 408)
 
 
+def test_a_sender_of_a_byte_now_and_then_is_given_up():
+    async def drops():
+        yield body([("a.jpg", b"x")])[:30]
+        for _ in range(200):
+            await asyncio.sleep(0.01)
+            yield b"x"
+
+    with pytest.raises(UploadError) as caught:
+        asyncio.run(read_form(TYPE, drops(), Limits(stall=0.1, rate=1000)))
+    assert (caught.value.phrase, caught.value.status) == ("error_slow", 408)
+
+
 def test_no_temporary_file_is_made(monkeypatch):
     def refuse(*args, **more):
         raise AssertionError("a temporary file")

@@ -78,7 +78,7 @@ def test_in_keras(place, capsys, monkeypatch):
     folder, files, images, own = place
     model = decisions_in_keras.decision_model(folder / "pair.stablehlo")
     found = model.predict(images, verbose=0)
-    assert set(found) == set(json.loads((folder / "pair.json").read_text())["outputs"])
+    assert set(found) == set(json.loads((folder / "pair.stablehlo.json").read_text())["outputs"])
     np.testing.assert_allclose(found["probabilities_kind"], own["probs"]["kind"], atol=1e-4)
     np.testing.assert_array_equal(found["set"], own["set"])
     decisions_in_keras.main([str(folder / "pair.stablehlo"), *files])

@@ -145,7 +145,7 @@ def test_a_set_that_rules_too_little_out_gives_no_diagnosis_and_does_not_reassur
 
 def test_networks_of_rendered_photos_diagnose_no_other(tmp_path):
     real = answered(tmp_path, NEVUS, rendered=tmp_path / "photos")
-    assert real.reasons == ("the networks learned from rendered photos, of which this is none",)
+    assert real.reasons == ("the networks learned from rendered photos, and this is not one of the run's",)
     assert (real.diagnosis(TREE), real.advice.urgency) == (None, None)
     assert answered(tmp_path, NEVUS, rendered=tmp_path.resolve()).diagnosis(TREE) == "nv"
 

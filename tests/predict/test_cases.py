@@ -177,7 +177,7 @@ def test_photos_in_memory_are_answered_as_their_files(tmp_path):
     np.testing.assert_array_equal(memory.probabilities[TREE.finest], files.probabilities[TREE.finest])
     other = io.BytesIO(answering.names[0].read_bytes() + b" ")
     (strange,) = answering.answers({"x": [other]}, context)
-    assert strange.reasons == ("the networks learned from rendered photos, of which this is none",)
+    assert strange.reasons == ("the networks learned from rendered photos, and this is not one of the run's",)
     both, blurred = answering.names[0].rename(tmp_path / "x.png"), tmp_path / "0.png"
     Image.new("RGB", (32, 32), (120, 120, 120)).save(blurred)
     elsewhere = context_of(rendered=(tmp_path / "elsewhere").resolve())

@@ -124,6 +124,7 @@ def test_a_table_is_read_and_its_faults_are_named(tmp_path):
         ("image,lesion_id,date\na,b,2025-02-03T10:00+01:00\n", "written as in 2026-01-31"),
         ("image,lesion_id,date\na,b,20250203\n", "written as in 2026-01-31"),
         ("image,lesion_id,day\na,b,c\n", "no column 'date'"),
+        ("image,lesion_id,date\na,NA,2025-02-03\n", "lesion_id"),
     ):
         (tmp_path / "v.csv").write_text(text)
         with pytest.raises(VisitsError, match=message):

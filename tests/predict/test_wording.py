@@ -106,7 +106,7 @@ def test_all_reasons_in_the_source_have_phrases():
         "classes cannot be ruled out, which must be at most ",
         "the photos disagree (",
         "unlike the photos of the run (",
-        "the networks learned from rendered photos, of which this is none",
+        "the networks learned from rendered photos, and this is not one of the run's",
     ):
         assert start in text
 

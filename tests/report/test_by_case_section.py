@@ -110,10 +110,11 @@ def test_a_gain_is_said_where_there_is_one_and_not_where_photos_are_alike():
         words[name] = section.blocks[0].words
         gain = {one.name: one for one in figures}["accuracy_by_case_gain"]
         assert (gain.low > 0) == (name == "noisy")
-        assert ("above a single photo" in sentence) == (name == "noisy")
-        assert ("cannot be distinguished from a single photo" in sentence) == (name == "alike")
+        assert (" points above the " in sentence) == (name == "noisy")
+        assert ("cannot be distinguished from the " in sentence) == (name == "alike")
+        assert "% of a single photo" in sentence
     assert words["noisy"].startswith("Pooling the photos of a case raises accuracy by ")
-    assert words["alike"].startswith("No gain is shown in accuracy by ")
+    assert words["alike"].startswith("No gain is shown: accuracy ")
     assert "150 of 150 cases have several photos" in words["noisy"]
 
 
@@ -152,3 +153,26 @@ def test_nothing_is_fitted_where_all_is_of_one_part(frame):
     assert compare_sets(study, case_photos(study), (0.9,), 3) is not None
     one = study_of(frame[frame["case_id"] == frame["case_id"].mode()[0]])
     assert compare_sets(one, case_photos(one), (0.9,), 3) is None
+
+
+def test_where_every_answer_is_right_the_interval_is_wilsons_by_case():
+    frame = drawn(12, 0.0)
+    for name in CLASSES:
+        frame[f"p_{name}"] = np.where(frame["label"] == name, 0.9, 0.1 / (len(CLASSES) - 1))
+    study = study_of(frame)
+    row = compare_pooling(study, case_photos(study)).iloc[1]
+    z = 1.959964
+    assert row["accuracy"] == 1
+    assert row["accuracy_high"] == 1
+    assert row["accuracy_low"] == pytest.approx(12 / (12 + z**2), abs=1e-4)
+
+
+def test_cases_of_several_diagnoses_are_counted_in_the_headline():
+    frame = drawn(60, 1.0)
+    several = frame["case_id"].duplicated(keep=False)
+    first = frame.loc[several, "case_id"].iloc[0]
+    place = frame.index[frame["case_id"] == first][0]
+    other = next(name for name in CLASSES if name != frame.loc[place, "label"])
+    frame.loc[place, "label"] = other
+    _, sentence, _ = by_case_section(study_of(frame))
+    assert sentence.endswith("; 1 case with several diagnoses left out.")

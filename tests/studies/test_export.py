@@ -140,11 +140,33 @@ def test_published_decisions_are_not_fitted_anew(place):
     flags = [f"--workdir={place / 'hub'}", f"--photos={photo}", f"--out={place / 'refused'}"]
     told = run_command("predict", *flags, "--coverage=0.8", code=2).stderr
     assert "--coverage must be 0.9, for which" in told
-    damaged = place / "damaged"
-    shutil.copytree(place / "hub", damaged)
-    (damaged / FILE).write_text("{")
-    flags[0] = f"--workdir={damaged}"
-    assert "is missing or damaged" in run_command("predict", *flags, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        FILE,
+        "decisions_by_case.json",
+        "advice.json",
+        "degrees.csv",
+        "limits.npz",
+        "taxonomy.json",
+        "model.safetensors",
+    ],
+)
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+def test_a_published_folder_is_refused_where_a_file_is_not_as_it_was_exported(place, tmp_path, name, damage):
+    shutil.copytree(place / "hub", tmp_path / "hub")
+    file = tmp_path / "hub" / name
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-1])
+    flags = [f"--photos={place / 'photos' / '0.png'}", f"--out={tmp_path / 'answers'}"]
+    told = run_command("predict", f"--workdir={tmp_path / 'hub'}", *flags, code=2).stderr
+    assert str(file) in told
+    assert len(told.strip().splitlines()) == 1
+    assert not (tmp_path / "answers").exists()
 
 
 def test_the_folder_starts_a_training_by_its_name(place, monkeypatch):
@@ -197,13 +219,19 @@ def test_onnx_and_stablehlo_by_the_command(place):
     assert session.get_modelmeta().custom_metadata_map["licence"] == "not stated"
     leaves(place, "stablehlo", "files/pair.stablehlo")
     names = {path.name for path in (place / "files").iterdir()}
-    assert names == {"pair.onnx", "pair.json", "pair.stablehlo", "pair.md"}
+    assert names == {
+        "pair.onnx",
+        "pair.onnx.json",
+        "pair.stablehlo",
+        "pair.stablehlo.json",
+        "pair.stablehlo.md",
+    }
 
 
 def test_weights_by_the_command(place):
     leaves(place, "safetensors", "weights")
     assert {path.name for path in (place / "weights").iterdir()} == {
-        "sub.safetensors", "sub.json", "meta.safetensors", "meta.json",
+        "sub.safetensors", "sub.safetensors.json", "meta.safetensors", "meta.safetensors.json",
     }  # fmt: skip
     leaves(place, "safetensors", "two.safetensors", "--stages=two", run="several")
     assert (place / "two.safetensors").is_file()
@@ -248,6 +276,34 @@ def test_an_export_is_replaced_as_a_whole(place):
     assert (kept / "degrees.csv").is_file()
     assert RunFolder.read(kept).published
     assert not list(place.glob(".again*"))
+
+
+def test_a_card_that_was_filled_in_and_a_licence_are_kept(place):
+    folder = place / "published"
+    leaves(place, "hub", "published", "--licence=mit")
+    assert 'license: "mit"' in (folder / "README.md").read_text()
+    (folder / "README.md").write_text("what its authors know")
+    told = leaves(place, "hub", "published").stdout
+    assert "README.md of the earlier export was kept" in told
+    assert (folder / "README.md").read_text() == "what its authors know"
+    assert "licence mit" in (folder / "LICENSE").read_text()
+    leaves(place, "hub", "once_more", run="published")
+    assert (place / "once_more" / "README.md").read_text().startswith("what its authors know")
+    assert "licence mit" in (place / "once_more" / "LICENSE").read_text()
+
+
+def test_a_licence_is_an_identifier(place):
+    told = run_command(
+        "export", f"--workdir={place / 'pair'}", "--format=hub", "--licence=a b\nc", code=2
+    ).stderr
+    assert "must be an identifier of letters, digits" in told
+
+
+def test_files_of_the_user_with_nearly_the_same_name_stay(place):
+    (place / "mine").mkdir()
+    (place / "mine" / "notes.json").write_text("of the user")
+    leaves(place, "stablehlo", "mine/notes.stablehlo")
+    assert (place / "mine" / "notes.json").read_text() == "of the user"
 
 
 def test_python_has_the_same(place):

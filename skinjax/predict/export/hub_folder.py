@@ -23,6 +23,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from skinjax.files.digests import file_hash
 from skinjax.files.folders import filling
 from skinjax.labels.degrees import NO_TUMOUR
 from skinjax.models.weights.formats import PUBLISHED
@@ -56,7 +57,7 @@ def write_hub(
     Args:
       predictor: The networks of one fold.
       cases: The context that `skinjax.predict.cases.prepare_cases` returned.
-      path: The folder: a new one, or that of an earlier export.
+      path: The folder: a new one, or that of an earlier export, whose README.md is kept as it is.
       unusual: Share of the run's own photos beyond each limit of `cases`.
       card: Markdown of the model card; a short one is written where there is none.
       licence: Of the networks, an identifier of the Hub such as `cc-by-4.0`; empty where it is not stated.
@@ -96,11 +97,22 @@ def write_hub(
             "fold": predictor.fold,
             **provenance(),
         }
-        (hidden / "config.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+        config = hidden / "config.json"
+        config.write_text(json.dumps(document, indent=1), encoding="utf-8")  # the fits' keys are made of it
         _write_fits(dataclasses.replace(predictor, workdir=hidden, fold=0), cases, unusual, source)
-        (hidden / "README.md").write_text(
-            _card(card, path.resolve().name, licence, networks, context), encoding="utf-8"
+        document["files"] = {
+            one.relative_to(hidden).as_posix(): file_hash(one)
+            for one in sorted(hidden.rglob("*"))
+            if one.is_file() and one != config
+        }
+        config.write_text(json.dumps(document, indent=1), encoding="utf-8")
+        earlier = path / "README.md"
+        text = (
+            earlier.read_text(encoding="utf-8")
+            if earlier.is_file()
+            else _card(card, path.resolve().name, licence, networks, context)
         )
+        (hidden / "README.md").write_text(text, encoding="utf-8")
         (hidden / "LICENSE").write_text(_licence(licence, networks), encoding="utf-8")
     return path
 
@@ -111,6 +123,14 @@ def refuse_other_folder(path: Path) -> None:
         return
     if not (path / "config.json").is_file() or not RunFolder.read(path).published:
         raise ValueError(f"out={path} must be a new folder or an earlier export, but holds something else")
+
+
+def published_licence(path: Path) -> str:
+    """Returns the licence that an exported folder states; empty where it states none, or is no such folder."""
+    if not (path / "config.json").is_file():
+        return ""
+    document = RunFolder.read(path).document or {}
+    return str(document.get("licence") or "") if document.get("published") else ""
 
 
 def _write_networks(predictor: Predictor, networks: Mapping[str, Network], hidden: Path) -> dict[str, str]:
@@ -178,8 +198,10 @@ def _card(card: str, name: str, licence: str, networks: Mapping[str, Network], c
         card
         or f'---\nlicense: "unknown"\nlibrary_name: "skinjax"\npipeline_tag: "image-classification"\n---\n\n# {name}\n'
     )
+    card = card.partition("\n## This folder\n")[0]
     if licence:
         card = re.sub(r"^license: .*$", f"license: {json.dumps(licence)}", card, count=1, flags=re.MULTILINE)
+        card = re.sub(r"(?<=\*\*Licence:\*\* )\[to be filled in[^\]]*\]", licence, card)
     fitted = context.decisions
     basis = (
         f"Probabilities are calibrated on {fitted.photos:,} photos of {fitted.cases:,} cases that the networks have "

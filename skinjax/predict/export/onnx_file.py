@@ -52,7 +52,7 @@ def write_onnx(exported: Exported, path: str | os.PathLike[str]) -> Path:
 
     Args:
       exported: The function.
-      path: The file; the document gets the ending `.json` instead.
+      path: The file; the document has its name with `.json` behind it.
 
     Returns:
       The path.
@@ -78,5 +78,5 @@ def write_document(exported: Exported, path: Path, **facts: str | int) -> None:
       facts: Of the format.
     """
     document = {**facts, "file": path.name, **exported.document}
-    with replacing(path.with_suffix(".json")) as temporary:
+    with replacing(path.with_name(f"{path.name}.json")) as temporary:
         temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")

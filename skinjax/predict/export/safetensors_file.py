@@ -28,7 +28,7 @@ def write_safetensors(network: Network, variables: Mapping[str, Any], path: str 
     Args:
       network: What the network is.
       variables: Its parameters and BatchNorm statistics.
-      path: The file; the description gets the ending `.json` instead.
+      path: The file; the description has its name with `.json` behind it.
 
     Returns:
       The path.
@@ -36,7 +36,7 @@ def write_safetensors(network: Network, variables: Mapping[str, Any], path: str 
     path = Path(path)
     described = network_document(network)
     write_variables(variables, path, {name: json.dumps(value) for name, value in described.items()})
-    with replacing(path.with_suffix(".json")) as temporary:
+    with replacing(path.with_name(f"{path.name}.json")) as temporary:
         text = json.dumps({"format": "safetensors", "file": path.name, **described}, indent=1)
         temporary.write_text(text, encoding="utf-8")
     return path

@@ -41,7 +41,7 @@ def write_stablehlo(exported: Exported, path: str | os.PathLike[str]) -> Path:
 
     Args:
       exported: The function.
-      path: The file; the others get the endings `.json` and `.md` instead.
+      path: The file; the others have its name with `.json` and `.md` behind it.
 
     Returns:
       The path.
@@ -53,9 +53,9 @@ def write_stablehlo(exported: Exported, path: str | os.PathLike[str]) -> Path:
     write_document(exported, path, format="stablehlo", calling_convention=artefact.calling_convention_version)
     count = len(exported.column_features)
     readme = _README.format(
-        name=path.name, document=path.with_suffix(".json").name, notice=NOTICE, size=exported.image_size,
+        name=path.name, document=f"{path.name}.json", notice=NOTICE, size=exported.image_size,
         columns=f", np.zeros((2, {count}), np.float32)" if count else "",
     )  # fmt: skip
-    with replacing(path.with_suffix(".md")) as temporary:
+    with replacing(path.with_name(f"{path.name}.md")) as temporary:
         temporary.write_text(readme, encoding="utf-8")
     return path

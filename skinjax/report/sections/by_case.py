@@ -81,8 +81,8 @@ def _verdict(study: Study, found: CasePhotos, table: pd.DataFrame) -> str:
         if name not in table:
             continue
         title = "macro AUC" if name == "macro_auc" else _TITLES[name].lower()
-        shown = f"{title} by {_change(row, name)}, {p_value(row[f'{name}_p_value'])}"
         sign = _sign(row, name)
+        shown = f"{title}{' by' if sign else ''} {_change(row, name)}, {p_value(row[f'{name}_p_value'])}"
         (gains if sign > 0 else losses if sign < 0 else unclear).append(shown)
     parts = []
     if gains:
@@ -90,8 +90,8 @@ def _verdict(study: Study, found: CasePhotos, table: pd.DataFrame) -> str:
     if losses:
         parts.append(f"Pooling the photos of a case lowers {'; '.join(losses)}.")
     if unclear:
-        first = "No gain is shown in" if not parts else "No difference is shown in"
-        parts.append(f"{first} {'; '.join(unclear)}.")
+        first = "No gain is shown" if not parts else "No difference is shown"
+        parts.append(f"{first}: {'; '.join(unclear)}.")
     of = f"{found.several:,} of {len(found.labels):,} {found.noun} have several photos"
     return f"{' '.join(parts)} {of}."
 
@@ -109,19 +109,23 @@ def _headline(study: Study, found: CasePhotos, table: pd.DataFrame) -> str:
         points,
         row["accuracy_difference_reason"],
     )
-    gained = f"{abs(100 * row['accuracy_difference']):.1f} points {'above' if sign > 0 else 'below'} a single photo"
+    single = f"the {percent(table['accuracy'].iloc[0])} of a single photo"
+    gained = f"{abs(100 * row['accuracy_difference']):.1f} points {'above' if sign > 0 else 'below'} {single}"
     if not sign:
-        gained = (
-            f"which cannot be distinguished from a single photo ({points(row['accuracy_difference'])} points"
-        )
+        gained = f"which cannot be distinguished from {single} ({points(row['accuracy_difference'])} points"
         gained += f", {change})" if change else ")"
     else:
         gained += f" ({change}, {p_value(row['accuracy_p_value'])})"
-    noun = found.noun
+    noun, one = found.noun, found.noun.removesuffix("s")
+    mixed = (
+        f"; {found.mixed:,} {one if found.mixed == 1 else noun} with several diagnoses left out"
+        if found.mixed
+        else ""
+    )
     return (
-        f"By {noun.removesuffix('s')}, with the photos of each pooled, the {study.noun} names the right one of "
+        f"By {one}, with the photos of each pooled, the {study.noun} names the right one of "
         f"{len(study.fine.classes)} classes for {percent(row['accuracy'])} of {len(found.labels):,} {noun}{limits}, "
-        f"{gained}."
+        f"{gained}{mixed}."
     )
 
 

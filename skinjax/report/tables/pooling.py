@@ -238,6 +238,9 @@ def _add_figures(
     drawn = [Sampled.of(metric, labels, given, codes, replicates, seed) for given in answers]
     for place, (row, one) in enumerate(zip(rows, drawn, strict=False)):
         row |= interval_columns(name, one.interval(confidence))
+        if metric is mean_share and row[name] in (0, 1):  # no replicate differs
+            share = proportion_by_case(answers[place], cases, confidence)
+            row |= {f"{name}_low": share.low, f"{name}_high": share.high, f"{name}_reason": ""}
         if place:
             row |= _difference(name, compare_sampled(one, drawn[0], confidence))
 

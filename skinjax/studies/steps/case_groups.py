@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from skinjax.data.spelling import unknown
+
 if TYPE_CHECKING:
     from skinjax.data.photo_tables import PhotoTable
 
@@ -89,11 +91,11 @@ def _by_column(table: PhotoTable, pattern: str) -> list[str]:
             "by=case needs a column case_id or lesion_id in the table of photos, got "
             f"{', '.join(map(str, table.frame))}"
         )
-    columns = [table.frame[name].fillna("").astype(str).str.strip() for name in there]
+    columns = [unknown(table.frame[name].fillna("").astype(str)) for name in there]
     for name, column in zip(there, columns, strict=True):
         if (empty := column.eq("")).any():
             raise ValueError(
-                f"column {name!r} must name the case of every photo, got an empty cell for "
+                f"column {name!r} must name the case of every photo, got an empty cell (or NA) for "
                 f"{table.frame['image'][empty].iloc[0]}"
             )
     if len(columns) == 1 or columns[0].equals(columns[1]):

@@ -12,8 +12,8 @@ from skinjax.data.manifest import read_manifest
 from skinjax.data.photo_set import PhotoSet, refuse_shared_cases
 from skinjax.data.spelling import as_classes
 from skinjax.files.atomic import replacing
+from skinjax.files.digests import file_hash
 from skinjax.labels.taxonomy import Taxonomy
-from skinjax.predict.run_decisions import file_hash
 from skinjax.runs.folder import RunFolder
 from skinjax.studies.steps import targets
 

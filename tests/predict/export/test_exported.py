@@ -82,7 +82,7 @@ def test_a_file_says_what_it_is(place, tmp_path):
     path = write_onnx(exported_decision(predictor, options, decisions), tmp_path / "pair.onnx")
     model = onnx.load(path)
     said = {one.key: one.value for one in model.metadata_props}
-    document = json.loads(path.with_suffix(".json").read_text())
+    document = json.loads(path.with_name(f"{path.name}.json").read_text())
     assert "not a medical device" in said["notice"]
     assert json.loads(said["levels"]) == {"kind": ["rash", "growth"], "disease": ["a", "b", "c"]}
     assert document["opset"] == model.opset_import[0].version == 18
@@ -94,7 +94,7 @@ def test_a_file_says_what_it_is(place, tmp_path):
     assert shape[0].dim_param == "N"
     assert [one.dim_value for one in shape[1:]] == [32, 32, 3]
     assert any("blurred" in sentence for sentence in document["not_included"])
-    assert "patient_" not in path.with_suffix(".json").read_text()
+    assert "patient_" not in path.with_name(f"{path.name}.json").read_text()
 
 
 @pytest.mark.parametrize("stage", ["sub", "meta"])
@@ -104,7 +104,7 @@ def test_one_network_as_onnx(place, tmp_path, stage):
     level = run.network.level
     np.testing.assert_allclose(found[f"probabilities_{level}"], run.predict_fn(images(3)), atol=1e-5)
     np.testing.assert_allclose(found["logits"], run.apply(images(3)), atol=1e-4)
-    assert not json.loads((tmp_path / "one.json").read_text())["calibrated"]
+    assert not json.loads((tmp_path / "one.onnx.json").read_text())["calibrated"]
 
 
 def test_columns_are_a_second_input(place, tmp_path):
@@ -119,7 +119,7 @@ def test_columns_are_a_second_input(place, tmp_path):
         table = np.random.default_rng(0).normal(size=(4, coding.width)).astype(np.float32)
         logits = network.model().apply(variables, (images(4) / 255 - 0.5) / 0.25, table, train=False)
         np.testing.assert_allclose(answers(path, images(4), table)["logits"], logits, atol=1e-4)
-        said = json.loads(path.with_suffix(".json").read_text())["inputs"]
+        said = json.loads(path.with_name(f"{path.name}.json").read_text())["inputs"]
         assert said["column_features"] == list(coding.names)
 
 
@@ -134,7 +134,9 @@ def test_stablehlo_runs_by_the_words_beside_it_alone(place, tmp_path):
     predictor, options = load_predictor(place / "pair", transforms="flips"), DecisionOptions()
     exported = exported_decision(predictor, options, run_decisions(predictor, options))
     path = write_stablehlo(exported, tmp_path / "pair.stablehlo")
-    (code,) = re.findall(r"```python\n(.*?)```", path.with_suffix(".md").read_text(), flags=re.DOTALL)
+    (code,) = re.findall(
+        r"```python\n(.*?)```", path.with_name(f"{path.name}.md").read_text(), flags=re.DOTALL
+    )
     assert "skinjax" not in code
     names: dict = {}
     exec(code.replace('"pair.stablehlo"', repr(str(path))), names)
@@ -169,7 +171,7 @@ def test_safetensors_come_back_to_the_bit(place, tmp_path):
     assert fewer["params"]["head"]["bias"].shape == (5,)
     np.testing.assert_array_equal(fewer["params"]["stem"]["kernel"], variables["params"]["stem"]["kernel"])
     assert "params/stem/kernel" in load_file(path)
-    said = json.loads(path.with_suffix(".json").read_text())
+    said = json.loads(path.with_name(f"{path.name}.json").read_text())
     assert said["network"]["classes"] == ["a", "b", "c"]
     assert said["pixels"]["mean"] == list(network.spec.mean)
     with pytest.raises(ValueError, match="efficientnet_lite0"):
