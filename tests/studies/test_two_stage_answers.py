@@ -119,8 +119,8 @@ def test_photos_of_the_test_get_the_stored_score_the_call_and_the_reports_figure
     words = " ".join(told.split())
     assert "target Psoriasis by strategy probability: called where the score is at least " in words
     assert f"{100 * reported['sensitivity']:.1f}% (" in words
-    assert "Psoriasis: called (score " in words
-    assert "Psoriasis: not called (score " in words
+    assert "The run calls Psoriasis: score " in words
+    assert "The run does not call Psoriasis: score " in words
 
 
 def test_the_threshold_calls_validation_photos_as_it_was_fitted_to(folder):
