@@ -33,7 +33,7 @@ PAGES: Mapping[str, str] = {
     "evaluate": "**/index.html",
     "reader_kit": "**/kit/index.html",
 }
-"""Of each command, where its page lies below the run's folder."""
+"""Place of the page of each command, below the run's folder."""
 
 
 def make(name: str, folder: Path) -> Path:

@@ -38,7 +38,7 @@ REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-"""Of a run's report, which holds its style and figures in itself, and no script."""
+"""Policy for a run's report, which holds its style and figures in itself, and no script."""
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",

@@ -30,10 +30,10 @@ _HERE = Path(__file__).parent
 _LOG = logging.getLogger(__name__)
 
 CASE_LIMITS = Limits()
-"""Of the photos of one case."""
+"""Limits of the photos of one case."""
 
 BATCH_LIMITS = Limits(photos=200)
-"""Of many cases in one form, as browsers without scripts send them."""
+"""Limits of many cases in one form, as browsers without scripts send them."""
 
 MOST_NAMES, NAME_BYTES = 20_000, 8_000_000
 """Photos of a batch that is sent case by case, and bytes of the list of their names."""

@@ -77,7 +77,7 @@ JOBSET = {
 
 
 def faults(value: object, schema: object, place: str = "") -> list[str]:
-    """What in a document is not as a schema has it."""
+    """Places where a document is not as a schema has it."""
     if isinstance(schema, dict):
         if not isinstance(value, dict):
             return [f"{place} must be a mapping"]

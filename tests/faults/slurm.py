@@ -172,12 +172,12 @@ class Cluster:
 
     def kill_task(self, number: str, task: int) -> int:
         """Kills a task's process, as a machine out of memory does; returns its id."""
-        wanted = {f"SLURM_JOB_ID={number}", f"SLURM_PROCID={task}"}
+        named = {f"SLURM_JOB_ID={number}", f"SLURM_PROCID={task}"}
         for folder in Path("/proc").iterdir():
             try:
                 if not folder.name.isdigit() or "skinjax" not in (folder / "cmdline").read_text():
                     continue
-                if wanted <= set((folder / "environ").read_text(errors="replace").split("\0")):
+                if named <= set((folder / "environ").read_text(errors="replace").split("\0")):
                     os.kill(int(folder.name), signal.SIGKILL)
                     return int(folder.name)
             except OSError:  # it has ended meanwhile, or is another user's

@@ -22,7 +22,7 @@ from onnx import helper, numpy_helper
 from skinjax.predict.export.program import is_static
 
 OPSET = 18
-"""Of ONNX's operators: ONNX Runtime 1.15 (2023) and later run it."""
+"""Opset of ONNX's operators: ONNX Runtime 1.15 (2023) and later run it."""
 
 LARGEST = 2**31
 """Bytes that a single ONNX file cannot reach, a limit of protocol buffers."""
