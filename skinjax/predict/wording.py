@@ -322,6 +322,8 @@ def target_sentence(answer: Conclusion, taxonomy: Taxonomy, language: str = ENGL
 def photo_line(case: CaseAnswer, place: int, taxonomy: Taxonomy, language: str = ENGLISH) -> str:
     """Returns what one photo of a case says by itself, or why it cannot be read, and whether it is left out.
 
+    Of a case's only photo nothing is said that would stand beside the case's own answer, which is calibrated on cases.
+
     Args:
       case: The case.
       place: Which of its photos.
@@ -331,6 +333,8 @@ def photo_line(case: CaseAnswer, place: int, taxonomy: Taxonomy, language: str =
     photo = case.photos[place]
     if photo.error is not None:
         return heading(photo, taxonomy, language)
+    if len(case.photos) == 1:
+        return ""
     name, share = photo.top(taxonomy, taxonomy.finest)[0]
     title = title_in(taxonomy, name, language)
     line = phrase(language, "photo_alone", title=title, percent=percent(share))

@@ -188,6 +188,8 @@ def test_a_case_says_what_its_photos_say():
     both = dataclasses.replace(case, counted=(True, True, False), disagreement=0.127)
     assert wording.case_sentences(both)[0].startswith("The two photos that count agree to 87% (100%")
     assert wording.case_sentences(answer(CaseAnswer, "arm", photos=photos[:1], counted=(True,))) == ()
+    alone = dataclasses.replace(case, photos=photos[:1], counted=(True,))
+    assert wording.photo_line(alone, 0, TREE) == ""
     assert wording.photo_line(case, 1, TREE, "zh") == (
         "单独来看：黑色素瘤 87%；不计入（太暗（亮度 3，至少须为 20））"
     )

@@ -137,7 +137,9 @@ class CaseTable:
             told = wording.photo_line(answer, place, taxonomy)
             name = _shortened(photo.photo, _PHOTO - 2)
             indent = " " * (_PHOTO + 2)
-            wrapped = textwrap.wrap(told, _WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
+            wrapped = textwrap.wrap(told, _WIDTH, initial_indent=indent, subsequent_indent=indent + "  ") or [
+                ""
+            ]
             rows += [f"  {name:<{_PHOTO - 2}}  {wrapped[0].strip()}", *wrapped[1:]]
         return [row.rstrip() for row in rows]
 
@@ -163,4 +165,6 @@ def _wrapped(lines: list[str]) -> list[str]:
 
 
 def _shortened(name: str, width: int = _PHOTO) -> str:
-    return name if len(name) <= width else "…" + name[1 - width :]
+    """Returns a name as a terminal may show it: of printable letters, its end where it is long."""
+    shown = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return shown if len(shown) <= width else "…" + shown[1 - width :]

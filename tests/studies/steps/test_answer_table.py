@@ -124,3 +124,10 @@ def test_only_the_first_cases_are_shown(answer):
         table.add(CaseAnswer(f"case {number}", (answer,), (True,), **fields))
     assert sum(line.startswith("case ") for line in table.lines) == MOST + 1  # and the heading
     assert table.lines[-1] == f"... only the first {MOST} cases are shown"
+
+
+def test_names_with_control_characters_do_not_reach_the_terminal(answer):
+    photo = dataclasses.replace(answer, photo="b\x1b[2J\n.jpg")
+    shown = "\n".join(AnswerTable(TAXONOMY).rows(photo))
+    assert "\x1b" not in shown
+    assert "b?[2J?.jpg" in shown
