@@ -83,6 +83,8 @@ def guarded(work: Callable[[], None], command: str, options: CommandOptions, nam
                 logging.getLogger("skinjax").setLevel(logging.CRITICAL)  # only the first talks
                 sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         work()
+    except BrokenPipeError:  # whoever read the output has left, which `entry` ends quietly for
+        raise
     except (ValueError, OSError) as error:
         fail(str(error), error)
     except ModuleNotFoundError as error:

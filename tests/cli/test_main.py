@@ -236,3 +236,13 @@ def test_the_script_of_the_checkout_and_the_module_are_the_command():
     for words in (["-m", "experiments.evaluate"], ["-m", "skinjax.cli", "evaluate"]):
         ended = run_python(*words, "--replicates=0", code=2)
         assert ended.stderr == "evaluate: --replicates must be at least 100, got 0\n"
+
+
+def test_a_reader_who_leaves_ends_the_command_quietly(monkeypatch):
+    def leaves():
+        raise BrokenPipeError(32, "Broken pipe")
+
+    from skinjax.cli.launch import CommandOptions, guarded
+
+    with pytest.raises(BrokenPipeError):
+        guarded(leaves, "predict", CommandOptions(), ())
