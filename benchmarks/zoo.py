@@ -74,7 +74,9 @@ def source(name: str) -> str:
     facts = spec(name)
     if facts.imagenet_package:
         return f"`--pretrained=imagenet`, package `{facts.imagenet_package}`"
-    return f"`--pretrained={facts.imagenet}`" if facts.imagenet else "none"
+    if facts.imagenet.startswith("hf:"):
+        return f"`--pretrained={facts.imagenet}`"
+    return facts.imagenet.replace("Keras's file ", "Keras's file `") + "`" if facts.imagenet else "none"
 
 
 def main() -> None:
