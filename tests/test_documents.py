@@ -1,4 +1,4 @@
-"""What people read resolves, parses and runs: README, WORKSPACE, docs/ and the decisions."""
+"""Documents resolve, parse and run: README, WORKSPACE, docs/ and the decisions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Without ArrayRecord, TFDS, Grain and Orbax statistics and reports are made, and the rest says what it needs.
 
-Windows has no packages of the first two; who wants statistics alone may leave out all four.
+Windows has no packages of the first two; statistics alone need none of the four.
 """
 
 from __future__ import annotations

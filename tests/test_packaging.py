@@ -202,7 +202,7 @@ def locked(name: str) -> list[tuple[str, Version, Marker | None]]:
 
 
 def chosen(name: str, python: str, platform: str) -> dict[str, Version]:
-    """What a lock installs on a Python and a system, each package once."""
+    """Packages that a lock installs on a Python and a system, each once."""
     system = {"python_version": python, "python_full_version": f"{python}.1", "sys_platform": platform}
     system |= {"os_name": "nt" if platform == "win32" else "posix"}
     lines = [

@@ -124,8 +124,8 @@ def windows(monkeypatch):
     def locking(descriptor, mode, count):
         assert mode == 2
         first = os.lseek(descriptor, 0, os.SEEK_CUR)
-        wanted = struct.pack("hhqqi4x", descriptors.F_WRLCK, os.SEEK_SET, first, count, 0)
-        descriptors.fcntl(descriptor, descriptors.F_OFD_SETLK, wanted)
+        region = struct.pack("hhqqi4x", descriptors.F_WRLCK, os.SEEK_SET, first, count, 0)
+        descriptors.fcntl(descriptor, descriptors.F_OFD_SETLK, region)
 
     def opened(path, flags, *mode):
         if Path(path).is_dir():

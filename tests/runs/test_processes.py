@@ -1,4 +1,4 @@
-"""What is refused before processes look for each other; `tests/train/test_parallel.py` has real ones."""
+"""Refusals before processes look for each other; `tests/train/test_parallel.py` has real ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What leaves answers as the run does: ONNX by ONNX Runtime, StableHLO by JAX alone, safetensors to the bit."""
+"""Exported files answer as the run does: ONNX by ONNX Runtime, StableHLO by JAX alone, safetensors to the bit."""
 
 from __future__ import annotations
 
