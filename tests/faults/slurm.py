@@ -231,7 +231,7 @@ def run(place: Path, *flags: str, seconds: float = 900) -> list[str]:
       AssertionError: A job failed, was not requeued, or ended with other results.
     """
     told = []
-    shared = ("train", "--smoke", "--noaudit", "--epochs=8", "--checkpoint_seconds=0", *flags)
+    shared = ("train", "--smoke", "--noaudit", "--epochs=16", "--checkpoint_seconds=0", *flags)
     cache = f"--compilation_cache={place / 'compiled'}"
     with Cluster(place / "slurm") as cluster:
         alone = cluster.submit(*shared, cache, f"--workdir={place / 'alone'}")
