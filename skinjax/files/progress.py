@@ -77,8 +77,9 @@ class Progress:
             self._write_line()
         self._bar.close()
 
-    def wait(self, note: str) -> None:
-        """Says what the first update waits for, such as a compilation."""
+    def wait(self, note: str, done: int = 0) -> None:
+        """Says what the first update waits for, such as a compilation, and how many units were done before."""
+        self._bar.n = self._bar.initial = done
         self._bar.set_postfix_str(note, refresh=self._terminal)
         if not self._terminal:
             self._write_line()

@@ -29,6 +29,7 @@ from skinjax.train.state import Recipe, Totals, TrainState, create_state
 from skinjax.train.step import compiled_predict, compiled_train_step, make_optimizer, rate_factors
 
 Variables = dict[str, Any]
+RESUMED = "resumed"  # the note of a training that goes on from a checkpoint
 STEP_INPUTS: tuple[str, ...] = ("image", "label", "table")
 """Entries of a batch that the training step reads."""
 
@@ -198,7 +199,8 @@ def fit(
       settings: The rest.
       folder: Folder of this network's checkpoints.
       validation: Photos by which the best epoch is chosen, in neither of the others; None for none.
-      on_step: Function called with (photos done, photos in all, a note) after every update.
+      on_step: Function called with (photos done, photos in all, a note) before the first update, with `RESUMED` as its
+        note where an earlier process did some of them, and after every update.
       on_epoch: Function called with (all rows so far, the new ones) after every epoch, and once on resuming.
       should_stop: Function called with the update count after every update; True saves and ends with `StoppedError`.
         All processes must get the same answers.
@@ -257,8 +259,8 @@ class _Training:
             state, record = self._start(variables, checkpoints)
             done = int(state.step)
             on_epoch(record.history, [])
-            note, photos_in_all = "resumed" if done else "", self.total * settings.batch_size
-            on_step(done * settings.batch_size, photos_in_all, note)
+            note, photos_in_all = "", self.total * settings.batch_size
+            on_step(done * settings.batch_size, photos_in_all, RESUMED if done else note)
             logits: np.ndarray | None = None
             last = done if record.stopped else self.total
             batches = (

@@ -59,6 +59,21 @@ def test_the_rate_counts_from_the_first_update(now):
     assert lines[-1] == "training: 50/50 updates, in 1:40"
 
 
+def test_a_task_that_goes_on_says_so_at_once_and_counts_its_own_updates(now):
+    """30 of 50 are of an earlier process; compilation takes a minute, then one update per second."""
+    log = io.StringIO()
+    with Progress("training", 50, unit="updates", stream=log) as shown:
+        shown.wait("resumed, compiling", 30)
+        now[0] += 60
+        for done in range(31, 51):
+            now[0] += 1
+            shown.update(done)
+    lines = log.getvalue().splitlines()
+    assert lines[0] == "training: 30/50 updates, resumed, compiling"
+    assert lines[2] == "training: 46/50 updates,  1.00 updates/s, 00:04 left"
+    assert lines[-1] == "training: 50/50 updates, in 1:20"
+
+
 def test_a_note_stays_until_the_next_one(now):
     log = io.StringIO()
     with Progress("training", 4, stream=log) as shown:

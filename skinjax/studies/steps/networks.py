@@ -29,7 +29,7 @@ from skinjax.runs.metrics import MetricsLog
 from skinjax.runs.networks import Network
 from skinjax.studies.steps.course import Course
 from skinjax.studies.steps.options import FeatureOptions, FoldsConfig, TrainingConfig
-from skinjax.train.loop import ClassBalance, Fitted, Settings, TrainingError, fit, predict_logits
+from skinjax.train.loop import RESUMED, ClassBalance, Fitted, Settings, TrainingError, fit, predict_logits
 from skinjax.train.losses import is_chance
 
 _LOG = logging.getLogger(__name__)
@@ -284,7 +284,9 @@ class Trainer:
         title = course.begin(title)
 
         def show(done: int, total: int, note: str) -> None:
-            if done:  # speed counts from the first update on, which pays for the compilation
+            if note == RESUMED:  # said at once, as a fast run would hide it behind its first epoch
+                progress.wait(note if done >= total else f"{note}, compiling", done)
+            elif done:  # speed counts from the first update on, which pays for the compilation
                 progress.update(done, ", ".join(filter(None, (course.update(done), note))))
 
         with (
