@@ -1,17 +1,23 @@
-"""XLA compilation options for these networks, for the `jax.jit` that is outermost.
+"""XLA compilation options for these networks, for the transformation that is outermost.
 
 On CPU, jaxlib 0.10 hands convolutions and matrix products to YNNPACK, which takes two to six times as long for dense
-convolutions as XLA's own call of Eigen; and of vectors of 512 bits, where a CPU has them, XLA uses only half. Options
-are a mapping that `jax.jit` takes:
+convolutions as XLA's own call of Eigen; and of vectors of 512 bits, where a CPU has them, XLA uses only half. `jit` and
+`pmap` here are JAX's own with options that change that; skinjax's training step and prediction are compiled so:
 
-    predict = jax.jit(model.apply, compiler_options=compiler_options())
+    predict = compilation.jit(model.apply)
 
-skinjax's own training step and prediction are compiled so. They change speed, and results within rounding.
+A notebook or a program that calls `jax.jit` itself gets the same for all that it compiles, by its environment:
+
+    XLA_FLAGS=$(python -m skinjax.models.compilation) jupyter lab
+
+The options change speed, and results within rounding.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 
@@ -20,7 +26,7 @@ _CPU = {"xla_cpu_experimental_ynn_fusion_type": "", "xla_cpu_prefer_vector_width
 
 @functools.cache
 def compiler_options() -> dict[str, str]:
-    """Options for the devices that JAX uses; none where they are not CPUs or where jaxlib does not know them.
+    """Returns options for the devices that JAX uses; none where they are not CPUs or where jaxlib does not know them.
 
     Example:
       >>> double = jax.jit(lambda x: 2 * x, compiler_options=compiler_options())
@@ -34,3 +40,59 @@ def compiler_options() -> dict[str, str]:
     except jax.errors.JaxRuntimeError:  # an experimental option may go with any release
         return {}
     return dict(_CPU)
+
+
+def xla_flags() -> str:
+    """Returns the options as a value for the environment variable `XLA_FLAGS`, which XLA reads when a process starts."""
+    return " ".join(f"--{name}={value}" for name, value in compiler_options().items())
+
+
+def jit(function: Callable[..., Any], **arguments: Any) -> Any:
+    """Compiles a function as `jax.jit` does, with `compiler_options`.
+
+    It asks JAX for its devices; in a run of several processes call it after `jax.distributed.initialize`.
+
+    Args:
+      function: The function, pure.
+      **arguments: As `jax.jit` takes them, but for `compiler_options`.
+
+    Example:
+      >>> jit(lambda x: 2 * x)(1.5).item()
+      3.0
+    """
+    return jax.jit(function, compiler_options=compiler_options(), **arguments)
+
+
+def pmap(function: Callable[..., Any], axis_name: str, **arguments: Any) -> Callable[..., Any]:
+    """Maps a function over devices as `jax.pmap` does, with `compiler_options`, which that does not take.
+
+    Args:
+      function: The function, pure, of positional arguments.
+      axis_name: Name of the mapped axis.
+      **arguments: As `jax.pmap` takes them.
+
+    Returns:
+      The mapped function, of positional arguments alone. It compiles for each new set of shapes and dtypes.
+
+    Example:
+      >>> pmap(lambda x: x / jax.lax.psum(x, "data"), "data")(jax.numpy.ones((1, 2))).tolist()
+      [[1.0, 1.0]]
+    """
+    mapped = jax.pmap(function, axis_name, **arguments)
+    if not (options := compiler_options()):
+        return mapped
+    programs: dict[Any, Callable[..., Any]] = {}
+
+    @functools.wraps(function)
+    def call(*values: Any) -> Any:
+        leaves, tree = jax.tree.flatten(values)
+        kind = tree, tuple(jax.typeof(leaf) for leaf in leaves)
+        if kind not in programs:
+            programs[kind] = mapped.lower(*values).compile(compiler_options=options)
+        return programs[kind](*values)
+
+    return call
+
+
+if __name__ == "__main__":
+    print(xla_flags())

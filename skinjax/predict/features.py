@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from skinjax.data.pipeline.loader import Subset
-from skinjax.models import registry
-from skinjax.models.compilation import compiler_options
+from skinjax.models import compilation, registry
 from skinjax.models.pixels import normalize
 from skinjax.train.loop import predict_rows
 
@@ -61,4 +60,4 @@ def compiled_features(backbone: str, precision: str, num_classes: int) -> Callab
         pooled: jax.Array = named["pooled"].astype(jnp.float32)
         return pooled
 
-    return jax.jit(compute, compiler_options=compiler_options())
+    return compilation.jit(compute)

@@ -28,7 +28,7 @@ import numpy as np
 from flax import linen as nn
 from numpy.typing import NDArray
 
-from skinjax.models.compilation import compiler_options
+from skinjax.models import compilation
 from skinjax.models.pixels import normalize
 from skinjax.models.registry import feature_maps
 from skinjax.models.spec import ModelSpec
@@ -89,7 +89,7 @@ def compiled_grad_cam(model: nn.Module, spec: ModelSpec, layer: str) -> Callable
         weights = gradient.mean(axis=(1, 2))
         return _weighted(activations, weights)
 
-    return jax.jit(compute, compiler_options=compiler_options())
+    return compilation.jit(compute)
 
 
 def class_activation(

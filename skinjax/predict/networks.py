@@ -21,9 +21,8 @@ from flax import linen as nn
 
 from skinjax.data.columns import ColumnCoding
 from skinjax.labels.taxonomy import Taxonomy
-from skinjax.models import registry
+from skinjax.models import compilation, registry
 from skinjax.models.backbones.backbone import Backbone
-from skinjax.models.compilation import compiler_options
 from skinjax.models.pixels import normalize
 from skinjax.predict.augmented import DIHEDRAL, FLIPS, Symmetry
 from skinjax.predict.load import load_variables
@@ -264,7 +263,7 @@ def compiled_body(
         named = model.apply(variables, normalize(images, spec), features=True)
         return named[last], (texture(named[first]), texture(named[early])), named["pooled"]
 
-    return jax.jit(run, compiler_options=compiler_options())
+    return compilation.jit(run)
 
 
 @functools.lru_cache(maxsize=16)
@@ -292,7 +291,7 @@ def compiled_network(model: nn.Module, spec: registry.ModelSpec) -> Callable[...
         means = last.astype(jnp.float32).mean(axis=(1, 2))
         return jax.nn.softmax(named["logits"].astype(jnp.float32)), (*textures, means), last
 
-    return jax.jit(run, compiler_options=compiler_options())
+    return compilation.jit(run)
 
 
 @functools.cache

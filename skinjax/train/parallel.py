@@ -25,7 +25,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from skinjax.models.compilation import compiler_options
+from skinjax.models import compilation
 from skinjax.models.ops.layers import DATA_AXIS
 
 Backend = Literal["jit", "pmap"]
@@ -96,8 +96,7 @@ class Parallel:
         """Compiles a step (state, batch, recipe, class_weights); the state's buffers are given to the result."""
         if self.backend == "pmap":
             mapped = functools.partial(step, axis_name=DATA_AXIS)
-            # No compiler options: `jax.pmap` takes none.
-            return jax.pmap(
+            return compilation.pmap(
                 mapped, DATA_AXIS, in_axes=(0, 0, None, None), devices=self.devices, donate_argnums=0
             )
         if self.mapped:
@@ -111,7 +110,7 @@ class Parallel:
             )
         else:
             function = functools.partial(step, axis_name=None)
-        return jax.jit(function, donate_argnums=0, compiler_options=compiler_options())
+        return compilation.jit(function, donate_argnums=0)
 
     def place(self, tree: Any) -> Any:
         """Copies arrays to every device, as `jit` needs them; values must be equal in all processes."""

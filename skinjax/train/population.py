@@ -34,7 +34,7 @@ from flax import linen as nn
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from skinjax.data.pipeline.loader import Subset, evaluation_batches, steps_per_epoch, training_batches
-from skinjax.models.compilation import compiler_options
+from skinjax.models import compilation
 from skinjax.models.pixels import normalize
 from skinjax.models.registry import ModelSpec
 from skinjax.train.loop import Settings, Variables, class_weights, predict_logits, updates_ahead
@@ -323,7 +323,7 @@ def _compiled_stack_step(
             out_specs=(specs, stacked),
             check_vma=False,
         )
-    return jax.jit(step, donate_argnums=0, compiler_options=compiler_options())
+    return compilation.jit(step, donate_argnums=0)
 
 
 @functools.lru_cache(maxsize=8)
@@ -341,7 +341,7 @@ def _compiled_stack_predict(
         stack = jax.shard_map(
             stack, mesh=mesh, in_specs=(stacked, PartitionSpec()), out_specs=stacked, check_vma=False
         )
-    return jax.jit(stack, compiler_options=compiler_options())
+    return compilation.jit(stack)
 
 
 def _check(recipes: Sequence[Recipe], settings: Settings) -> None:

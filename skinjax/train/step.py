@@ -18,7 +18,7 @@ from flax import linen as nn
 from jax import lax
 
 from skinjax.augment import augment
-from skinjax.models.compilation import compiler_options
+from skinjax.models import compilation
 from skinjax.models.metadata import WithColumns
 from skinjax.models.pixels import normalize
 from skinjax.models.registry import ModelSpec, variable_shapes
@@ -226,4 +226,4 @@ def compiled_predict(model: nn.Module, spec: ModelSpec) -> Callable[..., jax.Arr
         logits = model.apply(variables, normalize(images, spec), *table, train=False)
         return logits.astype(jnp.float32)
 
-    return kept(jax.jit(predict, compiler_options=compiler_options()), "predict")
+    return kept(compilation.jit(predict), "predict")

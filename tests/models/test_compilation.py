@@ -1,0 +1,88 @@
+"""Compiler options: how a program of one's own gets them, and that no convolution is left to YNNPACK."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from skinjax.models import compilation
+
+needs_options = pytest.mark.skipif(
+    not compilation.compiler_options(), reason="no CPU, or a jaxlib without them"
+)
+
+
+def convolve(image, kernel):
+    return jax.lax.conv_general_dilated(
+        image, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def arguments(*leading):
+    generator = np.random.default_rng(0)
+    return (
+        generator.normal(size=(*leading, 2, 16, 16, 8)).astype(np.float32),
+        generator.normal(size=(3, 3, 8, 16)).astype(np.float32),
+    )
+
+
+def large():
+    """Shapes of a convolution that jaxlib gives to YNNPACK; it leaves small ones alone."""
+    return jax.ShapeDtypeStruct((8, 73, 73, 80), jnp.float32), jax.ShapeDtypeStruct(
+        (3, 3, 80, 192), jnp.float32
+    )
+
+
+@needs_options
+def test_convolutions_leave_ynnpack_by_all_three_ways():
+    plain = jax.jit(convolve).lower(*large()).compile().as_text()
+    ours = compilation.jit(convolve).lower(*large()).compile().as_text()
+    script = (
+        "import jax; from tests.models.test_compilation import convolve, large;"
+        "print('ynn_fusion' in jax.jit(convolve).lower(*large()).compile().as_text())"
+    )
+    flags = {"XLA_FLAGS": compilation.xla_flags()}
+    by_environment = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | flags, capture_output=True, text=True, check=True
+    )
+    assert "ynn_fusion" in plain  # else this jaxlib does without, and the options can go
+    assert "ynn_fusion" not in ours
+    assert by_environment.stdout == "False\n"
+
+
+@needs_options
+def test_a_mapped_function_is_compiled_with_them_once_per_shape(monkeypatch):
+    seen = []
+    compiled = jax.stages.Lowered.compile
+    monkeypatch.setattr(
+        jax.stages.Lowered,
+        "compile",
+        lambda self, compiler_options=None: (
+            seen.append(compiler_options) or compiled(self, compiler_options=compiler_options)
+        ),
+    )
+    mapped = compilation.pmap(convolve, "data", in_axes=(0, None))
+    images, kernel = arguments(1)
+    for count in (2, 2, 1):
+        found = mapped(images[:, :count], kernel)
+        np.testing.assert_allclose(found[0], convolve(images[0, :count], kernel), rtol=1e-5, atol=1e-4)
+    assert seen == [compilation.compiler_options()] * 2
+
+
+def test_jit_takes_what_jax_takes():
+    double = compilation.jit(lambda x, times: x * times, static_argnums=1, donate_argnums=0)
+    assert double(jnp.float32(3), 2).item() == 6
+    assert double.lower(jnp.float32(3), 2).compile().memory_analysis().alias_size_in_bytes == 4
+
+
+def test_other_devices_take_none(monkeypatch):
+    compilation.compiler_options.cache_clear()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert compilation.compiler_options() == {}
+    assert compilation.xla_flags() == ""
+    monkeypatch.undo()
+    compilation.compiler_options.cache_clear()
