@@ -438,6 +438,6 @@ def test_the_class_that_is_called_has_its_figures_on_the_page(engine, photos, ex
     run = RunFigures((), {name: ClassFigures(name, 0.8, 0.6, 0.9, 0.5, 1234, 20)})
     with TestClient(make_app(engine, run), base_url=ORIGIN) as client:
         text = text_of(client.post("/answer", files=files(photos[:2]), headers=SCRIPT).json()["html"])
-    named = f"Of 1,234 photos of {taxonomy.title(name)} that it had not seen (20 cases), it named 80%"
+    named = f"Sensitivity: of 1,234 photos of {taxonomy.title(name)} that it had not seen (20 cases), it recognised 80%"
     assert f"{named} (95% interval 60% to 90%)." in text
     assert "it was right 50% of the time" in text
