@@ -170,8 +170,8 @@ def class_hint(label: str, taxonomy: Taxonomy) -> str:
       label: A label that is no class.
       taxonomy: Whose finest classes the labels must be.
 
-    >>> class_hint("Seborrhoeic keratosis", Taxonomy.from_pairs([("benign", "SK"), ("benign", "NV")], name="x"))
-    ", did you mean 'SK'?"
+    >>> class_hint("Actinic keratosis", Taxonomy.from_pairs([("malignant", "AK"), ("benign", "NV")]))
+    ", did you mean 'AK'?"
     """
     near = taxonomy.hint(label)
     classes = set(taxonomy.classes())

@@ -100,7 +100,7 @@ def test_of_a_photo_that_is_none_of_the_runs_nothing_is_claimed(client):
     assert "No diagnosis" in re.search(r"<h2[^>]*>(.*?)</h2>", html).group(1)
     assert "this is not one of the run" in text
     assert "No answer is possible" in answer["summary"]
-    assert "That is not known" in text
+    assert "This is not known: the run was tested on photos unlike these" in text
     assert "not ruled out" not in text
     assert "nine times in ten" not in text
     assert "How good this run is at it" not in text

@@ -202,10 +202,9 @@ def test_the_folder_starts_a_training_by_its_name(place, monkeypatch):
 def test_photos_are_answered_by_a_run_on_the_hub_as_by_its_folder(place, tmp_path, monkeypatch):
     library = types.SimpleNamespace(snapshot_download=lambda repository, revision=None: str(place / "hub"))
     monkeypatch.setitem(sys.modules, "huggingface_hub", library)
-    monkeypatch.chdir(tmp_path)
     flags = [f"--photos={place / 'photos' / '0.png'}", "--noexplain"]
     before = {path.name for path in (place / "hub").iterdir()}
-    told = run_command("predict", "--workdir=hf:clinic/skin", *flags).stdout
+    told = run_command("predict", "--workdir=hf:clinic/skin", *flags, folder=tmp_path).stdout
     assert "written: answers" in told  # the copy of the Hub stays as it is
     assert {path.name for path in (place / "hub").iterdir()} == before
     run_command("predict", f"--workdir={place / 'hub'}", *flags, f"--out={tmp_path / 'others'}")
