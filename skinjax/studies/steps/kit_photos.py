@@ -101,7 +101,7 @@ def read(photos: PhotoSet | None, config: Config) -> KitPhotos:
         found = _rendered(config)
     targets.members("target", found.target, found.taxonomy)
     frame = found.frame[["image", "case_id", "label"]].sort_values("image", ignore_index=True)
-    return dataclasses.replace(found, frame=frame, rows=None)
+    return dataclasses.replace(found, frame=frame)
 
 
 def _of_run(config: Config) -> KitPhotos:
