@@ -21,7 +21,7 @@ _ORDER = (
     "flips and Cutout (not in Table 4-1; values are ours)", "devices and processes",
 )  # fmt: skip
 
-_COMMAS = "One with a comma stands in double quotes: '\"Melanoma, NOS\",nevus'."
+_COMMAS = "Put a name with a comma in double quotes: '\"Melanoma, NOS\",nevus'."
 
 
 def define(config: type[Options], values: flags.FlagValues) -> None:

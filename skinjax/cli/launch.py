@@ -43,6 +43,19 @@ class WorkdirOptions(CommandOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class AnsweringOptions(WorkdirOptions):
+    """A command that reads a finished run."""
+
+    group: ClassVar[str] = "running"
+
+    workdir: str = option(
+        "",
+        "Folder of the finished run; predict and app also take its name on the Hub, hf:owner/name.",
+        path=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ProcessOptions(WorkdirOptions):
     """A command that several processes may run together."""
 
@@ -72,7 +85,7 @@ def guarded(work: Callable[[], None], command: str, options: CommandOptions, nam
             raise error
         _end(f"{command}{_process()}: {as_flags(message, names)}", code)
 
-    _show_messages()
+    _show_messages(names)
     _hush_closed_loops()
     try:
         if isinstance(options, ProcessOptions):
@@ -133,17 +146,25 @@ def use_compilation_cache(folder: str, least_seconds: float = 0.5) -> None:
 
 
 class _Messages(logging.StreamHandler):
-    """Shows the library's messages as they are, on what is standard error by then."""
+    """Shows the library's messages, options written as flags, on what is standard error by then."""
+
+    names: Collection[str] = ()
+
+    def format(self, record: logging.LogRecord) -> str:
+        return as_flags(super().format(record), self.names)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
         super().emit(record)
 
 
-def _show_messages() -> None:
+def _show_messages(names: Collection[str]) -> None:
     logger = logging.getLogger("skinjax")
     if not any(isinstance(handler, _Messages) for handler in logger.handlers):
         logger.addHandler(_Messages())
+    for handler in logger.handlers:
+        if isinstance(handler, _Messages):
+            handler.names = names
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # whole tracebacks of errors that are told anyway

@@ -16,7 +16,14 @@ from skinjax import __version__
 from skinjax.cli.commands import COMMANDS, Command, command
 from skinjax.cli.flags import as_flags, define, explain, help_of, read, typed
 from skinjax.cli.guesses import meant_argument
-from skinjax.cli.launch import CommandOptions, ProcessOptions, WorkdirOptions, guarded, use_compilation_cache
+from skinjax.cli.launch import (
+    AnsweringOptions,
+    CommandOptions,
+    ProcessOptions,
+    WorkdirOptions,
+    guarded,
+    use_compilation_cache,
+)
 from skinjax.files.installed import explained
 from skinjax.runs.options import option_types
 
@@ -143,7 +150,7 @@ def _run(chosen: Command, words: list[str]) -> None:
             # Of predictions small programs too, as a start has to be quick.
             least = 0.0 if chosen.computes == "predictions" else 0.5
             use_compilation_cache(options.compilation_cache, least)
-        print(study.run(None, config, _workdir(chosen, options, config)))
+        print(as_flags(str(study.run(None, config, _workdir(chosen, options, config))), names))
 
     guarded(work, chosen.name, options, names)
 
@@ -151,6 +158,8 @@ def _run(chosen: Command, words: list[str]) -> None:
 def _launch(chosen: Command) -> type[CommandOptions]:
     if chosen.study in ("evaluation", "reader_kit"):
         return CommandOptions
+    if chosen.computes == "predictions":
+        return AnsweringOptions
     return ProcessOptions if chosen.computes == "training" else WorkdirOptions
 
 

@@ -17,6 +17,7 @@ decoded photos at a time and under 2 KB of facts per photo.
 from __future__ import annotations
 
 import collections
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -27,7 +28,8 @@ from numpy.typing import NDArray
 from skinjax.data.findings import SEVERITIES, AuditReport, Finding, Severity
 from skinjax.data.images import duplicates
 from skinjax.data.leakage import ColumnFigure, columns_that_predict
-from skinjax.data.spelling import alike, alike_labels, id_key, name_key, spelled
+from skinjax.data.photo_paths import folder_of
+from skinjax.data.spelling import alike, alike_labels, class_hint, id_key, name_key, spelled
 from skinjax.data.survey import PhotoRecord, photo_table, survey
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ def audit_manifest(
     radius: int = duplicates.RADIUS,
     progress: Callable[[int, int], object] | None = None,
     found: Sequence[Finding] = (),
+    rows: Sequence[int] | NDArray[np.int64] | None = None,
 ) -> AuditReport:
     """Audits a manifest and its photos.
 
@@ -79,6 +82,7 @@ def audit_manifest(
       radius: Bits out of 256 within which two photos are near-duplicates.
       progress: Called with (photos done, photos in all) after each photo.
       found: Findings of reading the manifest, which join the rest.
+      rows: Number of each row in the file, for the findings; None counts from 1.
 
     Returns:
       The report. Bad photos are findings, never exceptions.
@@ -99,15 +103,18 @@ def audit_manifest(
     look = np.where(hashes.any(axis=1), look, -1)
     photos = photo_table(records)
     figures = _figures(frame, photos, labels, cases)
-    findings = [
-        *found,
+    here = [
         *_photo_findings(records),
+        *_elsewhere_findings(records, root),
         *_duplicate_findings(images, labels, cases, photos["sha256"].tolist(), look),
         *_label_findings(images, labels, taxonomy),
         *_case_findings(frame, images, labels),
         *_spelling_findings(images, labels, cases),
         *_column_findings(figures),
     ]
+    if rows is not None:
+        here = [dataclasses.replace(one, row=int(rows[one.row - 1])) if one.row else one for one in here]
+    findings = [*found, *here]
     findings.sort(key=lambda found: (SEVERITIES.index(found.severity), found.kind, found.row))
     return AuditReport(
         findings=tuple(findings),
@@ -137,6 +144,21 @@ def _photo_findings(records: Sequence[PhotoRecord]) -> list[Finding]:
                 found = "damaged beside the pixels"
             findings.append(Finding(found.replace(" ", "_").lower(), severity, message, record.image, row))
     return findings
+
+
+def _elsewhere_findings(records: Sequence[PhotoRecord], root: str | os.PathLike[str]) -> list[Finding]:
+    """Says where missing photos lie, if it is one folder below."""
+    missing = [
+        record.image for record in records if record.error is not None and record.error.kind == "missing"
+    ]
+    place = folder_of(missing, root) if missing else None
+    if place is None or place[0] == ".":
+        return []
+    message = (
+        f"{place[1]:,} of {len(missing):,} missing photos lie in the folder {place[0]}; "
+        f"source={os.path.join(root, place[0])} names it as the photos' folder"
+    )
+    return [Finding("photos_elsewhere", "warning", message)]
 
 
 def _groups(keys: Sequence[object]) -> list[list[int]]:
@@ -188,7 +210,8 @@ def _label_findings(images: Sequence[str], labels: Sequence[str], taxonomy: Taxo
     for label in sorted(set(labels) - known):
         rows = [row for row, found in enumerate(labels) if found == label]
         message = (
-            f"has the label {label!r}, which {taxonomy.name} does not have at the level {taxonomy.finest}"
+            f"has the label {label!r}, which is no {taxonomy.finest} of taxonomy {taxonomy.name!r}"
+            + class_hint(label, taxonomy)
             + (f" ({len(rows):,} photos)" if len(rows) > 1 else "")
         )
         others = tuple(images[row] for row in rows[1:])
@@ -198,7 +221,11 @@ def _label_findings(images: Sequence[str], labels: Sequence[str], taxonomy: Taxo
 
 def _case_findings(frame: pd.DataFrame, images: Sequence[str], labels: Sequence[str]) -> list[Finding]:
     if "case_id" not in frame:
-        return []
+        message = (
+            "no column case_id says whose photo each is: photos that look the same will stand in for a case, and other "
+            "photos of one person may lie on both sides of a split (map=case_id=COLUMN names a column of patients)"
+        )
+        return [Finding("no_case_ids", "warning", message)]
     cases = frame["case_id"].astype(str).tolist()
     findings = []
     hint = "; several lesions, or a contradiction: there is no lesion_id to tell"

@@ -45,7 +45,7 @@ class Finding:
       severity: `error`, `warning` or `note`.
       message: One sentence, without the photo's name.
       image: The photo, or the first of them; empty where it concerns a column or the set.
-      row: That photo's record in the frame, counted from 1; 0 where there is none.
+      row: That photo's row in the file, as a spreadsheet numbers it, or in a frame from 1 on; 0 where there is none.
       others: Further photos it concerns.
     """
 

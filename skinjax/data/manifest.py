@@ -18,7 +18,8 @@ Any other column is kept as it is. An empty cell, and in the contract's columns 
 
 A spreadsheet as it is becomes a manifest by names for its columns (`skinjax.data.column_names`). What can be meant in
 one way alone is resolved and told: labels that are a class but for case and blanks, roman skin types, absolute paths
-below the photos' folder, backslashes in paths, and a column that only numbers the rows.
+below the photos' folder (or of another disk, where their end is a photo there), backslashes in paths, and a column that
+only numbers the rows.
 
 In memory a manifest is a pandas frame whose columns are text, an unknown value being the empty string, save
 `skin_tone`, which is `Int64` with missing values. Columns stand in the table's order, others after them.
@@ -40,8 +41,8 @@ import numpy.typing as npt
 
 from skinjax.data.column_names import ColumnNames
 from skinjax.data.findings import Finding
-from skinjax.data.photo_paths import path_faults, relative_paths, tidy
-from skinjax.data.spelling import alike_ids, as_classes, as_commonest, as_named, unknown
+from skinjax.data.photo_paths import as_stored, path_faults, relative_paths, tidy
+from skinjax.data.spelling import alike_ids, as_classes, as_commonest, as_named, class_hint, unknown
 from skinjax.data.tables import SHOWN, Table, TableError, faulty_rows, read_table, to_text, utf8
 from skinjax.files.atomic import replacing
 from skinjax.labels.taxonomy import Taxonomy
@@ -82,11 +83,13 @@ class ManifestReading:
         to the taxonomy, and skin types and splits that cannot be read are missing.
       findings: What was resolved (notes), and what is wrong (errors).
       problems: A sentence per fault, which keep the file from being trained on; empty for a manifest as it must be.
+      rows: int64, the number of each of the frame's rows in the file, as a spreadsheet numbers them.
     """
 
     frame: pd.DataFrame
     findings: tuple[Finding, ...]
     problems: tuple[str, ...]
+    rows: npt.NDArray[np.int64]
 
 
 def read_manifest(
@@ -163,7 +166,8 @@ def inspect_manifest(
         findings += [Finding("unknown_skin_tone", "error", sentence) for sentence in wrong]
     if "case_id" in frame and (told_of := alike_ids(frame["case_id"].unique())):
         _LOG.warning("%s: %s", path, told_of)
-    return ManifestReading(_canonical(frame[~bad].reset_index(drop=True)), tuple(findings), tuple(problems))
+    kept = _canonical(frame[~bad].reset_index(drop=True))
+    return ManifestReading(kept, tuple(findings), tuple(problems), table.rows[~bad])
 
 
 def as_manifest(frame: pd.DataFrame, taxonomy: Taxonomy | None = None) -> pd.DataFrame:
@@ -364,7 +368,7 @@ class _Fault:
         for i in at.tolist():
             places.setdefault(str(self.cells[i]), []).append(int(rows[i]))
         shown = [
-            f"row {found[0]} {label!r}{self.taxonomy.hint(label)}"
+            f"row {found[0]} {label!r}{class_hint(label, self.taxonomy)}"
             + (f" ({len(found):,} rows)" if len(found) > 1 else "")
             for label, found in places.items()
         ]
@@ -411,9 +415,9 @@ def _resolved(
         findings.append(
             Finding("index_column", "note", f"a column only numbers the rows and is left out: {shown}")
         )
-    image = relative_paths(frame["image"], folder)
+    image = as_stored(relative_paths(frame["image"], folder), folder)
     if moved := int((image != frame["image"]).sum()):
-        message = f"paths with backslashes or from the root of the disk, made relative to the photos' folder: {moved:,}"
+        message = f"paths with backslashes or of a disk, made relative to the photos' folder: {moved:,}"
         findings.append(Finding("paths_made_relative", "note", message))
     label = frame["label"]
     if taxonomy is None:
@@ -429,7 +433,7 @@ def _resolved(
                 "note",
                 f"has the label {given!r}, which is taken for {found!r} ({where})",
                 image.iloc[at[0]],
-                int(at[0]) + 1,
+                int(table.rows[at[0]]),
                 tuple(image.iloc[at[1:]]),
             )
         )

@@ -84,7 +84,7 @@ def mend(frame: pd.DataFrame, report: AuditReport, taxonomy: Taxonomy | None = N
 
     def leave_out(mask: NDArray[np.bool_], words: str) -> None:
         if (mask & kept).any():
-            changes.append(f"Left out: {int((mask & kept).sum()):,} {words}.")
+            changes.append(f"Left out: {_counted(int((mask & kept).sum()), words)}.")
             kept[mask] = False
 
     problem = report.photos["problem"].to_numpy(object)
@@ -94,7 +94,10 @@ def mend(frame: pd.DataFrame, report: AuditReport, taxonomy: Taxonomy | None = N
     if taxonomy is not None:
         unknown = ~np.isin(labels.astype(str), taxonomy.classes())
         names = list(dict.fromkeys(labels[unknown & kept]))
-        leave_out(unknown, f"photos whose label {taxonomy.name} does not have ({_listed(names)})")
+        leave_out(
+            unknown,
+            f"photos whose label is no {taxonomy.finest} of taxonomy {taxonomy.name!r} ({_listed(names)})",
+        )
     if "case_id" in frame:
         frame, told = _one_case(frame, report)
         changes += told
@@ -146,8 +149,14 @@ def write_mended(mended: Mended, out: Path, root: Path) -> str:
     """
     start = paths_from(out, root)
     write_manifest(mended.frame.assign(image=(start or "") + mended.frame["image"]), out)
-    words = f"The mended manifest lists {len(mended.frame):,} photos: --manifest={out}"
+    words = f"The mended manifest lists {_counted(len(mended.frame), 'photos')}: --manifest={out}"
     return f"{words} --source={root}" if start is None else words
+
+
+def _counted(number: int, words: str) -> str:
+    """Returns a number with words that begin with what is counted: `1 photo` of `photos`."""
+    one = words.replace("photos", "photo", 1).replace("copies", "copy", 1)
+    return f"{number:,} {one if number == 1 else words}"
 
 
 def _by_reading(report: AuditReport) -> list[str]:
@@ -165,7 +174,7 @@ def _by_reading(report: AuditReport) -> list[str]:
         photos = sum(1 + len(finding.others) for finding in found)
         told = [label_in_words(finding) for finding in found[:_SHOWN]]
         told += [f"and {len(found) - _SHOWN:,} more labels"] if len(found) > _SHOWN else []
-        changes.append(f"Labels written as their class, of {photos:,} photos: {', '.join(told)}.")
+        changes.append(f"Labels written as their class, of {_counted(photos, 'photos')}: {', '.join(told)}.")
     return changes
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["as_listed", "path_faults", "relative_paths", "tidy"]
+__all__ = ["as_listed", "as_stored", "folder_of", "path_faults", "relative_paths", "tidy"]
 
 _OUTSIDE = (
     (r"^/", "with an absolute path; it must be relative to the photos' folder, or below it"),
@@ -69,6 +69,68 @@ def as_listed(image: pd.Series, known: Collection[str]) -> pd.Series:
         if end := next((end for end in ends if end in there), ""):
             found[cell] = end
     return image.replace(found) if found else image
+
+
+def as_stored(image: pd.Series, folder: str | os.PathLike[str]) -> pd.Series:
+    """Returns absolute paths of another disk as the path that they end in below a folder; others as they are.
+
+    Of `C:/Users/clinic/photos/1.jpg` the longest end that is a file below the folder is taken, `photos/1.jpg` before
+    `1.jpg`. A path that exists as it is stays.
+
+    Args:
+      image: Text, with `/` between folders.
+      folder: The photos' folder.
+
+    >>> import pandas as pd
+    >>> as_stored(pd.Series(["D:/photos/1.png"], dtype=str), "no_such_folder").tolist()
+    ['D:/photos/1.png']
+    """
+    listed: dict[str, frozenset[str]] = {}
+
+    def is_stored(path: str) -> bool:
+        place, _, name = path.rpartition("/")
+        if place not in listed:
+            listed[place] = _files(os.path.join(folder, place))
+        return name in listed[place]
+
+    found = {}
+    for cell in image[image.str.contains(r"^(?:/|[A-Za-z]:/)", regex=True)].unique():
+        parts = cell.split("/")
+        ends = ("/".join(parts[place:]) for place in range(1, len(parts)) if ".." not in parts)
+        if os.path.exists(cell):
+            continue
+        if end := next((end for end in ends if end and is_stored(end)), ""):
+            found[cell] = end
+    return image.replace(found) if found else image
+
+
+def folder_of(names: Collection[str], root: str | os.PathLike[str]) -> tuple[str, int] | None:
+    """Returns the folder below a root that holds most of some files, and how many; None where none holds any.
+
+    Args:
+      names: Names of files; folders before them are ignored.
+      root: Where to look. Hidden folders and links to folders are not entered.
+
+    Returns:
+      The folder's path relative to the root, with `/`, and the number of the names that it holds.
+    """
+    sought = {name.rpartition("/")[2] for name in names}
+    best: tuple[str, int] | None = None
+    for place, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        count = len(sought.intersection(files))
+        if count > (best[1] if best else 0):
+            best = (Path(os.path.relpath(place, root)).as_posix(), count)
+    return best
+
+
+def _files(folder: str) -> frozenset[str]:
+    """Returns the names of the files in a folder; none where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_file())
+    except (OSError, ValueError):
+        return frozenset()
 
 
 def path_faults(image: pd.Series, folder: Path | None) -> list[tuple[str, npt.NDArray[np.bool_]]]:

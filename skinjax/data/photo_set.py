@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from skinjax.data.column_names import as_entries
 from skinjax.data.findings import Finding
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _SHOWN_LABELS = 6
+_ADVICE = (
+    "Mend them in the table, or let `skinjax audit` with these flags and --fix=mended.csv write one without what is "
+    "wrong."
+)
 Progress = Callable[[int, int], None]  # photos done, photos in all
 
 
@@ -48,6 +53,7 @@ class PhotoSet:
       origin: What the photos were read from, as the options `manifest`, `dataset`, `source`, `taxonomy` and `map` name
         it.
       findings: What reading the manifest resolved, and where asked for what is wrong with it, which the audit tells.
+      rows: int64[N], the number of each photo's row in the file of the manifest, for the audit; None counts from 1.
     """
 
     frame: pd.DataFrame
@@ -57,6 +63,7 @@ class PhotoSet:
     notes: tuple[str, ...] = ()
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    rows: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -112,6 +119,7 @@ class PhotoSet:
             threads=threads,
             progress=progress,
             found=self.findings,
+            rows=self.rows,
         )
 
     def with_stand_in_cases(self, report: AuditReport) -> PhotoSet:
@@ -136,7 +144,18 @@ class PhotoSet:
         case = self.frame["case_id"] if self.has_cases else self.frame["image"]
         order = self.frame.assign(_case=case).drop_duplicates("_case").groupby("label", sort=False).cumcount()
         chosen = set(case[order.index[order < per_class]])
-        return dataclasses.replace(self, frame=self.frame[case.isin(chosen)].reset_index(drop=True))
+        return self.chosen(np.flatnonzero(case.isin(chosen)))
+
+    def chosen(self, rows: npt.NDArray[np.int64], **changes: Any) -> PhotoSet:
+        """Returns some of the photos.
+
+        Args:
+          rows: int64, their positions.
+          changes: Other values of attributes, beside `frame` and `rows`.
+        """
+        numbers = None if self.rows is None else self.rows[rows]
+        frame = self.frame.iloc[rows].reset_index(drop=True)
+        return dataclasses.replace(self, frame=frame, rows=numbers, **changes)
 
     def prepare(
         self,
@@ -185,8 +204,7 @@ class PhotoSet:
             more = f" and {len(prepared.bad) - 5} more" if len(prepared.bad) > 5 else ""
             note = f"{len(prepared.bad)} photos could not be read and were left out: {names}{more}."
             notes = (*notes, note)
-        frame = self.frame.iloc[prepared.rows].reset_index(drop=True)
-        return PreparedPhotos(dataclasses.replace(self, frame=frame, notes=notes), prepared)
+        return PreparedPhotos(self.chosen(prepared.rows, notes=notes), prepared)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -250,13 +268,12 @@ class PreparedPhotos:
           labels: str[n], the labels of the chosen photos; None keeps those they have.
         """
         rows = np.flatnonzero(chosen)
-        frame = self.frame.iloc[rows].reset_index(drop=True)
+        photos = self.photos.chosen(rows, taxonomy=taxonomy)
         if labels is not None:
-            frame = frame.assign(label=labels)
+            photos = dataclasses.replace(photos, frame=photos.frame.assign(label=labels))
         prepared = dataclasses.replace(
             self.prepared, source=_Rows(self.prepared.source, rows), rows=self.prepared.rows[rows]
         )
-        photos = dataclasses.replace(self.photos, frame=frame, taxonomy=taxonomy)
         return PreparedPhotos(photos, prepared)
 
 
@@ -347,7 +364,7 @@ def read_photos(
         raise ValueError(f"source={source} must be the folder of the manifest's photos, but there is none")
     reading = inspect_manifest(path, named, map=entries, root=root)
     if reading.problems and not (inspect and len(reading.frame)):
-        raise ManifestError(str(path), reading.problems)
+        raise ManifestError(str(path), reading.problems, _ADVICE if len(reading.frame) else "")
     frame = reading.frame
     notes = tuple(_resolved(reading.findings) + ([] if named else _spellings(frame)))
     for note in notes:
@@ -359,6 +376,7 @@ def read_photos(
         notes=notes,
         origin=origin,
         findings=reading.findings,
+        rows=reading.rows,
     )
 
 

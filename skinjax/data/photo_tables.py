@@ -1,4 +1,4 @@
-"""Photos to answer, as a CSV or Parquet file: `image`, relative to the file's folder, and whatever describes them.
+"""Photos to answer, as a table (CSV, Excel or Parquet): `image`, relative to its folder, and what describes them.
 
 Networks that read columns beside a photo find theirs there; other columns are left out.
 """
@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skinjax.data.photo_paths import relative_paths
+from skinjax.data.photo_paths import as_stored, relative_paths
 from skinjax.data.tables import TableError, faulty_rows, missing_columns, read_table
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def read_photo_table(path: str | Path) -> PhotoTable:
     r"""Reads a table of photos; whether they exist is not asked here.
 
     Args:
-      path: A CSV or Parquet file.
+      path: A table (`skinjax.labels.delimited`) or Parquet file.
 
     Returns:
       The photos.
@@ -61,7 +61,7 @@ def read_photo_table(path: str | Path) -> PhotoTable:
         raise PhotoTableError(str(path), problems)
     if not len(frame):
         raise PhotoTableError(str(path), ["no rows; it must list at least one photo"])
-    image = relative_paths(frame["image"].str.strip())
+    image = as_stored(relative_paths(frame["image"].str.strip()), path.parent)
     paths = [Path(os.path.normpath(path.parent / name)) for name in image]
     problems = faulty_rows("image", "empty", image == "", rows)
     earlier = {one: place for place, one in reversed(list(enumerate(paths)))}

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from skinjax.labels.taxonomy import catalogue, load_taxonomy
+from skinjax.labels.taxonomy import Taxonomy, catalogue, load_taxonomy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +20,7 @@ __all__ = [
     "alike_labels",
     "as_classes",
     "as_commonest",
+    "class_hint",
     "class_key",
     "id_key",
     "name_key",
@@ -160,6 +161,28 @@ def as_classes(
         for name in dict.fromkeys(names)
         if name not in there and class_key(name) in single
     }
+
+
+def class_hint(label: str, taxonomy: Taxonomy) -> str:
+    """Returns `", did you mean '...'?"` where a label is spelled much like a class or is its other name, else nothing.
+
+    Args:
+      label: A label that is no class.
+      taxonomy: Whose finest classes the labels must be.
+
+    >>> class_hint("Actinic keratosis", Taxonomy.from_pairs([("malignant", "AK"), ("benign", "NV")]))
+    ", did you mean 'AK'?"
+    """
+    near = taxonomy.hint(label)
+    classes = set(taxonomy.classes())
+    meant = [
+        name
+        for group in alike_labels([*classes, label])
+        if label in group
+        for name in group
+        if name in classes
+    ]
+    return near if near or len(meant) != 1 else f", did you mean {meant[0]!r}?"
 
 
 def as_commonest(labels: pd.Series) -> dict[str, str]:

@@ -31,6 +31,11 @@ SHOWN = 10
 """Number of faulty rows that a message names before it only counts."""
 
 
+ENDINGS = (
+    ".csv", ".tsv", ".tab", ".txt", ".gz", ".xlsx", ".xlsm", ".xls", ".ods", ".parquet", ".pq",
+)  # fmt: skip
+"""Endings of a file's name that mark a table; of those that cannot be read, the reason is told."""
+
 ANY_DECIMALS = 17
 """Stands for the decimals of a column that shows exponents."""
 
@@ -44,15 +49,19 @@ class TableError(ValueError):
     Attributes:
       where: The file, or what else was read.
       problems: One sentence per fault, each naming its column and rows.
+
+    Args:
+      where: As the attribute.
+      problems: As the attribute.
+      advice: A sentence on what to do about all of them, which ends the message.
     """
 
-    def __init__(self, where: str, problems: Sequence[str]):
+    def __init__(self, where: str, problems: Sequence[str], advice: str = ""):
         self.where = where
         self.problems = tuple(problems)
         head = f"{where}: {len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
-        super().__init__(
-            "\n- ".join((head, *self.problems)) if len(problems) != 1 else f"{where}: {problems[0]}"
-        )
+        message = "\n- ".join((head, *self.problems)) if len(problems) != 1 else f"{where}: {problems[0]}"
+        super().__init__(f"{message}\n{advice}" if advice else message)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +85,15 @@ class Table:
     sheet: str = ""
     index: tuple[str, ...] = ()
     renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def is_table(path: Path) -> bool:
+    """Returns whether a file is a table by its name.
+
+    >>> is_table(Path("today.CSV.gz")), is_table(Path("arm.jpg"))
+    (True, False)
+    """
+    return path.suffix.lower() in ENDINGS and not path.is_dir()
 
 
 def faulty_rows(

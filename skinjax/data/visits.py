@@ -1,4 +1,4 @@
-"""Photos of lesions over time, as a CSV or Parquet file.
+"""Photos of lesions over time, as a table (CSV, Excel or Parquet).
 
 | column | | holds |
 |---|---|---|
@@ -20,9 +20,6 @@ from pathlib import Path
 
 from skinjax.data.spelling import unknown
 from skinjax.data.tables import TableError, faulty_rows, missing_columns, read_table
-
-ENDINGS = (".csv", ".tsv", ".parquet", ".pq")
-"""Endings of a file's name that mark a table rather than a photo."""
 
 
 class VisitsError(TableError):
@@ -50,7 +47,7 @@ def read_visits(path: str | Path) -> tuple[Visit, ...]:
     r"""Reads and checks a table of photos over time.
 
     Args:
-      path: A CSV or Parquet file.
+      path: A table (`skinjax.labels.delimited`) or Parquet file.
 
     Returns:
       The visits, in the file's order.

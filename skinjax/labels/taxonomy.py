@@ -280,7 +280,7 @@ class Taxonomy:
             return ""
         found = spelled[near[0]] if near and not (parted and spelled[near[0]] not in parted) else parted[0]
         if found in parted:
-            return f", did you mean {found!r}? (In a flag a name with a comma stands in double quotes: '\"{found}\"')"
+            return f", did you mean {found!r}? (In a flag put a name with a comma in double quotes: '\"{found}\"')"
         same = unicodedata.normalize("NFC", found) == unicodedata.normalize("NFC", label)
         form = " (the same letters in another Unicode form, NFC or NFD)" if same and found != label else ""
         return f", did you mean {found!r}{form}?"

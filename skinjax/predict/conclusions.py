@@ -241,7 +241,7 @@ def _set_reasons(size: int, classes: int, limit: int) -> list[str]:
     """Returns why a conformal set of so many classes allows no diagnosis; nothing where it does."""
     if size >= classes:
         return ["no class can be ruled out"]
-    return [f"{size} classes cannot be ruled out, which must be at most {limit}"] if size > limit else []
+    return [f"{size} classes cannot be ruled out (at most {limit} may remain)"] if size > limit else []
 
 
 def _named(names: tuple[str, ...], chosen: NDArray[np.bool_]) -> tuple[str, ...]:

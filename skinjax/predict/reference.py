@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -115,8 +115,14 @@ def reference_limits(references: list[Reference], unusual: float) -> ReferenceLi
             )
             for r in references
         ),
-        photos=len(qualities),
+        photos=_different(references),
     )
+
+
+def _different(references: Sequence[Reference]) -> int:
+    """Returns how many different photos the references of several folds come from."""
+    rows = np.unique(np.concatenate([reference.qualities for reference in references]), axis=0)
+    return max(len(rows), *(len(reference.qualities) for reference in references))
 
 
 def run_limits(

@@ -63,9 +63,7 @@ def _of_classes(study: Study, methods: pd.DataFrame, named: bool) -> str:
         levels = f"the {study.coarse_level} and {study.taxonomy.finest} {study.noun}s"
         who = f"Soft fusion of {levels}" + (f" of “{study.name}”" if named else "")
     photos, people = len(study.labels), study.num_cases
-    sentence = (
-        f"{who} names the right one of {len(study.fine.classes)} classes for {percent(row['accuracy'])} of "
-    )
+    sentence = f"{who} predicts the right one of {len(study.fine.classes)} classes for {percent(row['accuracy'])} of "
     if people == 1:
         return f"{sentence}{photos:,} photos; all are of 1 case, so no interval can be given."
     over = f"{study.confidence_percent} interval over {study.counted_cases} "
@@ -93,7 +91,7 @@ def _against_flat(study: Study, row: Mapping[Any, Any]) -> str:
         told = f"which cannot be compared with {flat}"
     else:
         shown = ", ".join(filter(None, (f"{points(difference)} points", limits)))
-        told = f"which these cases cannot tell from {flat} by accuracy ({shown})"
+        told = f"not shown to differ from {flat} in accuracy ({shown})"
     others = [name for name in _OTHER_METRICS if _sign(row, name) not in (0, sign)]
     contrary = [
         f"its {_OTHER_METRICS[name]} is {abs(100 * row[f'{name}_difference']):.1f} points "

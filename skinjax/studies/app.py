@@ -1,9 +1,10 @@
-"""A page in the browser: photos of a case in, diagnosis, degree and advice out (thesis, chapter 5).
+"""Serves a page in the browser that answers cases: diagnosis, degree of malignancy, advice (thesis, chapter 5).
 
     skinjax app --workdir=runs/mine                          # prints a link; http://127.0.0.1:8000/
     skinjax app --workdir=runs/mine --neighbours             # shows similar photos of the run to its visitors
     skinjax app --workdir=runs/mine --keep=answered          # stores photos, as pixels alone, and answers
     skinjax app --workdir=runs/mine --host=0.0.0.0           # for other machines, by a link with a token
+    skinjax app --workdir=hf:clinic/skin                     # a run on the Hub, of `export --format=hub`
     skinjax app --smoke                                      # a run that is made for it
 
 Three pages: one case of one or several photos, with the answer of the run's networks at every level, what cannot be
@@ -85,7 +86,8 @@ def run(photos: None, config: Config, workdir: str | os.PathLike[str] | None) ->
     Args:
       photos: None; photos come by the page.
       config: The options.
-      workdir: Folder of the run whose networks answer; None only with `smoke`, which makes one.
+      workdir: Folder of the run whose networks answer, or its name on the Hub, such as `hf:clinic/skin`; None only with
+        `smoke`, which makes one.
 
     Returns:
       What is left to say when the page is closed.
@@ -105,6 +107,7 @@ def run(photos: None, config: Config, workdir: str | os.PathLike[str] | None) ->
     if workdir is None:
         raise ValueError("workdir must be the folder of a run whose networks answer; give workdir=FOLDER")
 
+    workdir = answering.local_run(workdir)
     from skinjax.app.guard import is_loopback, new_token
     from skinjax.app.server import links, listen, make_app, serve
     from skinjax.studies.steps.run_figures import run_figures

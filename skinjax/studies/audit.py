@@ -1,7 +1,7 @@
 """Checks a manifest and its photos, shows what it found on a page, and mends the manifest (thesis, chapter 2).
 
 Unreadable and damaged photos, duplicates across cases and labels, labels that the taxonomy lacks, cases that contradict
-themselves, columns that give the label away, and what of a spreadsheet was read in another spelling than it has.
+themselves, columns that give the label away, and labels, columns and paths that were read in another spelling.
 
     skinjax audit --manifest=photos/manifest.csv --taxonomy=classes.csv --workdir=runs/audit
     skinjax audit --manifest=Lesions.xlsx --map image=Filename,label=Diagnosis,case_id="Patient ID"
@@ -23,6 +23,7 @@ import os
 from pathlib import Path
 from typing import ClassVar
 
+from skinjax.data.findings import AuditReport
 from skinjax.data.mending import mend, write_mended
 from skinjax.data.photo_set import PhotoSet
 from skinjax.runs.folder import RunFolder
@@ -102,5 +103,16 @@ def run(photos: PhotoSet | None, config: Config, workdir: str | os.PathLike[str]
             mended=mended,
             told=told,
         )
-        changes = (*mended.changes, *mended.left, told) if mended else ()
+        changes = (*mended.changes, *mended.left, told) if mended else _advice(report)
         return Result(NAME, folder.path, (text, *changes, f"written to {folder.audit}"), report=page)
+
+
+def _advice(report: AuditReport) -> tuple[str, ...]:
+    """Returns what to do about errors."""
+    if not report.num_errors:
+        return ()
+    return (
+        "",
+        "A training leaves out a few unreadable photos, and stops at the other errors: mend them in the table, or add "
+        "--fix=mended.csv, which writes a manifest without what is wrong.",
+    )

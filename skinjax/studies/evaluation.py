@@ -1,7 +1,7 @@
 """Reports on predictions, of a run or of anybody's model in any framework; nothing is trained (all chapters).
 
 A table of predictions has a row per photo, with `image`, `case_id`, `label` and a column `p_<class>` per class
-(skinjax/data/predictions.py has the whole of it), or columns by other names (--map, --prefix). Several models are
+(docs/tutorials/predictions.md), or columns by other names (--map, --prefix). Several models are
 compared pairwise on the same photos.
 
     skinjax evaluate --predictions=theirs.csv
@@ -16,8 +16,9 @@ compared pairwise on the same photos.
 
 New photos are answered by the run's networks, restored from their checkpoints, as `predict` answers. Photos that the
 run has trained on or held out, copies of them and other photos of its cases are refused or left out. Labels may be some
-of the run's classes, those of a coarser level, or matched ones (--shared_taxonomy). The page tells what became of the
-photos, and how the temperature, sets and thresholds that were fitted on the run's own photos hold on them.
+of the run's classes, those of a coarser level, or matched ones (--shared_taxonomy). The page counts the photos that
+were left out, with reasons, and says how the temperature, sets and thresholds that were fitted on the run's own photos
+hold on the new ones.
 
 Writes index.html with its figures and tables, and config.json, to --out; one list names everything that is
 wrong with the files. Times: benchmarks/results/evaluation.md.

@@ -1,4 +1,4 @@
-"""Networks of a run in a form that other programs, and other people, take (all chapters).
+"""Exports networks of a run for other programs and other people (all chapters).
 
     skinjax export --workdir=runs/mine --format=onnx --out=mine.onnx            # ONNX Runtime, in any language
     skinjax export --workdir=runs/mine --format=stablehlo --out=mine.stablehlo  # JAX, without this package
@@ -7,16 +7,16 @@
     skinjax export --smoke                                                      # of a run made for it
 
 ONNX and StableHLO hold the whole decision: uint8 photos [N, H, W, 3] in, calibrated probabilities of every level, the
-conformal set, certainty, score and degree of malignancy out, by all networks that answer, as `skinjax predict` has it.
-What they leave out stands in the JSON beside them: limits of quality and novelty, and reading and resizing of photos.
+conformal set, certainty, score and degree of malignancy out, by all networks that answer, as of `skinjax predict`. The
+JSON beside them names what they leave out: limits of quality and novelty, and reading and resizing of photos.
 
 `hub` is a folder: model card, weights, classes, calibration, limits and licence, without a photo, a case or a
-prediction. `skinjax predict --workdir=FOLDER` and `skinjax.load_run(FOLDER)` read it; `load_run` and --pretrained do so
-by its name on the Hugging Face Hub too, `hf:owner/name`. --pretrained reads safetensors as well. A README.md that is
-in the folder already, as an earlier export's that was filled in, is kept.
+prediction. `skinjax predict`, `skinjax app`, `skinjax.load_run` and --pretrained read it, by its path or by its name on
+the Hugging Face Hub, `hf:owner/name`. --pretrained reads safetensors as well. A README.md that is in the folder already
+is kept, as you may have filled it in.
 
-Two EfficientNet-B0 at 224 pixels leave as ONNX in 24 s, 30 MB, two busy cores. `python -m benchmarks.export` measures
-how fast such files are.
+Exporting two EfficientNet-B0 at 224 pixels to ONNX (30 MB) takes 24 s on two busy cores. `python -m benchmarks.export`
+measures how fast such files are.
 """
 
 from __future__ import annotations

@@ -8,14 +8,14 @@ they show, by case.
 
 And does the coarser network gain by the start? --transfer_variants trains it again, in each fold with the same head,
 photos and order, from other starts: at random, from --pretrained, from some of the finest network's blocks, from all
-its layers. The report then has figure 4-6, with the random start that the thesis's does not plot, and
-`predictions/meta_<start>.parquet` what each said.
+its layers. The report then has figure 4-6, with a random start that the thesis does not plot, and
+`predictions/meta_<start>.parquet` holds the answers of each.
 
     skinjax hierarchy --flagfile=experiments/flagfiles/demo.flags             # built-in photos
     skinjax hierarchy --manifest=photos/manifest.csv --taxonomy=classes.csv --workdir=runs/mine
     skinjax hierarchy --dataset=pad_ufes_20 --source=PAD-UFES-20 --workdir=runs/pad
     skinjax hierarchy --flagfile=experiments/flagfiles/hierarchy.flags --manifest=...     # chapter 4's settings
-    skinjax hierarchy --manifest=... --columns=age,sex,body_site    # and what columns add to the finest network
+    skinjax hierarchy --manifest=... --columns=age,sex,body_site    # also what columns add to the finest network
     skinjax hierarchy --smoke                                                 # all of it, tiny
     skinjax hierarchy --smoke --transfer_variants=0,10/45,23/45,30/45,all            # and figure 4-6
     skinjax hierarchy --fold=2 ...   # one fold; others may run in other processes, the last one reports
@@ -23,8 +23,8 @@ its layers. The report then has figure 4-6, with the random start that the thesi
 The same command again resumes a run that was stopped.
 
 HAM10000's 8,625 photos, small networks from scratch at 64 pixels, three folds and five starts, 19 minutes on two
-cores: a coarse network that starts from all layers ends at 81.7 %, from random ones at 80.9 %; soft fusion names 72.5
-% of seven diseases right, as the flat network does. More: benchmarks/results/studies.md and ground.md.
+cores: a coarse network that starts from all layers ends at 81.7%, from random ones at 80.9%; soft fusion is right for
+72.5% of photos (seven diseases), as is the flat network. More: benchmarks/results/studies.md and ground.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-r"""Photos in, answers out: what the networks of a run say of photos that nobody has labelled (all chapters).
+r"""Answers new photos with the networks of a run: probabilities, diagnosis, advice (all chapters).
 
-    skinjax predict --workdir=runs/demo --photos=a.jpg,b.png            # a table, and pictures of why
-    skinjax predict --workdir=runs/demo --photos=clinic --out=answers   # a folder, at the device's speed
+    skinjax predict --workdir=runs/demo --photos=a.jpg,b.png            # a table, and heat maps
+    skinjax predict --workdir=runs/demo --photos=clinic --out=answers   # all photos of a folder
     skinjax predict --workdir=runs/pad --photos=a.jpg --degrees=pad_ufes_20 --explain_class=MEL
     skinjax predict --workdir=runs/demo --photos=a.jpg --explain --check_explanations
     skinjax predict --workdir=runs/pad --photos=today.csv               # image, and columns that the networks read
@@ -9,14 +9,16 @@ r"""Photos in, answers out: what the networks of a run say of photos that nobody
     skinjax predict --workdir=runs/demo --photos=clinic --by=case       # one answer per case: a folder for each
     skinjax predict --workdir=runs/demo --photos=clinic --by=case --case_pattern='(\w+)_\d+\.jpg'
     skinjax predict --workdir=runs/demo --photos=a.jpg --format=json    # on standard output; csv likewise
-    skinjax predict --workdir=runs/demo                                 # makes ready, answers nothing
+    skinjax predict --workdir=hf:clinic/skin --photos=a.jpg             # a run on the Hub, of `export --format=hub`
+    skinjax predict --workdir=runs/demo                                 # prepares the run, answers nothing
     skinjax predict --smoke                                             # all of it, on a run made for it
 
 Each photo gets the most probable classes of every level with calibrated probabilities, a set that holds the true class
 as often as --coverage says, and a diagnosis, or why there is none: too blurred, too grainy, too dark, too bright,
-unlike the run's photos, or not certain enough. What that rests on comes from the run's photos that the networks have
-not seen; it is worked out the first time and kept in the run's folder. A run of `psoriasis` also says whether the photo
-shows its target: score, threshold, call, and what that threshold was worth on the run's test photos.
+unlike the run's photos, or not certain enough. Calibration, thresholds and limits are fitted on photos of the run that
+the networks have not seen, the first time, and kept in the run's folder. A run of `psoriasis` also says whether the
+photo shows its target: score, threshold, call, and the sensitivity and specificity of that threshold on the run's test
+photos.
 
 Where the classes have degrees of malignancy, each photo gets the probability of a tumour, its score and degree, and
 advice (skinjax/predict/advice.py), in JSON and CSV alike:
@@ -24,14 +26,16 @@ advice (skinjax/predict/advice.py), in JSON and CSV alike:
     urgency          routine, soon or urgent; none where the network cannot tell and sees nothing alarming
     advice           what to do, in a sentence; always there
     advice_withheld  why the network cannot tell; empty where it can
-    too_late         how often the run's held-out patients were told too late: of cancers, and of this very advice
+    too_late         how often such advice was too late for the run's held-out patients: of the cancers, and of those
+                     who got this advice
 
 A photo whose most probable class is of the highest degree, such as melanoma, is urgent however uncertain that is.
 
 With --by=case the photos of a case give one answer, whose probabilities, set and limits rest on the run's own cases. A
 photo that is blurred, dark or unlike the run's does not count where the case has a better one; photos that disagree are
-a reason for no diagnosis; a photo's alarm is its case's. A case is what a table's columns case_id and lesion_id name
-together, or a folder, or what the group of --case_pattern finds in a photo's path.
+a reason for no diagnosis; a photo that is urgent makes its case urgent. A case is what a table's columns case_id and
+lesion_id name together, or a folder, or what the group of --case_pattern finds in a photo's path; a photo that --photos
+names by itself is a case of its own.
 
 Writes predictions.jsonl (everything, an object per photo), predictions.csv and explanations/ (Grad-CAM) to --out, with
 --by=case cases.jsonl (an object per case, with those of its photos) and cases.csv, and with --by=lesion history.csv and
@@ -76,23 +80,25 @@ class Config(DecidingOptions):
 
     photos: tuple[str, ...] = option(
         (),
-        "Photos and folders of photos, comma-separated, or one CSV with a column image and, where "
-        "networks read them, further columns.",
+        "Photos and folders of photos, comma-separated, or one table (CSV, Excel or Parquet) with a column image and, "
+        "where networks read them, further columns.",
     )
     by: Literal["photo", "case", "lesion"] = option(
         "photo",
         "Unit of the answers: photo, case (one answer from all photos of a case), or lesion (changes "
-        "over time, from one CSV with columns image, lesion_id and date).",
+        "over time, from one table with columns image, lesion_id and date).",
     )
     case_pattern: str = option(
         "",
         "Regular expression with one group that names the case in a photo's path. Default: a column case_id or "
-        "lesion_id of one CSV, or a folder per case.",
+        "lesion_id of the table, or a folder per case.",
     )
     format: Literal["table", "json", "csv"] = option(
         "table", "Output on the terminal: a table to read, or the answers as one JSON list or CSV table."
     )
-    out: str = option("", "Folder to write. Default: answers, in --workdir.", path=True)
+    out: str = option(
+        "", "Folder to write. Default: answers, in --workdir, or here where that is on the Hub.", path=True
+    )
     explain: bool | None = option(
         None, "Draw where the network looked (Grad-CAM). Default: for at most 16 photos."
     )
@@ -193,7 +199,8 @@ def run(
     Args:
       photos: Photos and folders of photos, or one table of photos; None takes those that the options name.
       config: The options.
-      workdir: Folder of the run whose networks answer; None only with `smoke`, which makes one.
+      workdir: Folder of the run whose networks answer, or its name on the Hub, such as `hf:clinic/skin`; None only with
+        `smoke`, which makes one.
 
     Returns:
       The answers. Without photos the run is made ready to answer, as a note says.
@@ -209,14 +216,18 @@ def run(
         names, out = names or made, out or folder / "answers"
     if workdir is None:
         raise ValueError("workdir must be the folder of a run whose networks answer; give workdir=FOLDER")
+    out = out or (Path("answers") if answering.is_on_hub(workdir) else Path(workdir) / "answers")
     visits = lesions.visits_of(names, config.by)
     table = lesions.table_of(names, config.by)
     paths = list(table.paths) if table else answering.check_photos(names)
-    groups = case_groups(paths, table, config.case_pattern) if config.by == "case" else None
-    session = answering.open_session(config, Path(workdir), len(paths))
+    alone = answering.named_alone(names)
+    groups = case_groups(paths, table, config.case_pattern, alone) if config.by == "case" else None
+    workdir = answering.local_run(workdir)
+    session = answering.open_session(config, workdir, len(paths))
     if not paths:
-        return Result(NAME, Path(workdir), (*session.notes, "ready; no photos to answer"))
-    out = out or Path(workdir) / "answers"
+        return Result(
+            NAME, Path(workdir), (*session.notes, "ready; no photos to answer: photos=FOLDER names some")
+        )
     columns = table.frame if table else None
     found = answering.answer(session, paths, out, visits, columns, groups)
     notes = (*session.notes, *unknown_columns(session.predictor.coding, columns), found.counted)

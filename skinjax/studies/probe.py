@@ -8,14 +8,14 @@
 For every case-grouped, stratified fold: a multinomial logistic regression per level of the taxonomy on the features of
 the other folds, its penalty chosen on inner folds of whole cases; the levels fused (section 4.4: soft, hard and
 conditional) and calibrated in the report, as a trained network's are. With several features files each gets heads, and
-all are compared with the first, paired by case. With --columns heads read columns of the manifest behind the features
-too, and the report says what these add.
+all are compared with the first, paired by case. With --columns the heads read columns of the manifest beside the
+features, and the report says what these add.
 
 Features are those of --features (`skinjax.data.features`; `skinjax features` and any other program write such files),
 or computed from the photos by --backbone with --pretrained weights. Where the network is known, backbone and heads
 together are stored as networks, and `skinjax predict --workdir=...` answers photos with them.
 
-The same command again goes on where it was stopped.
+The same command again resumes a run that was stopped.
 """
 
 from __future__ import annotations

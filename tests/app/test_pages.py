@@ -100,7 +100,7 @@ def test_of_a_photo_that_is_none_of_the_runs_nothing_is_claimed(client):
     assert "No diagnosis" in re.search(r"<h2[^>]*>(.*?)</h2>", html).group(1)
     assert "this is not one of the run" in text
     assert "No answer is possible" in answer["summary"]
-    assert "That is not known" in text
+    assert "This is not known: the run was tested on photos unlike these" in text
     assert "not ruled out" not in text
     assert "nine times in ten" not in text
     assert "How good this run is at it" not in text
@@ -438,6 +438,6 @@ def test_the_class_that_is_called_has_its_figures_on_the_page(engine, photos, ex
     run = RunFigures((), {name: ClassFigures(name, 0.8, 0.6, 0.9, 0.5, 1234, 20)})
     with TestClient(make_app(engine, run), base_url=ORIGIN) as client:
         text = text_of(client.post("/answer", files=files(photos[:2]), headers=SCRIPT).json()["html"])
-    named = f"Of 1,234 photos of {taxonomy.title(name)} that it had not seen (20 cases), it named 80%"
+    named = f"Sensitivity: of 1,234 photos of {taxonomy.title(name)} that it had not seen (20 cases), it recognised 80%"
     assert f"{named} (95% interval 60% to 90%)." in text
     assert "it was right 50% of the time" in text

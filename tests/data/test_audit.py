@@ -321,3 +321,65 @@ def test_ham10000(shared_data):
     assert "near_duplicate_across_labels" not in report.counts
     assert report.columns[0].column == "dx_type"
     assert {f.kind for f in report.findings if "body_site" in f.message} == {"clinical_column_predicts_label"}
+
+
+def test_findings_name_the_rows_of_the_file_whatever_was_left_out(tmp_path):
+    """Rows are those that a spreadsheet shows: the header is the first, and rows that are left out count."""
+    from skinjax.data.photo_set import read_photos
+
+    for number in range(4):
+        Image.fromarray(textured(number)).save(tmp_path / f"{number}.png")
+    lines = [
+        "image,label",
+        "0.png,",
+        "1.png,nevus",
+        "1.png,nevus",
+        "gone.png,nevus",
+        "2.png,Nevus",
+        "3.png,nevus",
+        "3.png,wart",
+    ]
+    (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    tree = Taxonomy("tree", ("disease",), (("nevus",), ("melanoma",)))
+    photos = read_photos(tmp_path / "manifest.csv", taxonomy=tree, inspect=True)
+    rows = {found.kind: found.row for found in photos.audit().findings if found.row}
+    assert rows["missing"] == 5
+    assert rows["label_resolved"] == 6
+    assert photos.rows.tolist() == [3, 5, 6, 7]
+    few = photos.chosen(np.array([3, 1]))
+    assert few.frame["image"].tolist() == ["3.png", "gone.png"]
+    assert [found.row for found in few.audit().findings if found.kind == "missing"] == [5]
+
+
+def test_missing_photos_are_looked_for_one_folder_further(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / ".cache").mkdir()
+    for number in range(3):
+        Image.fromarray(textured(number)).save(tmp_path / "photos" / f"{number}.png")
+        Image.fromarray(textured(number)).save(tmp_path / ".cache" / f"{number}.png")
+    report = audit_manifest(manifest(["0.png", "1.png", "2.png", "3.png"]), tmp_path)
+    message = next(found.message for found in report.findings if found.kind == "photos_elsewhere")
+    assert message == (
+        f"3 of 4 missing photos lie in the folder photos; source={tmp_path / 'photos'} names it as the photos' folder"
+    )
+    assert "photos_elsewhere" not in audit_manifest(manifest(["4.png"]), tmp_path).counts
+
+
+def test_a_manifest_without_cases_is_warned_of(tmp_path):
+    Image.fromarray(textured(0)).save(tmp_path / "0.png")
+    frame = manifest(["0.png"])
+    assert "no_case_ids" not in audit_manifest(frame, tmp_path).counts
+    report = audit_manifest(frame.drop(columns="case_id"), tmp_path)
+    found = next(found for found in report.findings if found.kind == "no_case_ids")
+    assert found.severity == "warning"
+    assert "map=case_id=COLUMN" in found.message
+
+
+def test_unknown_labels_are_told_with_the_class_that_may_be_meant(tmp_path):
+    Image.fromarray(textured(0)).save(tmp_path / "0.png")
+    tree = Taxonomy("tree", ("disease",), (("nevus",), ("AK",)))
+    told = (("Nevs", ", did you mean 'nevus'?"), ("Actinic keratosis", ", did you mean 'AK'?"), ("wart", ""))
+    for label, hint in told:
+        report = audit_manifest(manifest(["0.png"], label=[label]), tmp_path, taxonomy=tree)
+        message = next(found.message for found in report.findings if found.kind == "unknown_label")
+        assert message == f"has the label {label!r}, which is no disease of taxonomy 'tree'{hint}"

@@ -86,13 +86,13 @@ def test_each_kind_of_change_is_one_sentence(messy):
             "Rows left out: column 'image', 1 row with a photo that an earlier row lists: row 22 '19.png'.",
             "A column only numbers the rows and is left out: without a name.",
             "Skin types such as 'III', read as 1 to 6: 21.",
-            "Labels written as their class, of 1 photos: 'ECZEMA' taken for 'eczema' (1 photo).",
+            "Labels written as their class, of 1 photo: 'ECZEMA' taken for 'eczema' (1 photo).",
             "Left out: 2 photos that cannot be used (truncated 1, missing 1).",
-            "Left out: 1 photos whose label classes does not have ('lichenoid').",
+            "Left out: 1 photo whose label is no disease of taxonomy 'classes' ('lichenoid').",
             "Cases whose photos look the same are one: 'case 6' into 'case 4', 'case 7' into 'case 4', 'case 9' into "
             "'case 8'.",
             "Left out: 2 photos whose file stands under several labels, of which not all can be right.",
-            "Left out: 1 further copies of a file that is listed already.",
+            "Left out: 1 further copy of a file that is listed already.",
         ]
     )
 

@@ -169,7 +169,7 @@ def test_each_label_in_another_spelling_is_told_once(tmp_path, caplog):
     ]
     for one in told:
         images = [one.image, *one.others]
-        assert images[0] == found.frame["image"][one.row - 1]
+        assert images[0] == found.frame["image"][one.row - 2]  # the header is row 1
         assert len(images) == 5
     assert len(found.notes) == 1
     assert caplog.text.count("were resolved") == 1
@@ -370,3 +370,48 @@ def test_labels_that_were_resolved_are_told_beside_the_results(tmp_path, caplog)
     count = int((frame["label"] == "PSORIASIS").sum())
     assert f"'PSORIASIS' ({count}) taken for 'psoriasis'" in note
     assert "column 'p_Basal cell carcinoma' taken for 'p_basal_cell_carcinoma'" in note
+
+
+def test_paths_of_another_computer_are_found_by_their_end(tmp_path):
+    """The longest end that is a photo below the folder counts; a path whose end is none stays a fault."""
+    for name in ("1.jpg", "photos/1.jpg", "photos/2.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    frame = pd.DataFrame(
+        {
+            "image": ["C:\\Users\\clinic\\photos\\1.jpg", "/old/disk/photos/2.jpg", "D:\\1.jpg", "E:\\3.jpg"],
+            "label": "Nævus",
+        }
+    )
+    frame.to_csv(tmp_path / "manifest.csv", index=False)
+    with pytest.raises(ManifestError, match=re.escape("row 5 'E:/3.jpg'")) as refused:
+        read_manifest(tmp_path / "manifest.csv")
+    assert len(refused.value.problems) == 1
+    frame[:3].to_csv(tmp_path / "manifest.csv", index=False)
+    assert read_manifest(tmp_path / "manifest.csv")["image"].tolist() == [
+        "photos/1.jpg",
+        "photos/2.jpg",
+        "1.jpg",
+    ]
+
+
+def test_paths_never_lead_out_of_the_folder_by_their_end(tmp_path):
+    (tmp_path / "secret.jpg").write_bytes(b"")
+    (tmp_path / "study").mkdir()
+    frame = pd.DataFrame({"image": ["C:\\x\\..\\secret.jpg", "/y/../../secret.jpg"], "label": "Nævus"})
+    frame.to_csv(tmp_path / "study" / "manifest.csv", index=False)
+    with pytest.raises(ManifestError) as refused:
+        read_manifest(tmp_path / "study" / "manifest.csv")
+    assert sum("2 rows" in problem or "1 row" in problem for problem in refused.value.problems) >= 1
+
+
+def test_a_refused_table_says_what_mends_it(tmp_path):
+    pd.DataFrame({"image": ["a.jpg", "b.jpg"], "label": ["x", ""]}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(ManifestError, match=r"row 3\n.*skinjax audit.*--fix=mended.csv") as refused:
+        read_photos(tmp_path / "t.csv")
+    assert refused.value.problems == ("column 'label', 1 row empty: row 3",)
+    pd.DataFrame({"image": ["a.jpg"], "diagnosis": ["x"]}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(ManifestError) as refused:  # an audit cannot read it either
+        read_photos(tmp_path / "t.csv")
+    assert "--fix" not in str(refused.value)

@@ -131,7 +131,7 @@ def test_where_nothing_was_fitted_nothing_reassures(tmp_path):
 def test_a_set_that_rules_too_little_out_gives_no_diagnosis_and_does_not_reassure(tmp_path):
     spread = probabilities(nv=0.52, bkl=0.13, df=0.12, vasc=0.12, mel=0.11)
     wide = answered(tmp_path, spread)
-    assert wide.reasons == ("5 classes cannot be ruled out, which must be at most 3",)
+    assert wide.reasons == ("5 classes cannot be ruled out (at most 3 may remain)",)
     assert wide.diagnosis(TREE) is None
     assert wide.advice.urgency != "routine"
     allowed = answered(tmp_path, spread, options=dataclasses.replace(OPTIONS, set_limit=5))

@@ -8,6 +8,7 @@ from sklearn.covariance import LedoitWolf, ledoit_wolf_shrinkage
 
 from skinjax.predict import novelty
 from skinjax.predict.novelty import cross_fitted_distances, far_limit, fit_feature_space
+from skinjax.predict.reference import Reference, reference_limits
 
 
 def draw(rng: np.random.Generator, cases: int, width: int = 40, classes: int = 4):
@@ -86,3 +87,20 @@ def test_with_few_cases_the_smallest_share_that_can_be_kept_is_taken():
 def test_bad_input_is_told(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_photos_that_several_folds_measured_are_counted_once():
+    rng = np.random.default_rng(0)
+    x, labels, cases = draw(rng, 20)
+    space = fit_feature_space(x, labels)
+    distances = cross_fitted_distances(x, labels, cases)[None]
+
+    def reference(qualities):
+        return Reference((space,), distances, cases, qualities)
+
+    first, second = rng.uniform(50, 200, (2, len(x), 4))
+    assert reference_limits([reference(first)], 0.02).photos == 60
+    assert reference_limits([reference(first)] * 3, 0.02).photos == 60
+    assert reference_limits([reference(first), reference(second)], 0.02).photos == 120
+    blank = np.full_like(first, 7.0)  # photos may measure alike
+    assert reference_limits([reference(blank)] * 2, 0.02).photos == 60

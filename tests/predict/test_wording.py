@@ -73,7 +73,7 @@ def every_sentence() -> list[str]:
         "unlike the photos of the run (1.93 times as far as is usual)",
         "not certain enough (41%, must be at least 55.2%)",
         "no class can be ruled out",
-        "5 classes cannot be ruled out, which must be at most 3",
+        "5 classes cannot be ruled out (at most 3 may remain)",
         "the photos disagree (0.62, must be at most 0.41)",
         NOT_KNOWN,
         "none of 2 photos can be read; the first, a.jpg: does not exist",
@@ -103,7 +103,7 @@ def test_all_reasons_in_the_source_have_phrases():
     for start in (
         "not certain enough (",
         "no class can be ruled out",
-        "classes cannot be ruled out, which must be at most ",
+        "classes cannot be ruled out (at most ",
         "the photos disagree (",
         "unlike the photos of the run (",
         "the networks learned from rendered photos, and this is not one of the run's",
@@ -186,7 +186,7 @@ def test_a_case_says_what_its_photos_say():
     ]
     assert wording.case_sentences(case) == ("Left out two of three photos: b.jpg, c.jpg.",)
     both = dataclasses.replace(case, counted=(True, True, False), disagreement=0.127)
-    assert wording.case_sentences(both)[0].startswith("The two photos that count agree to 87% (100%")
+    assert wording.case_sentences(both)[0].startswith("Agreement of the two photos that were used: 87% (100%")
     assert wording.case_sentences(answer(CaseAnswer, "arm", photos=photos[:1], counted=(True,))) == ()
     alone = dataclasses.replace(case, photos=photos[:1], counted=(True,))
     assert wording.photo_line(alone, 0, TREE) == ""

@@ -82,8 +82,10 @@ def test_a_verdict_that_accuracy_cannot_give_names_the_figure_that_says_otherwis
     }  # fmt: skip
     (plain,) = headline(fused, pd.DataFrame([row()]), None)
     (told,) = headline(fused, pd.DataFrame([row(**worse)]), None)
-    assert plain.endswith("cannot tell from the flat network by accuracy (+0.0 points, −10.0 to +10.0).")
-    assert "by accuracy (+0.0 points, −10.0 to +10.0), though its macro F1 is 4.8 points below" in told
+    assert plain.endswith(
+        "not shown to differ from the flat network in accuracy (+0.0 points, −10.0 to +10.0)."
+    )
+    assert "in accuracy (+0.0 points, −10.0 to +10.0), though its macro F1 is 4.8 points below" in told
     assert told.replace("\u00a0", " ").endswith("(−8.0 to −1.2, p = 0.007).")
 
 
@@ -99,9 +101,9 @@ def test_a_figure_that_agrees_is_not_told_again(fused):
 def test_a_missing_interval_is_left_out_or_said_with_its_reason(fused):
     none = dict.fromkeys(("accuracy_difference_low", "accuracy_difference_high"), np.nan)
     (bare,) = headline(fused, pd.DataFrame([row(**none)]), None)
-    assert bare.endswith("by accuracy (+0.0 points).")
+    assert bare.endswith("in accuracy (+0.0 points).")
     (why,) = headline(fused, pd.DataFrame([row(**none, accuracy_difference_reason="why not")]), None)
-    assert why.endswith("by accuracy (+0.0 points, no interval: why not).")
+    assert why.endswith("in accuracy (+0.0 points, no interval: why not).")
     assert "–" not in bare + why
 
 
@@ -127,7 +129,7 @@ def test_the_first_of_several_models_is_told_beside_the_others():
     )
     assert f"and cannot be distinguished from “three” with {percent(right[2])}" in sentence
     told = headline(main, compare_methods(main.fine, main.cases, 100, 0.95, 0), None, models=sentence)
-    assert told[0].startswith("“one” names the right one of 6 classes")
+    assert told[0].startswith("“one” predicts the right one of 6 classes")
     assert told[1] == sentence
 
 
@@ -240,7 +242,7 @@ def test_words_for_heads_are_not_those_of_training(tmp_path):
     (frame,) = invented(cases=30)
     page = write(tmp_path, frame, PAD, noun="head")
     assert "by heads that were fitted on the photos of the other folds" in page.text
-    assert "The head names the right one" in page.text
+    assert "The head predicts the right one" in page.text
     card = (tmp_path / "model_card.md").read_text(encoding="utf-8")
     for text in (page.text.partition("Appendix")[0], card):
         assert "trained" not in text

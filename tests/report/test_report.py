@@ -233,7 +233,7 @@ def test_it_says_what_was_trained_on_what(written, predictions):
     for words in ("near duplicate", "A sentence of the run.", "config.epochs", "9f2c", "1.25"):
         assert words in page.text
     assert "nothing here is medical evidence" in page.text
-    assert re.search(r"Soft fusion .* names the right one of 19 classes for \d+\.\d% of", page.text)
+    assert re.search(r"Soft fusion .* predicts the right one of 19 classes for \d+\.\d% of", page.text)
 
 
 def test_photos_are_inside_the_page_and_a_bad_one_has_a_placeholder(written):

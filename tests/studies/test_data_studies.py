@@ -66,7 +66,7 @@ def test_a_clinic_s_workbook_is_audited_shown_and_mended(tmp_path):
         "audit", *flags, f"--fix={tmp_path / 'mended.csv'}", f"--workdir={tmp_path / 'run'}"
     ).stdout
     assert "Left out: 2 photos that cannot be used" in told
-    assert "Left out: 1 photos whose label taxonomy does not have ('psorasis')." in told
+    assert "Left out: 1 photo whose label is no disease of taxonomy 'taxonomy' ('psorasis')." in told
     assert "Labels written as their class, of 10 photos: 'PSORIASIS' taken for 'psoriasis' (2 photos)" in told
     assert f"--manifest={tmp_path / 'mended.csv'}" in told
     page = (tmp_path / "run" / "audit" / "index.html").read_text(encoding="utf-8")

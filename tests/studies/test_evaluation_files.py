@@ -43,7 +43,7 @@ def test_names_with_commas_are_hinted(tmp_path):
     ).stderr
     assert "in double quotes: '\"Melanoma, NOS\"'" in told
     shown = run_command("evaluate", "--help").stdout
-    assert "One with a comma stands in double quotes" in " ".join(shown.split())
+    assert "Put a name with a comma in double quotes" in " ".join(shown.split())
 
 
 @pytest.mark.slow

@@ -401,7 +401,7 @@ def test_from_python_the_same_comes_back(folder, run_of, tmp_path):
     )
     # One interval for the new photos, one for the run's own, and each in a sentence of its own.
     *_, answer, own = found.headline
-    assert "names the right one of" in answer
+    assert "predicts the right one of" in answer
     assert "of 40 photos (95% interval over " in answer
     assert own.startswith("The run has not seen these 40 photos; of its own ")
     assert sum("of 40 photos" in sentence for sentence in found.headline) == 1

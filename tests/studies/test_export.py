@@ -199,6 +199,20 @@ def test_the_folder_starts_a_training_by_its_name(place, monkeypatch):
         hub.fetch_folder("hf:clinic/skin:model.safetensors")
 
 
+def test_photos_are_answered_by_a_run_on_the_hub_as_by_its_folder(place, tmp_path, monkeypatch):
+    library = types.SimpleNamespace(snapshot_download=lambda repository, revision=None: str(place / "hub"))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", library)
+    flags = [f"--photos={place / 'photos' / '0.png'}", "--noexplain"]
+    before = {path.name for path in (place / "hub").iterdir()}
+    told = run_command("predict", "--workdir=hf:clinic/skin", *flags, folder=tmp_path).stdout
+    assert "written: answers" in told  # the copy of the Hub stays as it is
+    assert {path.name for path in (place / "hub").iterdir()} == before
+    run_command("predict", f"--workdir={place / 'hub'}", *flags, f"--out={tmp_path / 'others'}")
+    assert (tmp_path / "answers/predictions.csv").read_bytes() == (
+        tmp_path / "others/predictions.csv"
+    ).read_bytes()
+
+
 def test_a_repository_that_is_not_there_is_named(monkeypatch):
     def refused(*_, **__):
         raise ConnectionError
@@ -208,6 +222,8 @@ def test_a_repository_that_is_not_there_is_named(monkeypatch):
         ValueError, match="hf:clinic/skin is not in the local cache, and the Hub could not be asked"
     ):
         load_run("hf:clinic/skin")
+    told = run_command("predict", "--workdir=hf:clinic/skin", "--photos=a.jpg", code=2).stderr
+    assert told.startswith("predict: hf:clinic/skin is not in the local cache")
 
 
 def test_onnx_and_stablehlo_by_the_command(place):

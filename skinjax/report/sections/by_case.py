@@ -123,7 +123,7 @@ def _headline(study: Study, found: CasePhotos, table: pd.DataFrame) -> str:
         else ""
     )
     return (
-        f"By {one}, with the photos of each pooled, the {study.noun} names the right one of "
+        f"By {one}, with the photos of each pooled, the {study.noun} predicts the right one of "
         f"{len(study.fine.classes)} classes for {percent(row['accuracy'])} of {len(found.labels):,} {noun}{limits}, "
         f"{gained}{mixed}."
     )
@@ -178,7 +178,7 @@ def _words(study: Study, found: CasePhotos, graded: bool) -> str:
         f"Every one of the {found.noun} counts once; a single photo is one drawn evenly from each. Gains are the "
         "pooled answer’s less the single photo’s, paired, with intervals and p-values over resampled cases. The first "
         "rule is the one that “predict --by=case” answers by; the others are shown beside it, and no p-value is "
-        "corrected for their number. Areas of the others have no interval here."
+        "corrected for their number. AUCs of the others have no interval here."
     )
     if graded:
         words += " The most malignant photo is the one whose mean degree of malignancy is highest."
@@ -205,7 +205,7 @@ def _sets_table(sets: pd.DataFrame, noun: str) -> Table:
 def _set_words(study: Study) -> str:
     return (
         f"Thresholds were fitted on {study.other_cases}: pooled answers’ on pooled answers, single photos’ on single "
-        "photos. What is promised is the coverage on average over cases."
+        "photos. The guarantee is of the coverage on average over cases."
     )
 
 

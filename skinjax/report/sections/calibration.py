@@ -129,8 +129,8 @@ def calibration_section(study: Study, found: Calibrated | None) -> Section:
     )
     caption = (
         f"{found.event}: how often it came true against its probability, in {BINS} bins of equally many photos, "
-        f"with {study.confidence_percent} intervals by case; the thin lines are the smooth curves. On the diagonal the "
-        "probabilities keep their word; below it they promise too much."
+        f"with {study.confidence_percent} intervals by case; the thin lines are the smooth curves. On the diagonal "
+        "probabilities are calibrated; below it they are too high."
     )
     blocks: list[Block] = [
         Figure(Picture("reliability", (drawing,), caption, data)),

@@ -110,8 +110,8 @@ def _shown(data: pd.DataFrame, level: str | None) -> Table:
 def _words(study: Study, data: pd.DataFrame, level: str | None) -> str:
     words = (
         f"A set holds every class that is at least as probable as a threshold, which for each photo was fitted on "
-        f"{study.other_cases}. What is promised is that a photo drawn from a new case is covered so often, on "
-        "average over cases (“cases covered”); not for each class, nor for each skin tone. "
+        f"{study.other_cases}. The guarantee is that a photo drawn from a new case is covered so often, on "
+        "average over cases (“cases covered”); it does not hold for each class or skin tone. "
     )
     if level is not None:
         words += f"A set of more than {LIMIT} classes backs off to the classes of the level “{level}” that it touches. "

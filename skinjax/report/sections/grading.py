@@ -156,7 +156,7 @@ def _calibration(
     )
     caption = (
         f"How often the degree came true against its probability, in {BINS} bins of equally many photos, with "
-        f"{study.confidence_percent} intervals by case; on the diagonal the probabilities keep their word."
+        f"{study.confidence_percent} intervals by case; on the diagonal probabilities are calibrated."
     )
     if tempered is None:
         words = (
@@ -170,7 +170,7 @@ def _calibration(
             f"photos take the one fitted on all of these, {decimals(tempered.overall, 3)}."
         )
     return [
-        Heading("Do the probabilities keep their word?"),
+        Heading("Are the probabilities calibrated?"),
         Figure(Picture("degree_reliability", tuple(panels), caption, pd.concat(drawn, ignore_index=True))),
         Table("malignancy_calibration", data, columns, group=[str(event) for event in data["event"]]),
         Text(words, small=True),

@@ -36,15 +36,15 @@ def limits_section(study: Study, synthetic: bool, warning: str, num_groups: int)
     if warning:
         sentences.append(warning)
     sentences += [
-        "Not for deciding on a diagnosis or a treatment: no figure here comes of a trial in which doctors or "
+        "Not for deciding on a diagnosis or a treatment: no figure here comes from a trial in which doctors or "
         "patients used the model.",
         f"The figures are of {photos_of(len(study.labels), study.num_cases, study.unit)}, and of others like them. "
         "Another clinic, camera, skin tone, or mix of diseases may give other figures, which only photos from "
         "there can tell.",
         "Intervals and p-values count the cases: they say how the figures would move with other cases of the same "
         "kind, not with another training or fit under another seed, another labeller, or another clinic.",
-        "Every photo is given to one of the classes that there are. A disease that is none of them is named "
-        "wrongly, and mostly with confidence.",
+        "Every photo is assigned to one of the classes of this run. A disease that is none of them is misclassified, "
+        "mostly with high confidence.",
         "Accuracy, precision, predictive values, Brier score and net benefit depend on how common each class is "
         "among these photos, which need not be how common it is anywhere else.",
     ]
@@ -56,7 +56,7 @@ def limits_section(study: Study, synthetic: bool, warning: str, num_groups: int)
     if few:
         sentences.append(
             f"{len(few)} class{'es rest' if len(few) > 1 else ' rests'} on fewer than {MIN_CASES} cases "
-            f"({listed(few)}): their own figures are not to be compared."
+            f"({listed(few)}): do not compare their own figures."
         )
     if none:
         sentences.append(f"No photo is of {listed(none)}: nothing is known about these.")

@@ -220,7 +220,7 @@ def _answer(
     change = ", ".join(filter(None, (f"{points(pair['difference'])} points", limits)))
     tested = "" if np.isnan(pair["holm_p_value"]) else f"; Holm’s {p_value(pair['holm_p_value'])}"
     verdict = (
-        "which these cases cannot tell apart"
+        "not shown to differ"
         if not pair["holm_p_value"] <= 1 - confidence
         else f"so transfer ends {'higher' if pair['difference'] > 0 else 'lower'}"
     )
@@ -231,8 +231,8 @@ def _answer(
     elif ahead < 0:
         beginning = "starts lower" if more == 0 else "starts lower on average"
     return (
-        f"Transfer {beginning}: after epoch {first}, “{one.label}” names the right one of {one.probs.shape[1]} classes "
-        f"for {percent(row['accuracy_first'])} of the held-out photos, “{base.label}” for "
+        f"Transfer {beginning}: after epoch {first}, “{one.label}” predicts the right one of {one.probs.shape[1]} "
+        f"classes for {percent(row['accuracy_first'])} of the held-out photos, “{base.label}” for "
         f"{percent(other['accuracy_first'])} (means over folds; the former is ahead in {more} of {len(by_fold)}). In "
         f"the end they stand at {percent(row['accuracy'])} and {percent(other['accuracy'])}, {verdict} "
         f"({change}{tested})."

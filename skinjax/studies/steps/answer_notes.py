@@ -61,7 +61,10 @@ def run_notes(
     elif cases is None:
         yield from record_notes(context.record)
     if context.limits.photos:
-        yield f"what is usual was measured on {context.limits.photos:,} of the run's photos"
+        yield (
+            "usual sharpness, brightness and appearance of photos: measured on "
+            f"{context.limits.photos:,} of the run's photos"
+        )
 
 
 def case_notes(cases: CaseContext, unseen: bool) -> Iterator[str]:

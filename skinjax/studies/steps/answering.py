@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -102,6 +103,41 @@ def check_photos(names: list[Path]) -> list[Path]:
       ValueError: A folder without photos.
     """
     return find_photos(names)[0]
+
+
+def is_on_hub(workdir: str | os.PathLike[str]) -> bool:
+    """Returns whether a run is named by its name on the Hub, such as `hf:clinic/skin`."""
+    return str(workdir).startswith("hf:")
+
+
+def local_run(workdir: str | os.PathLike[str]) -> Path:
+    """Returns the folder of a run, fetched where it is named by its name on the Hub.
+
+    Args:
+      workdir: A folder, or such as `hf:clinic/skin` of what `skinjax export --format=hub` wrote.
+
+    Raises:
+      ValueError: The Hub has no such repository, or cannot be asked.
+    """
+    if not is_on_hub(workdir):
+        return Path(workdir)
+    from skinjax.models.weights import hub
+
+    return hub.fetch_folder(str(workdir))
+
+
+def named_alone(names: list[Path]) -> frozenset[Path]:
+    """Returns the photos that are named by themselves, and not by a folder too.
+
+    Args:
+      names: Photos and folders of photos.
+    """
+    folders = [name for name in names if name.is_dir()]
+    return frozenset(
+        name
+        for name in names
+        if not name.is_dir() and not any(name.is_relative_to(folder) for folder in folders)
+    )
 
 
 def open_session(config: Config, workdir: Path, count: int) -> Session:

@@ -1,10 +1,10 @@
-"""Which photos are of one case: by a table's column, by folder, or by a pattern of their names."""
+"""Groups photos by case: by a table's column, by the folder that was named, or by a pattern of their paths."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,9 @@ class CaseGroups:
     order: NDArray[np.int64]
 
 
-def case_groups(paths: Sequence[Path], table: PhotoTable | None, pattern: str = "") -> CaseGroups:
+def case_groups(
+    paths: Sequence[Path], table: PhotoTable | None, pattern: str = "", alone: Collection[Path] = ()
+) -> CaseGroups:
     """Groups photos by case.
 
     Args:
@@ -42,6 +44,8 @@ def case_groups(paths: Sequence[Path], table: PhotoTable | None, pattern: str = 
         there, as a patient may have several lesions. None where photos and folders were given.
       pattern: A regular expression with one group, which is looked for in each photo's path and names the case; empty
         for a case per folder.
+      alone: Photos that were named one by one: without a table and a pattern each is a case of its own, whatever folder
+        it lies in, since nobody has said that they are of one case.
 
     Returns:
       The cases.
@@ -55,7 +59,9 @@ def case_groups(paths: Sequence[Path], table: PhotoTable | None, pattern: str = 
     elif pattern:
         names = _by_pattern(paths, pattern)
     else:
-        names = _by_folder(paths)
+        of_folders = [path for path in paths if path not in alone]
+        name_of = dict(zip(of_folders, _by_folder(of_folders), strict=True))
+        names = [name_of.get(path, str(path)) for path in paths]
     grouped: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         grouped.setdefault(name, []).append(place)

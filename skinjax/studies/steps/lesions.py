@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinjax.data.photo_tables import PhotoTable, read_photo_table
-from skinjax.data.visits import ENDINGS, Visit, read_visits
+from skinjax.data.tables import is_table
+from skinjax.data.visits import Visit, read_visits
 from skinjax.studies.steps.answer_table import MOST
 
 if TYPE_CHECKING:
@@ -24,19 +25,19 @@ def visits_of(names: list[Path], by: str) -> tuple[Visit, ...]:
     """Returns the photos over time that a table names, by lesion; none by photo.
 
     Args:
-      names: By lesion one CSV or Parquet file, see `skinjax.data.visits`; by photo anything.
+      names: By lesion one table (CSV, Excel or Parquet), see `skinjax.data.visits`; by photo anything.
       by: The option `by`.
 
     Raises:
       ValueError: Anything but a table by lesion, or a table that is faulty.
     """
-    tables = [name for name in names if name.suffix.lower() in ENDINGS and not name.is_dir()]
+    tables = [name for name in names if is_table(name)]
     if by != "lesion":
         return ()
     if len(names) != 1 or not tables:
         given = ",".join(map(str, names)) or "none"
         raise ValueError(
-            "by=lesion needs photos=TABLE, one CSV or Parquet file with the columns image, lesion_id and date, "
+            "by=lesion needs photos=TABLE, one table (CSV, Excel or Parquet) with columns image, lesion_id and date, "
             f"got {given}"
         )
     return read_visits(tables[0])
@@ -46,13 +47,13 @@ def table_of(names: list[Path], by: str) -> PhotoTable | None:
     """Returns the table of photos and of what describes them that is named; None where photos and folders are.
 
     Args:
-      names: One CSV or Parquet file, see `skinjax.data.photo_tables`, or photos and folders.
+      names: One table (CSV, Excel or Parquet), see `skinjax.data.photo_tables`, or photos and folders.
       by: The option `by`.
 
     Raises:
       ValueError: A table among other names, one of lesions over time by photo, or a table that is faulty.
     """
-    tables = [name for name in names if name.suffix.lower() in ENDINGS and not name.is_dir()]
+    tables = [name for name in names if is_table(name)]
     if not tables:
         return None
     if len(names) > 1:

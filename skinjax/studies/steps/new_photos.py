@@ -192,11 +192,11 @@ def choose(config: Config, folder: RunFolder, photos: PhotoSet, space: LabelSpac
         notes.append(f"Photos that the run has seen are left out: {how.counted()}.")
     for note in notes:
         _LOG.info("%s", note)
-    frame = photos.frame[left]
+    kept = photos.chosen(np.flatnonzero(left), taxonomy=space.taxonomy, synthetic=_rendered(photos))
+    frame = kept.frame
     if (frame["label"] != space.labels[left]).any():
         frame = frame.assign(given_label=frame["label"])
-    frame = frame.assign(label=space.labels[left]).reset_index(drop=True)
-    kept = dataclasses.replace(photos, frame=frame, taxonomy=space.taxonomy, synthetic=_rendered(photos))
+    kept = dataclasses.replace(kept, frame=frame.assign(label=space.labels[left]))
     return Chosen(kept, space, report, flow, tuple(notes))
 
 

@@ -1,4 +1,4 @@
-"""The plan of a run: its photos, its machine, the networks that it trains, what they take, and what would be better.
+"""The plan of a run: its photos, its machine, the networks that it trains, their time and memory, and advice.
 
 Every study that trains lists its networks as `Task`s once its photos are divided, prints the plan and writes it to
 `plan.txt`. With `--plan` the first of them takes a few steps, so that the time is measured, and the run ends there.
@@ -125,8 +125,8 @@ def announce(
         lines.append(told)
     advice = [*_advice(config, sets, tasks), *_too_large(config, needed), *_too_long(config, seconds)]
     if config.plan and not advice:
-        advice = ["Nothing."]
-    text = "\n".join([*lines, *(["would be better:"] if advice else []), *(f"  {line}" for line in advice)])
+        advice = ["none"]
+    text = "\n".join([*lines, *(["advice:"] if advice else []), *(f"  {line}" for line in advice)])
     if processes.is_first():
         folder.path.mkdir(parents=True, exist_ok=True)
         with replacing(folder.path / "plan.txt") as temporary:
@@ -239,8 +239,11 @@ def _advice(config: TrainingConfig, sets: Sequence[PreparedPhotos], tasks: Seque
         )
     if updates < FEWEST_UPDATES:
         more = math.ceil(_epochs(config, shortest) * FEWEST_UPDATES / updates)
+        given = (
+            f"--epochs={more}" if shortest.epochs == config.epochs else f"{more} epochs for {shortest.kind}"
+        )
         found.append(
-            f"{more} epochs for {shortest.kind}: {updates:,} updates are few, {FEWEST_UPDATES} are the least advised"
+            f"{given}: {updates:,} updates of a network are few; at least {FEWEST_UPDATES} are advised"
         )
     if not config.pretrained and not all(data.photos.synthetic for data in sets):
         found.append(

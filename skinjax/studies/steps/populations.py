@@ -138,11 +138,12 @@ def _translate(one: PhotoSet, matching: Matching, side: int) -> tuple[PhotoSet, 
     known = pd.notna(shared)
     gone = one.frame["label"][~known].value_counts()
     left_out = {one.taxonomy.title(str(name)): int(count) for name, count in gone.items()}
-    frame = one.frame.assign(label=shared)[known].reset_index(drop=True)
+    kept = one.chosen(np.flatnonzero(known))
+    frame = kept.frame.assign(label=shared[known])
     tree: Taxonomy = matching.taxonomy()
     if missing := [name for name in tree.classes() if name not in set(frame["label"])]:
         raise ValueError(f"set {SIDES[side].upper()} has no photo of {', '.join(missing)}")
-    return dataclasses.replace(one, frame=frame, taxonomy=tree), left_out
+    return dataclasses.replace(kept, frame=frame, taxonomy=tree), left_out
 
 
 def _names(given: bool, pair: tuple[PhotoSet, PhotoSet]) -> tuple[str, str]:

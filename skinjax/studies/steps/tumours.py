@@ -42,7 +42,8 @@ def tumours_of(read: PhotoSet, given: str = "") -> tuple[PhotoSet, dict[str, int
     name = given or taxonomy.name
     given_degrees = read_degrees(name, taxonomy, complete=False)
     degrees = {label: degree for label, degree in given_degrees.items() if degree is not None}
-    frame = read.frame[read.frame["label"].isin(list(degrees))].reset_index(drop=True)
+    kept = read.chosen(np.flatnonzero(read.frame["label"].isin(list(degrees))))
+    frame = kept.frame
     seen = sorted({degrees[label] for label in frame["label"]})
     if len(seen) < 2:
         found = f"of degree {seen[0]} alone" if seen else "of no tumour"
@@ -58,7 +59,7 @@ def tumours_of(read: PhotoSet, given: str = "") -> tuple[PhotoSet, dict[str, int
         )
         _LOG.info("%s", notes[-1])
     tree = tumour_taxonomy(taxonomy, degrees)
-    return dataclasses.replace(read, frame=frame, taxonomy=tree, notes=(*read.notes, *notes)), degrees
+    return dataclasses.replace(kept, taxonomy=tree, notes=(*read.notes, *notes)), degrees
 
 
 def cost_matrix(text: str, num_degrees: int | None = None) -> NDArray[np.float64] | None:

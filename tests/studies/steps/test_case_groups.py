@@ -9,6 +9,7 @@ import pytest
 
 from skinjax.data.photo_tables import PhotoTable
 from skinjax.studies.prediction import Config
+from skinjax.studies.steps.answering import named_alone
 from skinjax.studies.steps.case_groups import MOST_OF_A_FOLDER, case_groups
 
 
@@ -44,6 +45,26 @@ def test_a_folder_is_a_case_and_folders_of_one_name_are_two():
     twice = case_groups(paths("north/1/a.jpg", "south/1/a.jpg"), None)
     assert list(named(twice)) == ["north/1", "south/1"]
     assert list(named(case_groups(paths("a.jpg", "b.jpg"), None))) == [Path.cwd().name]
+
+
+def test_photos_named_one_by_one_are_a_case_each():
+    """Only who names the folder says that its photos are of one case."""
+    given = paths("clinic/anna/1.jpg", "clinic/anna/2.jpg", "arm.jpg", "leg.jpg")
+    found = case_groups(given, None, alone=given[2:])
+    assert named(found) == {
+        "anna": ["clinic/anna/1.jpg", "clinic/anna/2.jpg"], "arm.jpg": ["arm.jpg"], "leg.jpg": ["leg.jpg"],
+    }  # fmt: skip
+    many = paths(*(f"a/{n}.jpg" for n in range(MOST_OF_A_FOLDER + 1)), "a/b/1.jpg")
+    assert len(case_groups(many, None, alone=many).pairs) == len(many)
+    assert len(case_groups(many, None, r"a/(\w)", alone=many).pairs) == 11  # a pattern says more than names
+
+
+def test_photos_of_a_folder_that_is_named_too_are_of_its_case(tmp_path):
+    for name in ("anna/1.jpg", "anna/2.jpg", "leg.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    names = [tmp_path / "anna", tmp_path / "anna" / "1.jpg", tmp_path / "leg.jpg"]
+    assert named_alone(names) == {tmp_path / "leg.jpg"}
 
 
 def test_a_pattern_finds_the_case_in_the_path():

@@ -99,7 +99,7 @@ def test_a_plan_is_printed_and_nothing_is_trained(photos, tmp_path):
     assert re.search(r"network: 1 × 20 photos, 20 epochs, 20 updates, of which 2 \(10%\) are burn-in", text)
     assert re.search(r"memory: about \d\.\d GiB in the process", text)
     assert re.search(r"time: about \d+:\d\d for all networks, \d+ photos per second", text)
-    assert "100 epochs for network: 20 updates are few, 100 are the least advised" in text
+    assert "--epochs=100: 20 updates of a network are few; at least 100 are advised" in text
     assert "--preset=laptop: networks learn more" in text
 
 
@@ -129,7 +129,7 @@ def task(config):
     ("config", "advice"),
     [
         (training.Config(epochs=10, burn_in=50), "--burn_in=12: 50 of 120 updates of burn-in"),
-        (training.Config(epochs=5, burn_in=1), "9 epochs for sub: 60 updates are few"),
+        (training.Config(epochs=5, burn_in=1), "--epochs=9: 60 updates of a network are few"),
         (training.Config(), "--prior_adjustment=0.5: the commonest class has 19 times"),
         (training.Config(), "--preset=laptop"),
     ],
