@@ -43,7 +43,7 @@ def compiler_options() -> dict[str, str]:
 
 
 def xla_flags() -> str:
-    """Returns the options as a value for the environment variable `XLA_FLAGS`, which XLA reads when a process starts."""
+    """Returns the options as a value for the environment variable `XLA_FLAGS`, read by XLA when a process starts."""
     return " ".join(f"--{name}={value}" for name, value in compiler_options().items())
 
 
