@@ -107,7 +107,30 @@ class Tiles:
     kind: ClassVar[str] = "tiles"
 
 
-Block = Text | Heading | Table | Figure | Tiles
+@dataclasses.dataclass(frozen=True)
+class Strip:
+    """A row of photos under a name.
+
+    Attributes:
+      title: The name.
+      words: Said below it; may be empty.
+      tiles: The photos.
+    """
+
+    title: str
+    words: str
+    tiles: tuple[Tile, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Strips:
+    """Rows of photos below each other, each beside its name."""
+
+    strips: tuple[Strip, ...]
+    kind: ClassVar[str] = "strips"
+
+
+Block = Text | Heading | Table | Figure | Tiles | Strips
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

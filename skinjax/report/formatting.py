@@ -207,3 +207,17 @@ def listed(names: list[str], most: int = 6) -> str:
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} other{'s' * (len(names) - most > 1)}"
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def numbered(count: int, one: str, several: str = "") -> str:
+    """Returns a number with its noun.
+
+    Args:
+      count: The number.
+      one: The noun for 1.
+      several: For any other; empty for an s after `one`.
+
+    >>> numbered(1, "photo"), numbered(1200, "photo"), numbered(2, "class", "classes")
+    ('1 photo', '1,200 photos', '2 classes')
+    """
+    return f"{count:,} {one if count == 1 else several or one + 's'}"

@@ -101,6 +101,7 @@ def run(photos: PhotoSet | None, config: Config, workdir: str | os.PathLike[str]
             synthetic=read.synthetic,
             mended=mended,
             told=told,
+            taxonomy=read.taxonomy,
         )
         changes = (*mended.changes, *mended.left, told) if mended else ()
         return Result(NAME, folder.path, (text, *changes, f"written to {folder.audit}"), report=page)

@@ -39,7 +39,7 @@ FORMER = {
     "prepare_data": PHOTOS,
     "train": TRAINING + "fold folds",
     "benchmark_backbones": TRAINING + "backbones parts readers target",
-    "psoriasis": TRAINING + "draw_epochs draws foreign leave_out parts readers relatives strategy target",
+    "psoriasis": TRAINING + "draw_epochs draws foreign foreign_map leave_out parts readers relatives strategy target",
     "hierarchy": TRAINING + "fold folds meta_epochs meta_level transfer_blocks transfer_variants",
     "evolve": TRAINING + (
         "at_once fitness_weights fold folds generations mutation_probability mutation_sigma parents population repeats "

@@ -108,13 +108,14 @@ def backbones_section(
       intervals: How intervals are made.
 
     Returns:
-      The section, and how the backbone that is best on the validation photos stands to the others, in words.
+      The section and, for the head of the page, how the backbone that is best on the validation photos stands to the
+      others, in words.
     """
     first = next(iter(networks.values()))
     target = first.test.target
     data = pd.DataFrame([_row(name, network, intervals) for name, network in networks.items()])
     verdict = _verdict(networks, data, intervals)
-    blocks: list[Block] = [Text(verdict)]
+    blocks: list[Block] = []
     if target is not None:
         blocks += [
             Text(words)

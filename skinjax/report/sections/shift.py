@@ -12,6 +12,7 @@ import pandas as pd
 from skinjax.evaluate.confusion import confusion_matrix
 from skinjax.evaluate.subgroups import MIN_CASES
 from skinjax.report.blocks import Block, Column, Figure, Heading, Section, Table, Text, unanswered
+from skinjax.report.cases import case_heading
 from skinjax.report.figures import canvas, group_plots, performance_plots
 from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import (
@@ -104,7 +105,7 @@ def _matrix_section(shift: Shift, matrix: pd.DataFrame) -> Section:
         Column("Trained on", list(matrix["trained"])),
         Column("Tested on", list(matrix["tested"])),
         Column("Photos", [cell(n) for n in matrix["photos"]], number=True),
-        Column("Cases", [cell(n) for n in matrix["cases"]], number=True),
+        Column(case_heading(*shift.units), [cell(n) for n in matrix["cases"]], number=True),
     ]
     for metric, title in METRICS.items():
         write = decimals if metric == "macro_auc" else percent
@@ -203,8 +204,12 @@ def _classes_section(shift: Shift, classes: pd.DataFrame) -> Section:
     )
     columns = (
         Column("Class", [shift.taxonomy.title(name) for name in classes["class"]]),
-        Column("Cases at home", [f"{cell(c)}" for c in classes["cases_own"]], number=True),
-        Column("Cases there", [f"{cell(c)}" for c in classes["cases_other"]], number=True),
+        Column(
+            f"{case_heading(*shift.units)} at home", [f"{cell(c)}" for c in classes["cases_own"]], number=True
+        ),
+        Column(
+            f"{case_heading(*shift.units)} there", [f"{cell(c)}" for c in classes["cases_other"]], number=True
+        ),
         Column("Recall at home", ranged(classes, "own", percent)),
         Column("Recall there", ranged(classes, "other", percent)),
         Column("Loss", ranged(classes, "loss", points)),
@@ -249,7 +254,7 @@ def _tones_section(shift: Shift, tones: pd.DataFrame) -> Section:
     columns = (
         Column("Fitzpatrick type", list(tones["skin_tone"])),
         Column("Photos", [cell(n) for n in tones["photos"]], number=True),
-        Column("Cases", [cell(n) for n in tones["cases"]], number=True),
+        Column(case_heading(*shift.units), [cell(n) for n in tones["cases"]], number=True),
         Column("Trained there", ranged(tones, "own", percent)),
         Column("Elsewhere", ranged(tones, "other", percent)),
         Column("Loss", ranged(tones, "loss", points)),
@@ -326,7 +331,7 @@ def sets_section(
     for place, name in enumerate(shift.names):
         columns += [
             Column(f"{name}: photos", [cell(n) for n in data[f"photos_{place}"]], number=True),
-            Column("Cases", [cell(n) for n in data[f"cases_{place}"]], number=True),
+            Column(case_heading(shift.units[place]), [cell(n) for n in data[f"cases_{place}"]], number=True),
             Column("Share", [percent(v) for v in data[f"share_{place}"]], number=True),
         ]
     words = [
