@@ -43,6 +43,7 @@ class Column:
       number: Whether it is set flush right.
       link: Whether its cells are ids of sections.
       shares: One in [0, 1] a row, drawn as a bar below the cell; empty for none.
+      wide: Whether its cells are longer texts, which keep some width on a narrow screen.
     """
 
     heading: str
@@ -50,6 +51,7 @@ class Column:
     number: bool = False
     link: bool = False
     shares: Sequence[float] = ()
+    wide: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

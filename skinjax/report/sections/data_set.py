@@ -66,7 +66,7 @@ def cases_section(found: PhotosByCase) -> Section:
             Column("Case" if found.unit == "case" else "Group", largest["case_id"].tolist()),
             Column("Photos", [cell(count) for count in largest["photos"]], number=True),
             Column("Share of photos", [percent(share) for share in largest["share"]], number=True),
-            Column("Labels", largest["labels"].tolist()),
+            Column("Labels", largest["labels"].tolist(), wide=True),
         )
         table = Table("largest_cases", largest, columns)
         blocks += [Heading("The largest"), table]
@@ -90,11 +90,10 @@ def _sizes_in_words(found: PhotosByCase, sizes: pd.Series) -> list[str]:
             "that look different are in several groups, so intervals will be too narrow; a column case_id mends that."
         )
     if "lesion_id" in found.photos and found.unit == "case":
-        lesions = found.photos.loc[found.photos["lesion_id"].notna(), ["case_id", "lesion_id"]]
-        told.append(
-            f"The column lesion_id tells {numbered(len(lesions.astype(str).drop_duplicates()), 'lesion')} apart within "
-            "the cases."
-        )
+        lesions = found.photos.loc[found.photos["lesion_id"].notna(), ["case_id", "lesion_id"]].astype(str)
+        count = len(lesions.drop_duplicates())
+        if count != len(sizes):
+            told.append(f"The column lesion_id tells {numbered(count, 'lesion')} apart within the cases.")
     worth = effective_cases(np.unique(found.photos["case_id"], return_inverse=True)[1])
     if worth < UNEQUAL_CASES * len(sizes):
         told.append(
@@ -218,7 +217,7 @@ def columns_section(columns: pd.DataFrame, count: int) -> Section:
         Column("Column", columns["column"].tolist()),
         Column("Missing", missing, shares=shares),
         Column("Values", values),
-        Column("Most frequent, or range", columns["examples"].tolist()),
+        Column("Most frequent, or range", columns["examples"].tolist(), wide=True),
     ]
     if columns["explained"].notna().any():
         explained = [percent(max(value, 0.0)) if value == value else "–" for value in columns["explained"]]
