@@ -20,6 +20,7 @@ UNKNOWN = "not in the taxonomy"
 
 _EXACT_UP_TO = 12  # photos of a case that have a bar of their own, where no case has more
 _EXACT_BELOW_RANGES = 4
+_LONGEST = 36  # characters of a value that are shown
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -289,7 +290,10 @@ def columns_beside(photos: pd.DataFrame, report: AuditReport) -> pd.DataFrame:
 def _with_numbers(values: pd.Series, most: int = 5) -> str:
     counts = values.value_counts().rename_axis("value").reset_index(name="count")
     counts = counts.sort_values(["count", "value"], ascending=[False, True])
-    shown = ", ".join(f"{value} {count:,}" for value, count in counts.head(most).itertuples(index=False))
+    shown = ", ".join(
+        f"{value if len(value) <= _LONGEST else value[: _LONGEST - 1] + '…'} {count:,}"
+        for value, count in counts.head(most).itertuples(index=False)
+    )
     return shown + (f" and {len(counts) - most:,} more" if len(counts) > most else "")
 
 
