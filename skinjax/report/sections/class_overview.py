@@ -157,11 +157,11 @@ def _strips(
     of_label = dict(zip(paths[paths.columns[-1]], paths[level], strict=True))
     own = found.photos["label"].map(of_label)
     strips = []
-    for row in counts.itertuples(index=False):
-        images = example_photos(found.photos[own == row[0]], each)
-        number = numbered(int(row.photos), "photo")
-        words = number if found.unit == "photo" else f"{number} of {counted(int(row.cases), found.unit)}"
-        title = "Not in the taxonomy" if row[0] == tables.UNKNOWN else taxonomy.title(str(row[0]))
+    for name, photos, cases in zip(counts["class"], counts["photos"], counts["cases"], strict=True):
+        images = example_photos(found.photos[own == name], each)
+        number = numbered(photos, "photo")
+        words = number if found.unit == "photo" else f"{number} of {counted(cases, found.unit)}"
+        title = "Not in the taxonomy" if name == tables.UNKNOWN else taxonomy.title(name)
         strips.append(Strip(title, words, tuple(map(tile, images))))
     heading = "Example photos" + (f" of level “{level}”" if len(levels) > 1 else "")
     words = (

@@ -254,7 +254,11 @@ def _tones_section(shift: Shift, tones: pd.DataFrame) -> Section:
     columns = (
         Column("Fitzpatrick type", list(tones["skin_tone"])),
         Column("Photos", [cell(n) for n in tones["photos"]], number=True),
-        Column(case_heading(*shift.units), [cell(n) for n in tones["cases"]], number=True),
+        Column(
+            case_heading(*(shift.units[shift.names.index(name)] for name in known)),
+            [cell(n) for n in tones["cases"]],
+            number=True,
+        ),
         Column("Trained there", ranged(tones, "own", percent)),
         Column("Elsewhere", ranged(tones, "other", percent)),
         Column("Loss", ranged(tones, "loss", points)),
