@@ -188,11 +188,11 @@ def p_value(value: float) -> str:
 def cell(value: object) -> str:
     """Returns any value of a table for people: few digits for a fraction, a dash where it is missing.
 
-    >>> cell(3), cell(0.25), cell(12345), cell(None), cell("jit")
-    ('3', '0.25', '12,345', '–', 'jit')
+    >>> cell(3), cell(-0.25), cell(12345), cell(None), cell("jit")
+    ('3', '−0.25', '12,345', '–', 'jit')
     """
     if isinstance(value, float | np.floating):
-        return "–" if np.isnan(value) else f"{value:.4g}"
+        return "–" if np.isnan(value) else f"{value:.4g}".replace("-", "−")
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return f"{value:,}"
     return "–" if value is None or value is pd.NA else str(value)
