@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from skinjax.evaluate.confusion import confusion_matrix
 from skinjax.evaluate.subgroups import MIN_CASES
@@ -27,6 +29,9 @@ from skinjax.report.formatting import (
     with_range,
 )
 from skinjax.report.tables.shift import METRICS, Shift, class_table, loss_table, matrix_table, tone_table
+
+_HALF = 355.0
+"""Width of a figure in points: two stand beside each other on a wide screen, and one fits on a phone."""
 
 
 def shift_sections(shift: Shift) -> tuple[list[str], list[Section]]:
@@ -286,8 +291,18 @@ def _tones_section(shift: Shift, tones: pd.DataFrame) -> Section:
 def _confusion_section(shift: Shift) -> Section:
     classes = shift.taxonomy.classes()
     titles = [shift.taxonomy.title(name) for name in classes]
-    side = (34.0 if len(classes) <= 8 else 18.0) * len(classes)
-    margin = canvas.text_width(titles, 10) + 24
+    numbers = len(classes) <= 8
+    size = 10.0 if numbers else 8.5
+    if numbers:  # whose cells are high enough for two lines
+        titles = [canvas.two_lines(title) for title in titles]
+    margin = canvas.text_width([line for title in titles for line in title.split("\n")], size) + 24
+    cell_side = 34.0 if numbers else float(np.clip((_HALF - margin - 8) / len(classes), 10, 18))
+    side = cell_side * len(classes)
+
+    def draw(axes: Axes, matrix: NDArray[np.int64]) -> None:
+        performance_plots.confusion(axes, matrix, titles, numbers=numbers)
+        axes.tick_params(labelsize=size)
+
     panels, rows = [], []
     for (trained, on), one in sorted(shift.tested.items()):
         matrix = confusion_matrix(one.labels, one.predicted, len(classes))
@@ -296,7 +311,7 @@ def _confusion_section(shift: Shift) -> Section:
             panel(
                 f"shift_confusion_{trained}_{on}", (margin + max(side, 190), side + margin + 22),
                 (margin, margin, 8 + max(190 - side, 0), 22),
-                functools.partial(performance_plots.confusion, matrix=matrix, names=titles, numbers=len(classes) <= 8),
+                functools.partial(draw, matrix=matrix),
                 f"Confusion matrix, trained on {shift.names[trained]}, tested on {shift.names[on]}.", title,
             )
         )  # fmt: skip
