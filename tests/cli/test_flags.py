@@ -60,7 +60,7 @@ FORMER = {
     ),
     "predict": RUN + (
         "answered batch_size check_explanations coverage degrees explain explain_class explain_layer explain_level "
-        "fold grade_rule out photos stages threads unusual"
+        "fold grade_rule map out photos stages threads unusual"
     ),
     "export": RUN + "answered coverage degrees ensemble fold format grade_rule largest_set licence out stages unusual",
     "app": "compilation_cache degrees ensemble fold host keep neighbours port smoke traceback workdir",
