@@ -228,11 +228,11 @@ def _words(test: Study, intervals: Intervals) -> str:
     if test.target is None:
         return (
             words
-            + "The area is the mean over classes of each against the rest. Differences are tested above."
+            + "The area is the mean over classes of each against the rest. Differences are tested at the head of the page."
         )
     return words + (
         f"AUC, sensitivity and specificity are of {test.target.title} against the rest, as in the thesis’s table 3-1; "
-        "the threshold is Youden’s on the validation photos. Differences are tested above."
+        "the threshold is Youden’s on the validation photos. Differences are tested at the head of the page."
     )
 
 
