@@ -228,11 +228,11 @@ def _words(test: Study, intervals: Intervals) -> str:
     if test.target is None:
         return (
             words
-            + "The area is the mean over classes of each against the rest. Differences are tested at the head of the page."
+            + "The area is the mean over classes of each against the rest. Tests of differences stand at the head."
         )
     return words + (
         f"AUC, sensitivity and specificity are of {test.target.title} against the rest, as in the thesis’s table 3-1; "
-        "the threshold is Youden’s on the validation photos. Differences are tested at the head of the page."
+        "the threshold is Youden’s on the validation photos. Tests of differences stand at the head."
     )
 
 
