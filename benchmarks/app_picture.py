@@ -1,9 +1,10 @@
-"""The picture of the page in the browser in README.md: an answered case of a run on built-in photos.
+"""The picture of the page in the browser in README.md: an answered case of the demo.
 
     skinjax hierarchy --flagfile=experiments/flagfiles/demo.flags
     python -m benchmarks.app_picture --workdir=runs/demo
 
-Needs playwright and Chromium. Runs of real photos are refused, since the picture is published.
+Needs playwright and Chromium. Like README's other picture, it holds a digest of the demo's settings, by which a test
+finds it stale when they change; runs with other settings are refused.
 """
 
 import argparse
@@ -13,16 +14,15 @@ import threading
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
+from PIL import ExifTags, Image
 from playwright.sync_api import sync_playwright
 
+from benchmarks.picture import APP_PICTURE, demo_run, demo_settings
 from skinjax.app.server import listen, make_app, make_server
 from skinjax.runs.folder import RunFolder
 from skinjax.studies import app
 from skinjax.studies.steps.run_figures import run_figures
 
-ROOT = Path(__file__).parent.parent
-PICTURE = ROOT / "docs" / "app.webp"
 WIDTH, HEIGHT = 1180, 1240
 
 
@@ -37,12 +37,10 @@ def photos_of_a_case(run: RunFolder, label: str) -> list[Path]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="a run on built-in photos")
+    parser.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="the demo's run")
     parser.add_argument("--label", default="melanoma", help="class of the case")
     given = parser.parse_args()
-    run = RunFolder.read(given.workdir)
-    if not run.synthetic:
-        raise SystemExit(f"{given.workdir} must be a run on built-in photos: the picture is published")
+    run = demo_run(given.workdir)
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None:
         raise SystemExit("no Chromium was found")
@@ -65,8 +63,9 @@ def main() -> None:
         chromium.close()
         server.should_exit = True
         thread.join()
-    PICTURE.parent.mkdir(exist_ok=True)
-    Image.open(io.BytesIO(shot)).convert("RGB").save(PICTURE, quality=82, method=6)
+    description = Image.Exif()
+    description[ExifTags.Base.ImageDescription] = demo_settings()
+    Image.open(io.BytesIO(shot)).convert("RGB").save(APP_PICTURE, quality=82, method=6, exif=description)
 
 
 if __name__ == "__main__":

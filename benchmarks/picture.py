@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from absl import flags
-from PIL import Image, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin
 
 from skinjax.cli.flags import define, read
 from skinjax.runs.folder import RunFolder
@@ -23,6 +23,7 @@ from skinjax.studies import hierarchy
 
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "benchmarks" / "results" / "report.png"
+APP_PICTURE = ROOT / "docs" / "app.webp"
 SETTINGS = "settings"
 WIDTH, HEIGHT = 1100, 1500
 
@@ -34,6 +35,21 @@ def demo_settings() -> str:
     flags.DEFINE_string("workdir", "", "Of the command.", flag_values=values)
     values(["hierarchy", f"--flagfile={ROOT / 'experiments' / 'flagfiles' / 'demo.flags'}"])
     return digest(read(hierarchy.Config, values)[0].to_dict())
+
+
+def settings_of(path: Path) -> str:
+    """Returns the digest that a picture holds: as PNG text, or as the EXIF description of another format."""
+    with Image.open(path) as image:
+        described = image.getexif().get(ExifTags.Base.ImageDescription, "")
+        return str(image.info.get(SETTINGS, described))
+
+
+def demo_run(workdir: Path) -> RunFolder:
+    """Returns the run of a folder, which must be the demo as its flags are now."""
+    run = RunFolder.read(workdir)
+    if digest(hierarchy.Config.from_dict(run.options).to_dict()) != demo_settings():
+        raise SystemExit(f"{workdir} must be a run of demo.flags as it is now, but other options made it")
+    return run
 
 
 def digest(options: dict[str, object]) -> str:
@@ -58,15 +74,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="the demo's run")
     given = parser.parse_args()
-    run = RunFolder.read(given.workdir)
-    made = digest(hierarchy.Config.from_dict(run.options).to_dict())
-    if made != demo_settings():
-        raise SystemExit(
-            f"{given.workdir} must be a run of demo.flags as it is now, but other options made it"
-        )
-    image = screenshot(run.page, WIDTH, HEIGHT, 64)
+    image = screenshot(demo_run(given.workdir).page, WIDTH, HEIGHT, 64)
     text = PngImagePlugin.PngInfo()
-    text.add_text(SETTINGS, made)
+    text.add_text(SETTINGS, demo_settings())
     image.save(PICTURE, optimize=True, pnginfo=text)
 
 

@@ -8,7 +8,6 @@ import inspect
 import pkgutil
 
 import pytest
-from PIL import Image
 
 import skinjax
 from benchmarks import picture
@@ -44,10 +43,10 @@ def test_every_public_name_is_documented(name):
     assert undocumented == []
 
 
-def test_the_picture_of_the_readme_is_of_the_demo_as_it_is():
-    """Where this fails, the demo's settings have changed: run it, then `python -m benchmarks.picture`."""
-    with Image.open(picture.PICTURE) as image:
-        assert image.text[picture.SETTINGS] == picture.demo_settings()
+@pytest.mark.parametrize("path", [picture.PICTURE, picture.APP_PICTURE], ids=lambda path: path.name)
+def test_the_pictures_of_the_readme_are_of_the_demo_as_it_is(path):
+    """Where this fails, the demo's settings have changed: run it, then `benchmarks.picture` and `.app_picture`."""
+    assert picture.settings_of(path) == picture.demo_settings()
 
 
 def test_the_contract_of_names_holds():

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 COLUMNS = (
     "image", "label", "case_id", "lesion_id", "skin_tone", "sex", "age", "body_site", "source", "split", "fold",
+    "date",
 )  # fmt: skip
 """Columns that a map may name, beside those of classes: all of the contracts."""
 

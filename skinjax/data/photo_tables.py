@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skinjax.data.column_names import ColumnNames
 from skinjax.data.photo_paths import as_stored, relative_paths
 from skinjax.data.tables import TableError, faulty_rows, missing_columns, read_table
 
@@ -34,11 +36,12 @@ class PhotoTable:
     frame: pd.DataFrame
 
 
-def read_photo_table(path: str | Path) -> PhotoTable:
+def read_photo_table(path: str | Path, map: Mapping[str, str] | Sequence[str] = ()) -> PhotoTable:
     r"""Reads a table of photos; whether they exist is not asked here.
 
     Args:
       path: A table (`skinjax.labels.delimited`) or Parquet file.
+      map: The file's own names of columns, such as `{"image": "Filename"}` or `["image=Filename"]`.
 
     Returns:
       The photos.
@@ -55,7 +58,7 @@ def read_photo_table(path: str | Path) -> PhotoTable:
     ('a.jpg', ['61'])
     """
     path = Path(path)
-    table = read_table(path, PhotoTableError)
+    table = read_table(path, PhotoTableError, names=ColumnNames.of(map))
     frame, rows = table.frame, table.rows
     if problems := missing_columns(("image",), frame):
         raise PhotoTableError(str(path), problems)

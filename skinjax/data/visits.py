@@ -16,8 +16,10 @@ import dataclasses
 import datetime
 import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from skinjax.data.column_names import ColumnNames
 from skinjax.data.spelling import unknown
 from skinjax.data.tables import TableError, faulty_rows, missing_columns, read_table
 
@@ -43,11 +45,12 @@ class Visit:
     date: datetime.date
 
 
-def read_visits(path: str | Path) -> tuple[Visit, ...]:
+def read_visits(path: str | Path, map: Mapping[str, str] | Sequence[str] = ()) -> tuple[Visit, ...]:
     r"""Reads and checks a table of photos over time.
 
     Args:
       path: A table (`skinjax.labels.delimited`) or Parquet file.
+      map: The file's own names of columns, such as `{"image": "Filename"}` or `["image=Filename"]`.
 
     Returns:
       The visits, in the file's order.
@@ -64,7 +67,7 @@ def read_visits(path: str | Path) -> tuple[Visit, ...]:
     ('a.jpg', 'left arm', '2026-01-31')
     """
     path = Path(path)
-    table = read_table(path, VisitsError)
+    table = read_table(path, VisitsError, names=ColumnNames.of(map))
     frame, rows = table.frame, table.rows
     if problems := missing_columns(("image", "lesion_id", "date"), frame):
         raise VisitsError(str(path), problems)

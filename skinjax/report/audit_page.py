@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from skinjax.data.findings import AuditReport, Finding, Severity
+from skinjax.data.photo_set import flat_taxonomy
 from skinjax.report.blocks import Block, Column, Heading, Section, Table, Text, Tile, Tiles
 from skinjax.report.figures.thumbnails import thumbnail
+from skinjax.report.sections.data_set import data_set_sections
 from skinjax.report.study_page import write_study
+from skinjax.report.tables.data_set import columns_beside, photos_by_case
 
 if TYPE_CHECKING:
     from skinjax.data.mending import Mended
+    from skinjax.labels.taxonomy import Taxonomy
 
 MOST_TILES = 24
 """Photos that a page shows of one kind of finding."""
@@ -82,8 +86,11 @@ def write_audit(
     synthetic: bool = False,
     mended: Mended | None = None,
     told: str = "",
+    taxonomy: Taxonomy | None = None,
 ) -> Path:
-    """Writes `index.html`, which shows the photos of each finding, with its tables as CSV beside it.
+    """Writes `index.html`: the photos of each finding, and an overview of classes, cases, photos and columns.
+
+    The tables stand as CSV beside it.
 
     Args:
       folder: Where to write; made if it is not there.
@@ -96,6 +103,7 @@ def write_audit(
       synthetic: Whether the photos are rendered.
       mended: The manifest that was written, where one was.
       told: A sentence about where it is.
+      taxonomy: Of the labels; None for a flat one of those that the manifest has.
 
     Returns:
       The path of the page.
@@ -104,11 +112,12 @@ def write_audit(
     sections = [_kinds(report)]
     if mended is not None:
         sections.append(_mended(mended, told))
-    for severity, (heading, words) in _SEVERITIES.items():
-        found = [finding for finding in report.findings if finding.severity == severity]
-        if found:
-            sections.append(_findings(f"{severity}s", heading, words, found, shown))
-    sections.append(_labels(frame, report))
+    photos = photos_by_case(frame, report)
+    columns = columns_beside(photos.photos, report)
+    overview = data_set_sections(photos, taxonomy or flat_taxonomy(frame), columns, shown.tile)
+    by_severity = [_severity_sections(report, severity, shown) for severity in _SEVERITIES]
+    # What was merely handled stands behind the overview.
+    sections += [*by_severity[0], *by_severity[1], *overview, *by_severity[2]]
     return write_study(
         folder,
         title=title,
@@ -117,6 +126,11 @@ def write_audit(
         notes=notes,
         config={**config, "synthetic": synthetic},
     )
+
+
+def _severity_sections(report: AuditReport, severity: Severity, shown: _Shown) -> list[Section]:
+    found = [finding for finding in report.findings if finding.severity == severity]
+    return [_findings(f"{severity}s", *_SEVERITIES[severity], found, shown)] if found else []
 
 
 class _Shown:
@@ -223,24 +237,6 @@ def _groups(members: Sequence[Finding], shown: _Shown) -> list[Block]:
 
 def _more(count: int) -> list[Block]:
     return [Text(f"And {count:,} more, in audit.csv.", small=True)] if count > 0 else []
-
-
-def _labels(frame: pd.DataFrame, report: AuditReport) -> Section:
-    usable = (report.photos["problem"] == "").to_numpy()
-    table = (
-        frame.assign(usable=usable)
-        .groupby("label", sort=True)
-        .agg(photos=("image", "size"), usable=("usable", "sum"))
-    )
-    columns = [
-        Column("Label", list(map(str, table.index))),
-        Column("Photos", [f"{count:,}" for count in table["photos"]], number=True),
-        Column("Usable", [f"{count:,}" for count in table["usable"]], number=True),
-    ]
-    if "case_id" in frame:
-        table["cases"] = frame.groupby("label", sort=True)["case_id"].nunique()
-        columns.append(Column("Cases", [f"{count:,}" for count in table["cases"]], number=True))
-    return Section("labels", "Labels", (Table("labels", table.reset_index(), tuple(columns)),))
 
 
 def _by_kind(findings: Sequence[Finding]) -> dict[str, list[Finding]]:

@@ -43,6 +43,7 @@ class Column:
       number: Whether it is set flush right.
       link: Whether its cells are ids of sections.
       shares: One in [0, 1] a row, drawn as a bar below the cell; empty for none.
+      wide: Whether its cells are longer texts, which keep some width on a narrow screen.
     """
 
     heading: str
@@ -50,6 +51,7 @@ class Column:
     number: bool = False
     link: bool = False
     shares: Sequence[float] = ()
+    wide: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,7 +109,30 @@ class Tiles:
     kind: ClassVar[str] = "tiles"
 
 
-Block = Text | Heading | Table | Figure | Tiles
+@dataclasses.dataclass(frozen=True)
+class Strip:
+    """A row of photos under a name.
+
+    Attributes:
+      title: The name.
+      words: Said below it; may be empty.
+      tiles: The photos.
+    """
+
+    title: str
+    words: str
+    tiles: tuple[Tile, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Strips:
+    """Rows of photos below each other, each beside its name."""
+
+    strips: tuple[Strip, ...]
+    kind: ClassVar[str] = "strips"
+
+
+Block = Text | Heading | Table | Figure | Tiles | Strips
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

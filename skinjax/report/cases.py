@@ -56,6 +56,19 @@ def photos_of(photos: int, cases: int, unit: Unit) -> str:
     return f"{photos:,} photos " + ("without case ids" if unit == "photo" else f"of {counted(cases, unit)}")
 
 
+def case_heading(*units: Unit) -> str:
+    """Returns the heading of a column of numbers of cases, whose rows may be of several sets.
+
+    Args:
+      units: What they count in each set.
+
+    >>> case_heading("case", "case"), case_heading("look"), case_heading("look", "case")
+    ('Cases', 'Groups', 'Cases or groups')
+    """
+    headings = {"case": "cases", "look": "groups", "photo": "photos"}
+    return " or ".join(words for unit, words in headings.items() if unit in units).capitalize()
+
+
 def case_columns(numbers: Sequence[float], unit: Unit) -> tuple[Column, ...]:
     """Returns a table's column of numbers of cases; none where these are the photos.
 
@@ -65,5 +78,4 @@ def case_columns(numbers: Sequence[float], unit: Unit) -> tuple[Column, ...]:
     """
     if unit == "photo":
         return ()
-    heading = "Cases" if unit == "case" else "Groups"
-    return (Column(heading, [cell(number) for number in numbers], number=True),)
+    return (Column(case_heading(unit), [cell(number) for number in numbers], number=True),)

@@ -188,11 +188,11 @@ def p_value(value: float) -> str:
 def cell(value: object) -> str:
     """Returns any value of a table for people: few digits for a fraction, a dash where it is missing.
 
-    >>> cell(3), cell(0.25), cell(12345), cell(None), cell("jit")
-    ('3', '0.25', '12,345', '–', 'jit')
+    >>> cell(3), cell(-0.25), cell(12345), cell(None), cell("jit")
+    ('3', '−0.25', '12,345', '–', 'jit')
     """
     if isinstance(value, float | np.floating):
-        return "–" if np.isnan(value) else f"{value:.4g}"
+        return "–" if np.isnan(value) else f"{value:.4g}".replace("-", "−")
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return f"{value:,}"
     return "–" if value is None or value is pd.NA else str(value)
@@ -207,3 +207,17 @@ def listed(names: list[str], most: int = 6) -> str:
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} other{'s' * (len(names) - most > 1)}"
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def numbered(count: int, one: str, several: str = "") -> str:
+    """Returns a number with its noun.
+
+    Args:
+      count: The number.
+      one: The noun for 1.
+      several: For any other; empty for an s after `one`.
+
+    >>> numbered(1, "photo"), numbered(1200, "photo"), numbered(2, "class", "classes")
+    ('1 photo', '1,200 photos', '2 classes')
+    """
+    return f"{count:,} {one if count == 1 else several or one + 's'}"

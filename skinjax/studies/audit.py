@@ -9,11 +9,12 @@ themselves, columns that give the label away, and labels, columns and paths that
     skinjax audit --dataset=ham10000 --source=HAM10000
     skinjax audit --smoke
 
-Writes `audit/index.html`, which shows the photos of each finding, and `audit.txt` (printed too), `audit.csv`,
-`audit.json` and `audit_photos.csv` to --workdir. Exit code 0 whatever it finds, as far as the manifest is a table with
-photos and labels. With --fix, what training may use is written as a manifest, and a sentence names each kind of
-change: photos that cannot be used, labels that the taxonomy lacks, copies, and files under several labels are left
-out, and cases whose photos look the same become one. Times: benchmarks/results/ground.md.
+Writes `audit/index.html`, which shows the photos of each finding and an overview of classes, cases, photos and columns,
+and `audit.txt` (printed too), `audit.csv`, `audit.json` and `audit_photos.csv` to --workdir. Exit code 0 whatever it
+finds, as far as the manifest is a table with photos and labels. With --fix, what training may use is written as a
+manifest, and a sentence names each kind of change: photos that cannot be used, labels that the taxonomy lacks, copies,
+and files under several labels are left out, and cases whose photos look the same become one. Times:
+benchmarks/results/ground.md.
 """
 
 from __future__ import annotations
@@ -102,6 +103,7 @@ def run(photos: PhotoSet | None, config: Config, workdir: str | os.PathLike[str]
             synthetic=read.synthetic,
             mended=mended,
             told=told,
+            taxonomy=read.taxonomy,
         )
         changes = (*mended.changes, *mended.left, told) if mended else _advice(report)
         return Result(NAME, folder.path, (text, *changes, f"written to {folder.audit}"), report=page)

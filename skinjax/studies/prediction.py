@@ -57,6 +57,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
+from skinjax.data.column_names import ColumnNames, as_entries
 from skinjax.data.columns import unknown_columns
 from skinjax.runs.options import option
 from skinjax.studies.result import StudyResult
@@ -82,6 +83,11 @@ class Config(DecidingOptions):
         (),
         "Photos and folders of photos, comma-separated, or one table (CSV, Excel or Parquet) with a column image and, "
         "where networks read them, further columns.",
+    )
+    map: tuple[str, ...] = option(
+        (),
+        "Names that columns have in that table, as ours=theirs, e.g. "
+        'image=Filename,case_id="Patient ID",age="Age (years)".',
     )
     by: Literal["photo", "case", "lesion"] = option(
         "photo",
@@ -114,7 +120,9 @@ class Config(DecidingOptions):
     smoke: bool = option(False, "Train a tiny run and answer a few photos by it, as a trial.")
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "map", as_entries(self.map))
         super().__post_init__()
+        ColumnNames.of(self.map)
         if self.explain_level and not self.explain_class:
             raise ValueError(
                 f"explain_level={self.explain_level} needs explain_class=CLASS, a class of that level"
@@ -217,8 +225,8 @@ def run(
     if workdir is None:
         raise ValueError("workdir must be the folder of a run whose networks answer; give workdir=FOLDER")
     out = out or (Path("answers") if answering.is_on_hub(workdir) else Path(workdir) / "answers")
-    visits = lesions.visits_of(names, config.by)
-    table = lesions.table_of(names, config.by)
+    visits = lesions.visits_of(names, config.by, config.map)
+    table = lesions.table_of(names, config.by, config.map)
     paths = list(table.paths) if table else answering.check_photos(names)
     alone = answering.named_alone(names)
     groups = case_groups(paths, table, config.case_pattern, alone) if config.by == "case" else None

@@ -82,6 +82,7 @@ class Config(DividedConfig):
         path=True,
         free=True,
     )
+    foreign_map: tuple[str, ...] = option((), "Same as --map, for --foreign.", free=True)
     relatives: str = option(
         "",
         "Level that groups the other classes by how closely they are related to the target. Default: "

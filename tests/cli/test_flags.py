@@ -39,7 +39,7 @@ FORMER = {
     "prepare_data": PHOTOS,
     "train": TRAINING + "fold folds",
     "benchmark_backbones": TRAINING + "backbones parts readers target",
-    "psoriasis": TRAINING + "draw_epochs draws foreign leave_out parts readers relatives strategy target",
+    "psoriasis": TRAINING + "draw_epochs draws foreign foreign_map leave_out parts readers relatives strategy target",
     "hierarchy": TRAINING + "fold folds meta_epochs meta_level transfer_blocks transfer_variants",
     "evolve": TRAINING + (
         "at_once fitness_weights fold folds generations mutation_probability mutation_sigma parents population repeats "
@@ -60,7 +60,7 @@ FORMER = {
     ),
     "predict": RUN + (
         "answered batch_size check_explanations coverage degrees explain explain_class explain_layer explain_level "
-        "fold grade_rule out photos stages threads unusual"
+        "fold grade_rule map out photos stages threads unusual"
     ),
     "export": RUN + "answered coverage degrees ensemble fold format grade_rule largest_set licence out stages unusual",
     "app": "compilation_cache degrees ensemble fold host keep neighbours port smoke traceback workdir",

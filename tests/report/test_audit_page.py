@@ -66,7 +66,8 @@ def test_the_photos_of_a_finding_are_those_that_it_names(photos, tmp_path):
     message = "has the label 'Nevus', which is taken for 'nevus' (2 photos)"
     told = Finding("label_resolved", "note", message, "03.png", 4, ("07.png",))
     _, page = page_of(frame, root, tmp_path, audit={"found": [told]})
-    shown = re.findall(r'<img src="data:image/jpeg;base64,([^"]+)"[^>]*alt="([^"]+)"', page)
+    notes = page[page.index('<section id="notes">') :]
+    shown = re.findall(r'<img src="data:image/jpeg;base64,([^"]+)"[^>]*alt="([^"]+)"', notes)
     assert [name for _, name in shown][:2] == ["03.png", "07.png"]
     picture = Image.open(io.BytesIO(base64.b64decode(shown[0][0])))
     assert picture.size == (128, 128)

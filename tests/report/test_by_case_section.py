@@ -11,6 +11,7 @@ from sklearn import metrics
 from skinjax.data.predictions import Predictions, from_arrays
 from skinjax.labels.taxonomy import load_taxonomy
 from skinjax.predict.degrees import degrees_of
+from skinjax.report.blocks import Text
 from skinjax.report.sections.by_case import by_case_section
 from skinjax.report.study import Study
 from skinjax.report.tables.pooling import case_photos, compare_pooling, compare_sets, pooled_probs
@@ -145,6 +146,14 @@ def test_lesions_are_told_apart_and_mixed_cases_are_left_out_and_counted(frame):
     assert len(np.unique(found.cases)) == 31
     section, sentence, _ = by_case_section(study_of(lesions))
     assert sentence.startswith("By lesion, with the photos of each pooled")
+    assert section.title == "One answer per lesion"
+    assert (
+        "A lesion is one lesion_id of a case. Elsewhere on this page a case is one case_id"
+        in section.blocks[2].words
+    )
+    plain = by_case_section(study_of(frame))[0]
+    assert plain.title == "One answer per case"
+    assert not any("lesion" in block.words for block in plain.blocks if isinstance(block, Text))
 
 
 def test_nothing_is_fitted_where_all_is_of_one_part(frame):

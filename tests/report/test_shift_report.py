@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -69,6 +70,31 @@ def test_each_pairs_figures_are_scikit_learns(frames, matrix):
         assert row.macro_f1 == pytest.approx(metrics.f1_score(labels, predicted, average="macro"))
         probs = probs / probs.sum(axis=1, keepdims=True)
         assert row.macro_auc == pytest.approx(metrics.roc_auc_score(labels, probs, multi_class="ovr"))
+
+
+def test_columns_of_groups_that_stand_in_for_cases_are_called_so(frames, shift):
+    stand_in = {case: f"look_{place:016x}" for place, case in enumerate(frames[0, 0]["case_id"].unique())}
+    grouped = {
+        pair: frame.assign(case_id=frame["case_id"].map(stand_in)) if pair[1] == 0 else frame
+        for pair, frame in frames.items()
+    }
+    mixed = dataclasses.replace(
+        shift, tested={pair: answers_of_frame(frame) for pair, frame in grouped.items()}
+    )
+    for given, both, sides in (
+        (shift, "Cases", ["Cases", "Cases"]),
+        (mixed, "Cases or groups", ["Groups", "Cases"]),
+    ):
+        _, sections = shift_sections(given)
+        tables = {block.name: block for one in sections for block in one.blocks if isinstance(block, Table)}
+        assert both in [column.heading for column in tables["shift_matrix"].columns]
+        assert sides[0] in [
+            column.heading for column in tables["shift_tones"].columns
+        ]  # of the first set alone
+        assert f"{both} at home" in [column.heading for column in tables["shift_classes"].columns]
+        sets = sets_section(given, ({}, {}), None)
+        table = next(block for block in sets.blocks if isinstance(block, Table) and block.columns)
+        assert [column.heading for column in table.columns if column.heading in ("Cases", "Groups")] == sides
 
 
 def test_other_photos_are_independent_samples_and_the_same_photos_are_paired(frames, shift, matrix):

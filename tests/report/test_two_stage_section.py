@@ -118,8 +118,8 @@ def test_the_verdict_follows_from_the_tests(skill, rival, words, not_said):
     assert words in verdict
     assert not_said not in verdict
     assert section.answered
-    assert isinstance(section.blocks[0], Text)
-    assert section.blocks[0].words == verdict
+    # It stands in the head of the page alone.
+    assert verdict not in [block.words for block in section.blocks if isinstance(block, Text)]
 
 
 def test_photos_from_outside_are_called_at_the_same_thresholds():

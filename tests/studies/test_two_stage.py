@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import types
 from pathlib import Path
 
 import numpy as np
@@ -246,6 +247,44 @@ def test_photos_from_elsewhere_of_a_case_that_is_trained_on_are_refused(read, tm
         question.ask(config, read)
     (tmp_path / "theirs.csv").write_text("image,label,case_id\nc.png,nevus,3\n")
     assert len(question.ask(config, read).foreign.frame) == 1
+
+
+def test_photos_from_elsewhere_may_have_other_names_of_columns(read, tmp_path):
+    theirs = tmp_path / "theirs.csv"
+    theirs.write_text('File name,"Diagnosis, final",Patient,label\nc.png,Psoriasis,9,old\n')
+    names = ("image=File name", 'label="Diagnosis', 'final"', "case_id=Patient")
+    found = question.ask(two_stage.Config(foreign=str(theirs), foreign_map=names), read).foreign.frame
+    assert found[["image", "label", "case_id"]].to_numpy().tolist() == [["c.png", "psoriasis", "9"]]
+
+
+def test_another_map_of_photos_from_elsewhere_is_another_report(tmp_path):
+    theirs = tmp_path / "theirs.csv"
+    theirs.write_text("image,label,case_id,Diagnosis\nc.png,nevus,9,psoriasis\n")
+    plain = two_stage.Config(foreign=str(theirs))
+    mapped = dataclasses.replace(plain, foreign_map=("label=Diagnosis",))
+    folder = types.SimpleNamespace(finished=True, shown=tmp_path / "shown.json", options={})
+    for shown, other in ((plain, mapped), (mapped, plain)):
+        question.note_shown(folder, shown)
+        assert question.is_shown(folder, shown)
+        assert not question.is_shown(folder, other)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"foreign_map": ("image=File",)}, "foreign_map=image=File must be given with foreign=FILE"),
+        ({"foreign": "theirs.csv", "foreign_map": ("File",)}, "foreign_map=File must be NAME=COLUMN"),
+        (
+            {"foreign": "theirs.csv", "foreign_map": ("label=Diagnose",)},
+            "foreign=theirs.csv: foreign_map=label=Diagnose: no column 'Diagnose', but one 'Diagnosis'",
+        ),
+    ],
+)
+def test_a_map_that_does_not_fit_photos_from_elsewhere_is_told(read, tmp_path, monkeypatch, values, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "theirs.csv").write_text("image,Diagnosis\nc.png,nevus\n")
+    with pytest.raises(ValueError, match=re.escape(message)):
+        question.ask(dataclasses.replace(two_stage.Config(), **values), read)
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,24 @@ def text_width(texts: Sequence[str], size: float) -> float:
     return size * max((sum(map(width, text)) for text in texts), default=0.0)
 
 
+def two_lines(text: str, longest: int = 18) -> str:
+    r"""Returns a long name on two lines, parted at the blank nearest to its middle.
+
+    Args:
+      text: The name.
+      longest: Characters up to which it stays as it is.
+
+    Example:
+      >>> two_lines("Squamous cell carcinoma and Bowen's disease"), two_lines("Nevus")
+      ("Squamous cell carcinoma\nand Bowen's disease", 'Nevus')
+    """
+    blanks = [place for place, letter in enumerate(text) if letter == " "]
+    if len(text) <= longest or not blanks:
+        return text
+    middle = min(blanks, key=lambda place: abs(place - len(text) / 2))
+    return f"{text[:middle]}\n{text[middle + 1 :]}"
+
+
 def svg(figure: Figure, name: str) -> str:
     """Returns a figure as a document of SVG that stands alone, on white.
 

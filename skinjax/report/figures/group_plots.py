@@ -1,4 +1,4 @@
-"""Forest plots, sizes of sets and scores by degree, drawn on axes that the caller gives.
+"""Forest plots, sizes of sets and cases, and scores by degree, drawn on axes that the caller gives.
 
 Make the figure under `skinjax.report.figures.canvas.SETTINGS`.
 """
@@ -77,6 +77,30 @@ def set_sizes(axes: Axes, shares: ArrayLike) -> Axes:
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
     axes.grid(axis="y")
     axes.set_axisbelow(True)
+    return axes
+
+
+def case_sizes(axes: Axes, names: Sequence[str], cases: ArrayLike) -> Axes:
+    """Draws the number of cases by their number of photos, with each number above its bar.
+
+    Args:
+      axes: The axes to draw on.
+      names: B numbers of photos, or ranges of them.
+      cases: int[B].
+
+    Returns:
+      The axes.
+    """
+    heights = np.asarray(cases, int)
+    bars = axes.bar(np.arange(len(heights)), heights, color=BLUE, width=0.82)
+    axes.bar_label(bars, [f"{height:,}" if height else "" for height in heights], fontsize=8.5, color=INK)
+    axes.set_xticks(np.arange(len(heights)), names)
+    axes.set_xlim(-0.6, len(heights) - 0.4)
+    axes.margins(y=0.12)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="x", length=0, colors=INK)
+    axes.set_xlabel("photos of the case")
     return axes
 
 

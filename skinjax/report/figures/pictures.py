@@ -198,15 +198,20 @@ def draw_confusion(
         count <= _NAMES_UP_TO,
     )
     shown = titles if named else [group_titles[group] for group in np.unique(members)] if group_titles else []
+    if numbers:  # whose cells are high enough for two lines
+        shown = [canvas.two_lines(name) for name in shown]
     cell = 25 if numbers else 14 if named else (280 if title else 560) / count
     with matplotlib.rc_context(canvas.SETTINGS):
-        margin = max(canvas.text_width(shown, 10), 40) + 24
+        lines = [line for name in shown for line in name.split("\n")]
+        size = 10 if len(lines) == len(shown) else 8.5
+        margin = max(canvas.text_width(lines, size), 40) + 24
         side, top = cell * count, 26 if title else 8
         figure, place = canvas.blank(margin + side + 8, side + margin + top, (margin, margin, 8, top))
         axes = figure.subplots(gridspec_kw=place)
         if title:
             axes.set_title(title)
         performance_plots.confusion(axes, matrix, shown, members, numbers)
+        axes.tick_params(labelsize=size)
         # Not left to matplotlib, which may lack the font that the names will be shown in.
         axes.yaxis.set_label_coords(-(margin - 14) / side, 0.5)
         axes.xaxis.set_label_coords(0.5, -(margin - 14) / side)

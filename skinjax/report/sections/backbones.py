@@ -108,13 +108,14 @@ def backbones_section(
       intervals: How intervals are made.
 
     Returns:
-      The section, and how the backbone that is best on the validation photos stands to the others, in words.
+      The section and, for the head of the page, how the backbone that is best on the validation photos stands to the
+      others, in words.
     """
     first = next(iter(networks.values()))
     target = first.test.target
     data = pd.DataFrame([_row(name, network, intervals) for name, network in networks.items()])
     verdict = _verdict(networks, data, intervals)
-    blocks: list[Block] = [Text(verdict)]
+    blocks: list[Block] = []
     if target is not None:
         blocks += [
             Text(words)
@@ -227,11 +228,11 @@ def _words(test: Study, intervals: Intervals) -> str:
     if test.target is None:
         return (
             words
-            + "The area is the mean over classes of each against the rest. Differences are tested above."
+            + "The area is the mean over classes of each against the rest. Tests of differences stand at the head."
         )
     return words + (
         f"AUC, sensitivity and specificity are of {test.target.title} against the rest, as in the thesis’s table 3-1; "
-        "the threshold is Youden’s on the validation photos. Differences are tested above."
+        "the threshold is Youden’s on the validation photos. Tests of differences stand at the head."
     )
 
 

@@ -33,7 +33,7 @@ _TITLES = {
     "target_auc": "AUC of {target}",
 }
 _AREAS = ("macro_auc", "target_auc")
-_ID, _TITLE = "cases", "One answer per case"
+_ID = "cases"
 
 
 def by_case_section(
@@ -69,7 +69,8 @@ def by_case_section(
     sets = compare_sets(study, found, COVERAGES, LIMIT)
     if sets is not None:
         blocks += [_sets_table(sets, found.noun), Text(_set_words(study), small=True)]
-    return Section(_ID, _TITLE, tuple(blocks)), _headline(study, found, table), _metrics(study, table)
+    title = f"One answer per {found.noun.removesuffix('s')}"
+    return Section(_ID, title, tuple(blocks)), _headline(study, found, table), _metrics(study, table)
 
 
 def _verdict(study: Study, found: CasePhotos, table: pd.DataFrame) -> str:
@@ -84,11 +85,11 @@ def _verdict(study: Study, found: CasePhotos, table: pd.DataFrame) -> str:
         sign = _sign(row, name)
         shown = f"{title}{' by' if sign else ''} {_change(row, name)}, {p_value(row[f'{name}_p_value'])}"
         (gains if sign > 0 else losses if sign < 0 else unclear).append(shown)
-    parts = []
+    parts, one = [], found.noun.removesuffix("s")
     if gains:
-        parts.append(f"Pooling the photos of a case raises {'; '.join(gains)}.")
+        parts.append(f"Pooling the photos of a {one} raises {'; '.join(gains)}.")
     if losses:
-        parts.append(f"Pooling the photos of a case lowers {'; '.join(losses)}.")
+        parts.append(f"Pooling the photos of a {one} lowers {'; '.join(losses)}.")
     if unclear:
         first = "No gain is shown" if not parts else "No difference is shown"
         parts.append(f"{first}: {'; '.join(unclear)}.")
@@ -182,6 +183,11 @@ def _words(study: Study, found: CasePhotos, graded: bool) -> str:
     )
     if graded:
         words += " The most malignant photo is the one whose mean degree of malignancy is highest."
+    if found.lesions:
+        words += (
+            " A lesion is one lesion_id of a case. Elsewhere on this page a case is one case_id, such as a patient "
+            "with all lesions; these are what is resampled, here too."
+        )
     if found.mixed:
         left_out = "1 case is" if found.mixed == 1 else f"{found.mixed:,} cases are"
         words += f" {left_out} left out: photos bear different diagnoses, and no lesion_id tells them apart."

@@ -44,7 +44,7 @@ def metadata_section(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> tuple[Section, str]:
-    """Builds the section, and its finding in a sentence.
+    """Builds the section, and its finding in a sentence for the head of the page.
 
     Args:
       labels: int[N], the true classes of photos that neither network has seen.
@@ -90,9 +90,7 @@ def metadata_section(
     )
     if trained:
         words += " They are of one training each: another seed gives somewhat other networks."
-    return Section(
-        ID, TITLE, (Text(finding), Table("metadata", table, shown), Text(words, small=True))
-    ), finding
+    return Section(ID, TITLE, (Table("metadata", table, shown), Text(words, small=True))), finding
 
 
 def metadata_table(

@@ -22,6 +22,7 @@ from skinjax.evaluate.calls import call_figures
 from skinjax.evaluate.proportions import proportion_by_case
 from skinjax.evaluate.results import Interval
 from skinjax.report.blocks import Block, Column, Heading, Section, Table, Text
+from skinjax.report.cases import Unit, case_heading
 from skinjax.report.formatting import bracketed, decimals, percent, with_range
 from skinjax.report.tables.target_models import Intervals
 
@@ -64,6 +65,7 @@ def new_photos_section(
     target: str,
     threshold: str,
     how: Intervals,
+    unit: Unit = "case",
 ) -> tuple[Section, list[str]]:
     """Builds the section of new photos.
 
@@ -76,6 +78,7 @@ def new_photos_section(
       target: Name of the target for people.
       threshold: Where the threshold comes from, as a phrase.
       how: How intervals are made.
+      unit: What the cases of the new photos tell apart.
 
     Returns:
       The section, and a sentence for the top of the page, if there is one to say.
@@ -88,13 +91,15 @@ def new_photos_section(
             (
                 Column("Photos", [words for words, _, _ in flow]),
                 Column("Number", [f"{photos:,}" for _, photos, _ in flow], number=True),
-                Column("Cases", [f"{cases:,}" if cases else "–" for _, _, cases in flow], number=True),
-            ),
+                Column(
+                    case_heading(unit), [f"{cases:,}" if cases else "–" for _, _, cases in flow], number=True
+                ),
+            )[: 2 if unit == "photo" else 3],
         ),
         *(Text(sentence, small=True) for sentence in networks),
     ]
     if new is None or own is None:
-        words = "Nothing was fitted on the run's own photos, so that what `predict` says is not calibrated."
+        words = "Nothing was fitted on the run's own photos, so that what “predict” says is not calibrated."
         return Section("new_photos", "New photos", (*blocks, Text(words))), []
     found, before = _figures(new, how), _figures(own, how)
     blocks += [
@@ -180,7 +185,7 @@ def _words(target: str, threshold: str) -> str:
     words = (
         "The run's own photos are those that these networks were not trained on. Temperature, sets and certainty were "
         "fitted on them, so that their figures, accuracy aside, flatter; nothing was fitted on the new photos. These "
-        "are the answers that `predict` gives, but for photos that it would not diagnose for their quality. All other "
+        "are the answers that “predict” gives, but for photos that it would not diagnose for their quality. All other "
         "sections fit temperatures and thresholds anew, on other cases of the new photos."
     )
     return f"{words} The threshold for {target} is {threshold}." if target else words

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from skinjax.evaluate.confusion import confusion_matrix
 from skinjax.evaluate.subgroups import MIN_CASES
 from skinjax.report.blocks import Block, Column, Figure, Heading, Section, Table, Text, unanswered
+from skinjax.report.cases import case_heading
 from skinjax.report.figures import canvas, group_plots, performance_plots
 from skinjax.report.figures.pictures import Picture, panel
 from skinjax.report.formatting import (
@@ -26,6 +29,9 @@ from skinjax.report.formatting import (
     with_range,
 )
 from skinjax.report.tables.shift import METRICS, Shift, class_table, loss_table, matrix_table, tone_table
+
+_HALF = 355.0
+"""Width of a figure in points: two stand beside each other on a wide screen, and one fits on a phone."""
 
 
 def shift_sections(shift: Shift) -> tuple[list[str], list[Section]]:
@@ -104,7 +110,7 @@ def _matrix_section(shift: Shift, matrix: pd.DataFrame) -> Section:
         Column("Trained on", list(matrix["trained"])),
         Column("Tested on", list(matrix["tested"])),
         Column("Photos", [cell(n) for n in matrix["photos"]], number=True),
-        Column("Cases", [cell(n) for n in matrix["cases"]], number=True),
+        Column(case_heading(*shift.units), [cell(n) for n in matrix["cases"]], number=True),
     ]
     for metric, title in METRICS.items():
         write = decimals if metric == "macro_auc" else percent
@@ -203,8 +209,12 @@ def _classes_section(shift: Shift, classes: pd.DataFrame) -> Section:
     )
     columns = (
         Column("Class", [shift.taxonomy.title(name) for name in classes["class"]]),
-        Column("Cases at home", [f"{cell(c)}" for c in classes["cases_own"]], number=True),
-        Column("Cases there", [f"{cell(c)}" for c in classes["cases_other"]], number=True),
+        Column(
+            f"{case_heading(*shift.units)} at home", [f"{cell(c)}" for c in classes["cases_own"]], number=True
+        ),
+        Column(
+            f"{case_heading(*shift.units)} there", [f"{cell(c)}" for c in classes["cases_other"]], number=True
+        ),
         Column("Recall at home", ranged(classes, "own", percent)),
         Column("Recall there", ranged(classes, "other", percent)),
         Column("Loss", ranged(classes, "loss", points)),
@@ -249,7 +259,11 @@ def _tones_section(shift: Shift, tones: pd.DataFrame) -> Section:
     columns = (
         Column("Fitzpatrick type", list(tones["skin_tone"])),
         Column("Photos", [cell(n) for n in tones["photos"]], number=True),
-        Column("Cases", [cell(n) for n in tones["cases"]], number=True),
+        Column(
+            case_heading(*(shift.units[shift.names.index(name)] for name in known)),
+            [cell(n) for n in tones["cases"]],
+            number=True,
+        ),
         Column("Trained there", ranged(tones, "own", percent)),
         Column("Elsewhere", ranged(tones, "other", percent)),
         Column("Loss", ranged(tones, "loss", points)),
@@ -277,8 +291,18 @@ def _tones_section(shift: Shift, tones: pd.DataFrame) -> Section:
 def _confusion_section(shift: Shift) -> Section:
     classes = shift.taxonomy.classes()
     titles = [shift.taxonomy.title(name) for name in classes]
-    side = (34.0 if len(classes) <= 8 else 18.0) * len(classes)
-    margin = canvas.text_width(titles, 10) + 24
+    numbers = len(classes) <= 8
+    size = 10.0 if numbers else 8.5
+    if numbers:  # whose cells are high enough for two lines
+        titles = [canvas.two_lines(title) for title in titles]
+    margin = canvas.text_width([line for title in titles for line in title.split("\n")], size) + 24
+    cell_side = 34.0 if numbers else float(np.clip((_HALF - margin - 8) / len(classes), 10, 18))
+    side = cell_side * len(classes)
+
+    def draw(axes: Axes, matrix: NDArray[np.int64]) -> None:
+        performance_plots.confusion(axes, matrix, titles, numbers=numbers)
+        axes.tick_params(labelsize=size)
+
     panels, rows = [], []
     for (trained, on), one in sorted(shift.tested.items()):
         matrix = confusion_matrix(one.labels, one.predicted, len(classes))
@@ -287,7 +311,7 @@ def _confusion_section(shift: Shift) -> Section:
             panel(
                 f"shift_confusion_{trained}_{on}", (margin + max(side, 190), side + margin + 22),
                 (margin, margin, 8 + max(190 - side, 0), 22),
-                functools.partial(performance_plots.confusion, matrix=matrix, names=titles, numbers=len(classes) <= 8),
+                functools.partial(draw, matrix=matrix),
                 f"Confusion matrix, trained on {shift.names[trained]}, tested on {shift.names[on]}.", title,
             )
         )  # fmt: skip
@@ -326,7 +350,7 @@ def sets_section(
     for place, name in enumerate(shift.names):
         columns += [
             Column(f"{name}: photos", [cell(n) for n in data[f"photos_{place}"]], number=True),
-            Column("Cases", [cell(n) for n in data[f"cases_{place}"]], number=True),
+            Column(case_heading(shift.units[place]), [cell(n) for n in data[f"cases_{place}"]], number=True),
             Column("Share", [percent(v) for v in data[f"share_{place}"]], number=True),
         ]
     words = [

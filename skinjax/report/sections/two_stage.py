@@ -120,7 +120,7 @@ class Stages:
 
 
 def two_stage_section(stages: Stages) -> tuple[Section, str]:
-    """Builds the comparison, and its verdict in a sentence.
+    """Builds the comparison, and its verdict in a sentence for the head of the page.
 
     Args:
       stages: What is compared.
@@ -135,8 +135,8 @@ def two_stage_section(stages: Stages) -> tuple[Section, str]:
     }
     pairs = _pairs(stages, list(models.values()))
     verdict = _verdict(stages, list(models.values()), pairs)
-    blocks: list[Block] = [Text(verdict)]
-    blocks += [Text(words) for words in warn_of_few_cases(stages.samples["validation"], test, stages.target)]
+    few = warn_of_few_cases(stages.samples["validation"], test, stages.target)
+    blocks: list[Block] = [Text(words) for words in few]
     if test.both():
         blocks.append(_figure(stages, models))
     blocks += [_models(list(models.values())), _pairs_table(pairs), Text(_words(stages), small=True)]

@@ -17,6 +17,7 @@ from skinjax.evaluate.results import Interval, IntervalResult
 from skinjax.evaluate.shift import independent_difference
 from skinjax.evaluate.subgroups import MIN_CASES
 from skinjax.labels.taxonomy import Taxonomy
+from skinjax.report.cases import Unit, unit_of
 from skinjax.report.sections.subgroups import group_names
 
 METRICS = {
@@ -43,12 +44,14 @@ class NetworkAnswers:
       probs: float64[N, K].
       cases: [N], the case of each photo.
       groups: object[N], the skin type of each photo as text, None where it is not known.
+      unit: What `cases` tells apart.
     """
 
     labels: NDArray[np.int32]
     probs: NDArray[np.float64]
     cases: NDArray
     groups: NDArray[np.object_]
+    unit: Unit = "case"
 
     @property
     def predicted(self) -> NDArray[np.int64]:
@@ -83,6 +86,11 @@ class Shift:
         return self.replicates, self.confidence, self.seed
 
     @property
+    def units(self) -> tuple[Unit, Unit]:
+        """Returns what the cases of each set tell apart."""
+        return self.tested[0, 0].unit, self.tested[1, 1].unit
+
+    @property
     def confidence_percent(self) -> str:
         """Returns the confidence for people."""
         return f"{100 * self.confidence:g}%"
@@ -102,6 +110,7 @@ def answers_of(predictions: Predictions) -> NetworkAnswers:
         predictions.probabilities(),
         predictions.case_id,
         group_names(tones),
+        unit_of(predictions.case_id, predictions.image),
     )
 
 

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 _LESION, _WIDTH = 24, 110
 
 
-def visits_of(names: list[Path], by: str) -> tuple[Visit, ...]:
+def visits_of(names: list[Path], by: str, map: Sequence[str] = ()) -> tuple[Visit, ...]:
     """Returns the photos over time that a table names, by lesion; none by photo.
 
     Args:
       names: By lesion one table (CSV, Excel or Parquet), see `skinjax.data.visits`; by photo anything.
       by: The option `by`.
+      map: The table's own names of columns.
 
     Raises:
       ValueError: Anything but a table by lesion, or a table that is faulty.
@@ -40,25 +41,28 @@ def visits_of(names: list[Path], by: str) -> tuple[Visit, ...]:
             "by=lesion needs photos=TABLE, one table (CSV, Excel or Parquet) with columns image, lesion_id and date, "
             f"got {given}"
         )
-    return read_visits(tables[0])
+    return read_visits(tables[0], map)
 
 
-def table_of(names: list[Path], by: str) -> PhotoTable | None:
+def table_of(names: list[Path], by: str, map: Sequence[str] = ()) -> PhotoTable | None:
     """Returns the table of photos and of what describes them that is named; None where photos and folders are.
 
     Args:
       names: One table (CSV, Excel or Parquet), see `skinjax.data.photo_tables`, or photos and folders.
       by: The option `by`.
+      map: The table's own names of columns.
 
     Raises:
       ValueError: A table among other names, one of lesions over time by photo, or a table that is faulty.
     """
     tables = [name for name in names if is_table(name)]
     if not tables:
+        if map:
+            raise ValueError(f"map={','.join(map)} must be given with photos=TABLE, whose columns it names")
         return None
     if len(names) > 1:
         raise ValueError(f"photos={tables[0]} is a table, which must be named alone, got {len(names)} names")
-    table = read_photo_table(tables[0])
+    table = read_photo_table(tables[0], map)
     if by == "photo" and {"lesion_id", "date"} <= set(table.frame.columns):
         raise ValueError(f"photos={tables[0]} is a table: photos of lesions over time need by=lesion")
     return table

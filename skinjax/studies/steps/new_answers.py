@@ -30,6 +30,7 @@ from skinjax.predict.probabilities import PhotoProbabilities, photo_probabilitie
 from skinjax.predict.run_decisions import predictions_path
 from skinjax.predict.run_target import predictor_target
 from skinjax.report.blocks import Section
+from skinjax.report.cases import unit_of
 from skinjax.report.sections.new_photos import FittedAnswers, new_photos_section
 from skinjax.report.tables.target_models import Intervals
 from skinjax.runs.folder import RunFolder
@@ -133,11 +134,11 @@ def fitted_section(
     new = own_answers = None
     title = threshold = ""
     own = _own(found.predictor)
+    frame = next(iter(found.frames.values()))
     if own is not None:
         options = DecisionOptions()
         own_probs = {level: own.probabilities(level) for level in found.predictor.levels}
         fits = fit_decisions(own_probs, own.label, own.case_id, space.run, options)
-        frame = next(iter(found.frames.values()))
         labels = space.taxonomy.encode(frame["label"])
         target = _target(config, found.predictor, space, own, own_probs)
         if target is not None:
@@ -149,6 +150,7 @@ def fitted_section(
     section, verdict = new_photos_section(
         found.flow, list(_networks(folder, found.predictor)), new, own_answers,
         {"covered": DecisionOptions.coverage, "answered": DecisionOptions.answered}, title, threshold, how,
+        unit_of(frame["case_id"], frame["image"]),
     )  # fmt: skip
     return section, verdict
 

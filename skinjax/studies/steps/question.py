@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skinjax.data.manifest import read_manifest
+from skinjax.data.manifest import ManifestError, read_manifest
 from skinjax.data.photo_set import PhotoSet, refuse_shared_cases
 from skinjax.data.spelling import as_classes
 from skinjax.files.atomic import replacing
@@ -80,17 +81,25 @@ def ask(config: Config, read: PhotoSet) -> Question:
         target=target,
         title=", ".join(taxonomy.title(name) for name in config.target),
         left_out=left_out,
-        foreign=_foreign(Path(config.foreign), known, read) if config.foreign else None,
+        foreign=_foreign(config, known, read),
         taxonomy=known,
         relatives=_relatives(config.relatives, known),
     )
 
 
-def _foreign(path: Path, taxonomy: Taxonomy, own: PhotoSet) -> PhotoSet:
+def _foreign(config: Config, taxonomy: Taxonomy, own: PhotoSet) -> PhotoSet | None:
+    if not config.foreign:
+        if config.foreign_map:
+            raise ValueError(f"foreign_map={','.join(config.foreign_map)} must be given with foreign=FILE")
+        return None
+    path = Path(config.foreign)
     try:
-        frame = read_manifest(path)
-    except ValueError as error:
-        raise ValueError(f"foreign={error}") from error
+        frame = read_manifest(path, map=config.foreign_map)
+    except ManifestError as error:
+        told = re.sub(r"\bmap=", "foreign_map=", str(error))
+        raise ValueError(f"foreign={told}") from error
+    except ValueError as error:  # an entry that is no pair
+        raise ValueError(f"foreign_{error}") from error
     notes: tuple[str, ...] = ()
     if "case_id" not in frame:
         frame = frame.assign(case_id=frame["image"])
@@ -172,6 +181,7 @@ def _asked(config: Config) -> dict[str, dict[str, Any]]:
     asked: dict[str, dict[str, Any]] = {
         name: {"option": getattr(config, name)} for name in ("strategy", "relatives")
     }
+    asked["foreign_map"] = {"option": ",".join(config.foreign_map)}
     for name in ("foreign", "readers"):
         path = getattr(config, name)
         content = file_hash(Path(path)) if path and Path(path).is_file() else None
@@ -183,5 +193,5 @@ def _same(now: dict[str, Any], before: dict[str, Any]) -> bool:
     """Says whether an option is as it was; of a file, its content counts as long as it is there."""
     content = now.get("content")
     return bool(
-        now["option"] == before.get("option") if content is None else content == before.get("content")
+        now["option"] == before.get("option", "") if content is None else content == before.get("content")
     )
