@@ -41,7 +41,7 @@ DEFAULT_STAGES = ("sub", "meta")
 """Stages that answer where a run has several of a level and none is named."""
 
 Runtime = Literal["jax", "onnx"]
-"""What computes a forward pass: JAX by XLA, or ONNX Runtime on the CPU."""
+"""Library that computes a forward pass: JAX by XLA, or ONNX Runtime on the CPU."""
 
 _TRANSFORMS: Mapping[str, tuple[Symmetry, ...]] = {
     "none": FLIPS[:1],
@@ -73,7 +73,7 @@ class Loaded:
     Attributes:
       network: What was trained.
       variables: All of them, as `network.model()` takes them.
-      runtime: What computes it; ONNX Runtime in float32, whatever the network's precision.
+      runtime: Library that computes it; ONNX Runtime in float32, whatever the network's precision.
     """
 
     network: Network
@@ -266,7 +266,7 @@ def load_predictor(
       fold: Whose networks answer; -1 averages those of all folds.
       stages: Which networks, such as `sub` and `meta`, one per level; by default those two, or the only one of a level.
       transforms: `none`, `flips` or `dihedral`; by default as the run predicted (its --test_time_augmentation).
-      runtime: What computes them; `onnx` needs the extra `export`.
+      runtime: Library that computes them; `onnx` needs the extra `export`.
 
     Returns:
       The predictor.

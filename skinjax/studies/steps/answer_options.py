@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RuntimeOptions(Options):
-    """The option of what computes the networks that answer."""
+    """The option of the library that computes the networks that answer."""
 
     group: ClassVar[str] = "this study"
 
     runtime: Literal["jax", "onnx"] = option(
         "jax",
-        "What computes the networks that answer: jax, or onnx (ONNX Runtime on the CPU, in float32; "
+        "Library that computes the networks that answer: jax, or onnx (ONNX Runtime on the CPU, in float32; "
         'pip install "skinjax[export]").',
     )
 
