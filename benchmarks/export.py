@@ -1,16 +1,20 @@
-"""Exported networks in ONNX Runtime beside ours in JAX and timm's in PyTorch: forward, one photo and eight, on a CPU.
+"""Our forward pass in JAX and in ONNX Runtime, beside timm eager, torch inductor and OpenVINO, on a CPU.
 
-    python -m benchmarks.export                                    # five families, at their own sizes: half an hour
+    python -m benchmarks.export                                    # six families, at their own sizes: half an hour
     python -m benchmarks.export --backbones efficientnet_lite0 --rounds 2 --starts 1
 
-Needs the extras `peers` and `export`. All three get uint8 photos [N, H, W, 3], normalise them and end in probabilities,
-in float32 and on all cores; PyTorch is eager with channels_last. Each lives in a process of its own and they take
-turns, as in `benchmarks.models`. A speed is the median over the rounds of the other's time over ONNX Runtime's (above
-1: ONNX Runtime is faster). The largest difference of ONNX Runtime's probabilities from ours is on the same random
-weights.
+Peers are the packages onnxruntime, torch with timm, and openvino; those that are not installed are left out, and the
+head of the table says so. All get uint8 photos [N, H, W, 3], normalise them and end in probabilities, in float32 and on
+all cores. ONNX Runtime and OpenVINO run the exported file, PyTorch runs timm's network with channels_last: eager, and
+compiled by inductor with frozen weights, which folds batch normalisation too. Each lives in a process of its own and
+they take turns, as in `benchmarks.models`. A speed is the median over the rounds of another's time over ours (above 1:
+ours is faster), and the best of the others is the one with the least median time. The largest difference is that of
+ONNX Runtime's probabilities from JAX's on the same random weights.
 """
 
 import argparse
+import functools
+import importlib.util
 import os
 import platform
 import statistics
@@ -90,7 +94,23 @@ def onnx_program(name: str, images: np.ndarray, path: str) -> Program:
     return lambda: session.run(["probabilities_class"], {"images": images})[0]
 
 
-def timm_program(name: str, images: np.ndarray, _: str) -> Program:
+def openvino_program(name: str, images: np.ndarray, path: str) -> Program:
+    """Opens the exported file in OpenVINO, for this many photos."""
+    import openvino
+
+    model = openvino.Core().read_model(path)
+    model.reshape({"images": list(images.shape)})
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": os.cpu_count() or 1,
+    }
+    compiled = openvino.compile_model(model, "CPU", settings)
+    output = compiled.output("probabilities_class")
+    return lambda: compiled({"images": images})[output]
+
+
+def timm_program(name: str, images: np.ndarray, _: str, inductor: bool = False) -> Program:
     """Builds timm's network."""
     import torch
 
@@ -100,15 +120,43 @@ def timm_program(name: str, images: np.ndarray, _: str) -> Program:
     photos = torch.from_numpy(images)
     mean, std = (torch.tensor(values) for values in (spec(name).mean, spec(name).std))
 
+    def predict(photos: Any) -> Any:
+        pixels = (photos.float() / 255 - mean) / std
+        return torch.softmax(model(pixels.permute(0, 3, 1, 2)), dim=1)
+
+    if inductor:
+        import torch._inductor.config
+
+        torch._inductor.config.freezing = True
+        predict = torch.compile(predict)
+
     def run() -> Any:
-        with torch.inference_mode():
-            pixels = (photos.float() / 255 - mean) / std
-            return torch.softmax(model(pixels.permute(0, 3, 1, 2)), dim=1)
+        with torch.no_grad():
+            return predict(photos)
 
     return run
 
 
-PROGRAMS = {"onnxruntime": onnx_program, "skinjax": skinjax_program, "timm": timm_program}
+PROGRAMS = {
+    "jax": skinjax_program,
+    "onnxruntime": onnx_program,
+    "timm": timm_program,
+    "inductor": functools.partial(timm_program, inductor=True),
+    "openvino": openvino_program,
+}
+NEEDED = {
+    "onnxruntime": ("onnxruntime",),
+    "timm": ("torch", "timm"),
+    "inductor": ("torch", "timm"),
+    "openvino": ("openvino",),
+}
+OURS = ("jax", "onnxruntime")
+
+
+def contenders() -> tuple[list[str], list[str]]:
+    """Returns the programs that are installed, and those that are not."""
+    there = [name for name in PROGRAMS if all(importlib.util.find_spec(one) for one in NEEDED.get(name, ()))]
+    return there, [name for name in PROGRAMS if name not in there]
 
 
 def serve(library: str, name: str, batch: str, size: str, path: str) -> None:
@@ -131,10 +179,11 @@ def serve(library: str, name: str, batch: str, size: str, path: str) -> None:
 
 def compare(name: str, batch: int, size: int, path: Path, options: argparse.Namespace) -> None:
     """Prints a row of the table."""
-    times: dict[str, list[float]] = {library: [] for library in PROGRAMS}
+    libraries, _ = contenders()
+    times: dict[str, list[float]] = {library: [] for library in libraries}
     for _ in range(options.starts):
         workers = {
-            library: Worker("benchmarks.export", library, name, batch, size, path) for library in PROGRAMS
+            library: Worker("benchmarks.export", library, name, batch, size, path) for library in libraries
         }
         for _ in range(options.rounds):
             for library, worker in workers.items():
@@ -142,26 +191,34 @@ def compare(name: str, batch: int, size: int, path: Path, options: argparse.Name
         ready = {library: worker.ready for library, worker in workers.items()}
         for worker in workers.values():
             worker.stop()
-    ours, theirs = (np.array(ready[library][1:]) for library in ("skinjax", "onnxruntime"))
-    speeds = [
-        [b / a for a, b in zip(times["onnxruntime"], times[peer], strict=True)]
-        for peer in ("skinjax", "timm")
-    ]
+    medians = {library: statistics.median(values) for library, values in times.items()}
     cells = [
         name.removesuffix("_torch"),
         f"{batch} × {size}²",
-        " / ".join(f"{statistics.median(times[library]):.0f}" for library in PROGRAMS),
-        *(f"{statistics.median(one):.2f} ({min(one):.2f} to {max(one):.2f})" for one in speeds),
-        " / ".join(f"{ready[library][0]:.1f}" for library in PROGRAMS),
-        f"{np.abs(ours - theirs).max():.0e}",
-        f"{path.stat().st_size / 2**20:.0f}",
+        " / ".join(f"{median:.1f}" for median in medians.values()),
+        *(_speed(library, times, medians) for library in OURS if library in times),
+        " / ".join(f"{ready[library][0]:.1f}" for library in libraries),
     ]
+    if "onnxruntime" in times:
+        ours, theirs = (np.array(ready[library][1:]) for library in OURS)
+        cells.append(f"{np.abs(ours - theirs).max():.0e}")
+    cells.append(f"{path.stat().st_size / 2**20:.0f}")
     print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def _speed(library: str, times: dict[str, list[float]], medians: dict[str, float]) -> str:
+    """Returns a program's speed to the best of the others, with its range and the other's name."""
+    others = {other: median for other, median in medians.items() if other != library}
+    if not others:
+        return "alone"
+    best = min(others, key=lambda other: others[other])
+    ratios = [b / a for a, b in zip(times[library], times[best], strict=True)]
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), {best}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--backbones", nargs="+", choices=TIMM, default=list(TIMM)[:5])
+    parser.add_argument("--backbones", nargs="+", choices=TIMM, default=list(TIMM))
     parser.add_argument("--rounds", type=int, default=5, help="of a start")
     parser.add_argument("--starts", type=int, default=3, help="processes one after the other")
     parser.add_argument(
@@ -174,18 +231,20 @@ def main() -> None:
     if options.serve:
         serve(*options.serve)
         return
-    versions = ", ".join(
-        f"{name} {version(name)}" for name in ("jax", "onnx", "onnxruntime", "torch", "timm")
-    )
+    there, absent = contenders()
+    packages = ["jax", "onnx", *(package for name in there for package in NEEDED.get(name, ()))]
+    versions = ", ".join(f"{name} {version(name)}" for name in dict.fromkeys(packages))
     print(
         f"{date.today()}; {os.cpu_count()} cores, {platform.machine()}; Python {platform.python_version()}, ",
         end="",
     )
-    print(f"{versions}; float32; {options.starts} × {options.rounds} rounds\n")
-    speeds = "ONNX Runtime's speed to ours (range) | to timm's (range)"
-    print(f"| backbone | photos | ms, ONNX Runtime / skinjax / timm | {speeds} ", end="")
-    print("| until run once, s | largest difference | file, MiB |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(f"{versions}; float32; {options.starts} × {options.rounds} rounds")
+    if absent:
+        print(f"\nnot installed and left out: {', '.join(absent)}")
+    ours = [f"speed of {library} to the best other (range)" for library in OURS if library in there]
+    more = ["largest difference"] if "onnxruntime" in there else []
+    heads = ["backbone", "photos", f"ms, {' / '.join(there)}", *ours, "until run once, s", *more, "file, MiB"]
+    print(f"\n| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for name in options.backbones:
         size = options.size or spec(name).image_size
         with tempfile.TemporaryDirectory() as folder:

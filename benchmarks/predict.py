@@ -2,14 +2,18 @@
 
     python -m benchmarks.predict                      # EfficientNet-B0 at 224 px: about four minutes on two cores
     python -m benchmarks.predict --backbone efficientnet_nano --size 96 --photos 200
+    python -m benchmarks.predict --backbone efficientnet_lite0 --photos 200 --runtimes jax onnx
 
 A run of a fine and a coarse network with random weights is made; what an answer says does not matter here, and takes
 as long. The photos are JPEGs of 600 × 450 pixels (those of `benchmarks.input`). Measured:
 
 - **cold start**: `python -m experiments.predict` for one photo, explained, in a new process, from the command to its
   end: with an empty compilation cache, and with the one that this filled. Its time is split by phase.
+- **the whole folder**: the same command for all photos, with compilations kept, without explanations.
 - **batch mode**: the script's stream of answers over a folder in this process, without explanations, against both
   networks' compiled forward pass alone on photos that lie in memory, and against decoding alone. They take turns.
+
+With several --runtimes, each of these is measured by all of them in turn.
 
 Like the command, this starts itself again with glibc's huge pages.
 """
@@ -17,6 +21,7 @@ Like the command, this starts itself again with glibc's huge pages.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import platform
 import statistics
@@ -24,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from importlib.metadata import version
@@ -60,7 +65,7 @@ from skinjax.predict.networks import load_predictor
 from skinjax.predict.photos import prepare_answers, predict_photos
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 told("imports")
-predictor = load_predictor(sys.argv[1])
+predictor = load_predictor(sys.argv[1], runtime=sys.argv[3])
 told("reading two networks")
 context = prepare_answers(predictor)
 told("reading what was fitted")
@@ -102,38 +107,42 @@ def make_run(
     )
 
 
-def cold_start(run: Path, photo: Path, cache: Path) -> float:
-    """Seconds from the command to its end, for one photo in a new process."""
-    command = [sys.executable, "-m", "experiments.predict", f"--workdir={run}", f"--photos={photo}"]
+def command_seconds(run: Path, photos: Path, cache: Path, runtime: str) -> float:
+    """Seconds from the command to its end in a new process, for one photo or a folder of them."""
+    command = [sys.executable, "-m", "experiments.predict", f"--workdir={run}", f"--photos={photos}"]
     environment = {
         k: v for k, v in os.environ.items() if k not in ("GLIBC_TUNABLES", "JAX_COMPILATION_CACHE_DIR")
     }
     began = time.perf_counter()
     subprocess.run(
-        [*command, f"--compilation_cache={cache}"], check=True, env=environment, stdout=subprocess.DEVNULL
+        [*command, f"--compilation_cache={cache}", f"--runtime={runtime}"],
+        check=True,
+        env=environment,
+        stdout=subprocess.DEVNULL,
     )
     return time.perf_counter() - began
 
 
-def phases(run: Path, photo: Path, cache: Path) -> str:
+def phases(run: Path, photo: Path, cache: Path, runtime: str) -> str:
     """Measures the phases of a warm cold start, one line per phase."""
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache / "jax")}
-    command = [sys.executable, "-c", PHASES, str(run), str(photo)]
+    command = [sys.executable, "-c", PHASES, str(run), str(photo), runtime]
     return subprocess.run(command, check=True, env=environment, text=True, stdout=subprocess.PIPE).stdout
 
 
 def rates(
-    predictor: Predictor, context: AnswerContext, paths: list[Path], batch: int, rounds: int
-) -> dict[str, float]:
-    """Photos a second: answering, the bare forward pass, and decoding alone; medians of rounds in turn."""
+    predictors: Mapping[str, Predictor], context: AnswerContext, paths: list[Path], batch: int, rounds: int
+) -> dict[str, list[float]]:
+    """Photos a second by round: answering and the bare forward pass by each runtime, and decoding alone, in turn."""
+    predictor = next(iter(predictors.values()))
     size = predictor.image_size
     images = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8)
 
-    def answer() -> None:
+    def answer(predictor: Predictor) -> None:
         for _ in predict_photos(predictor, paths, context, batch_size=batch):
             pass
 
-    def forward() -> None:
+    def forward(predictor: Predictor) -> None:
         for _ in range(len(paths) // batch):
             predictor.forward(images).probabilities()
 
@@ -142,7 +151,10 @@ def rates(
             for _ in ahead(pool, lambda path: read_photo(path, size, predictor.fit), paths, 2 * batch):
                 pass
 
-    contenders: dict[str, Callable[[], None]] = {"answers": answer, "forward": forward, "decoding": decode}
+    contenders: dict[str, Callable[[], None]] = {"decoding": decode}
+    for name, one in predictors.items():
+        contenders[f"answers, {name}"] = functools.partial(answer, one)
+        contenders[f"forward, {name}"] = functools.partial(forward, one)
     for run in contenders.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
@@ -151,7 +163,10 @@ def rates(
             began = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - began)
-    return {name: len(paths) / statistics.median(values) for name, values in seconds.items()}
+    done = {
+        name: len(paths) // batch * batch if name.startswith("forward") else len(paths) for name in seconds
+    }
+    return {name: [done[name] / value for value in values] for name, values in seconds.items()}
 
 
 def main() -> None:
@@ -161,6 +176,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=320)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--runtimes", nargs="+", choices=("jax", "onnx"), default=["jax"])
     options = parser.parse_args()
     print(
         f"{date.today()}; {os.cpu_count()} cores, {platform.machine()}; Python {platform.python_version()}, jax "
@@ -173,22 +189,42 @@ def main() -> None:
         write_photos(folder / "photos", options.photos)
         run, cache = folder / "run", folder / "cache"
         make_run(run, options.backbone, options.size, folder / "photos")
-        predictor = load_predictor(run)
-        context = prepare_answers(predictor, photo_root=folder / "photos", batch_size=options.batch)
+        predictors = {runtime: load_predictor(run, runtime=runtime) for runtime in options.runtimes}
+        first = predictors[options.runtimes[0]]
+        context = prepare_answers(first, photo_root=folder / "photos", batch_size=options.batch)
         paths, _ = find_photos([folder / "photos"])
-        print(f"cold start, nothing compiled: {cold_start(run, paths[0], cache):.1f} s")
-        warm = [cold_start(run, paths[0], cache) for _ in range(3)]
-        print(f"cold start, compilations kept: {', '.join(f'{seconds:.1f}' for seconds in warm)} s")
-        print(f"\n{phases(run, paths[0], cache)}")
-        measured = rates(predictor, context, paths, options.batch, options.rounds)
-        for name, rate in measured.items():
-            print(f"{name}: {rate:.1f} photos per second")
-        alone, decoding = measured["forward"], measured["decoding"]
-        both = 1 / (1 / alone + 1 / decoding)
-        print(
-            f"answers to the forward pass {measured['answers'] / alone:.2f}; to forward pass and decoding one after "
-            f"the other, which share the cores, {measured['answers'] / both:.2f}"
+        turns = [runtime for _ in range(3) for runtime in options.runtimes]
+        told(
+            "cold start, nothing compiled",
+            [(r, command_seconds(run, paths[0], cache / r, r)) for r in options.runtimes],
         )
+        told(
+            "cold start, compilations kept",
+            [(r, command_seconds(run, paths[0], cache / r, r)) for r in turns],
+        )
+        for runtime in options.runtimes:
+            command_seconds(run, folder / "photos", cache / runtime, runtime)  # compiles for the batches
+        told("the whole folder", [(r, command_seconds(run, folder / "photos", cache / r, r)) for r in turns])
+        for runtime in options.runtimes:
+            print(f"\n{runtime}\n{phases(run, paths[0], cache / runtime, runtime)}")
+        measured = rates(predictors, context, paths, options.batch, options.rounds)
+        medians = {name: statistics.median(values) for name, values in measured.items()}
+        for name, values in measured.items():
+            print(f"{name}: {medians[name]:.1f} photos per second ({min(values):.1f} to {max(values):.1f})")
+        for runtime in options.runtimes:
+            answers, alone = (medians[f"{what}, {runtime}"] for what in ("answers", "forward"))
+            both = 1 / (1 / alone + 1 / medians["decoding"])
+            print(
+                f"{runtime}: answers to the forward pass {answers / alone:.2f}; to forward pass and decoding one after "
+                f"the other, which share the cores, {answers / both:.2f}"
+            )
+
+
+def told(what: str, seconds: list[tuple[str, float]]) -> None:
+    """Prints times by runtime."""
+    for runtime in dict.fromkeys(name for name, _ in seconds):
+        values = ", ".join(f"{value:.1f}" for name, value in seconds if name == runtime)
+        print(f"{what}, {runtime}: {values} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ Networks of one backbone differ in their head alone, and the head of every `Back
 last map. So the body is traced, compiled and read from the compilation cache once, whatever the number of classes,
 levels and folds, and a head is a small matrix product behind it. A registered module of another kind is compiled whole,
 once for each number of classes.
+
+Bodies and whole networks can be computed by ONNX Runtime in place of JAX. Whatever follows is the same code.
 """
 
 from __future__ import annotations
@@ -12,19 +14,22 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
 from skinjax.data.columns import ColumnCoding
 from skinjax.labels.taxonomy import Taxonomy
-from skinjax.models import compilation, registry
 from skinjax.models.backbones.backbone import Backbone
-from skinjax.models.pixels import normalize
 from skinjax.predict.augmented import DIHEDRAL, FLIPS, Symmetry
+from skinjax.predict.forward_pass import (
+    body_function,
+    compiled_body,
+    compiled_head,
+    compiled_network,
+    network_function,
+)
 from skinjax.predict.load import load_variables
 from skinjax.runs.folder import RunFolder
 from skinjax.runs.networks import Network
@@ -34,6 +39,9 @@ if TYPE_CHECKING:
 
 DEFAULT_STAGES = ("sub", "meta")
 """Stages that answer where a run has several of a level and none is named."""
+
+Runtime = Literal["jax", "onnx"]
+"""Library that computes a forward pass: JAX by XLA, or ONNX Runtime on the CPU."""
 
 _TRANSFORMS: Mapping[str, tuple[Symmetry, ...]] = {
     "none": FLIPS[:1],
@@ -48,14 +56,14 @@ class Output:
 
     Attributes:
       probs: float32[B, K].
-      features: What the photos are compared by, float32[B, C] each: `texture` of the first map and of `early_map`, and
-        the means of the last map; the logits of a network that gives no maps.
+      features: What the photos are compared by, float32[B, C] each: `skinjax.predict.forward_pass.texture` of the first
+        map and of `early_map`, and the means of the last map; the logits of a network that gives no maps.
       last_map: [B, h, w, C]; None for a network that gives no maps.
     """
 
-    probs: jax.Array
-    features: tuple[jax.Array, ...]
-    last_map: jax.Array | None
+    probs: jax.Array | np.ndarray
+    features: tuple[jax.Array | np.ndarray, ...]
+    last_map: jax.Array | np.ndarray | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,10 +73,12 @@ class Loaded:
     Attributes:
       network: What was trained.
       variables: All of them, as `network.model()` takes them.
+      runtime: Library that computes it; ONNX Runtime in float32, whatever the network's precision.
     """
 
     network: Network
     variables: Mapping[str, Any]
+    runtime: Runtime = "jax"
 
     @functools.cached_property
     def pools(self) -> bool:
@@ -82,13 +92,36 @@ class Loaded:
           images: The photos.
           columns: What it reads beside them, at most B rows; what is not there is unknown.
         """
-        network = self.network
+        table = () if self.pools else self.network.table(columns, len(images))
+        found = self.forward_pass(images, *table)
         if not self.pools:
-            table = network.table(columns, len(images))
-            return Output(*compiled_network(network.model(), network.spec)(self.variables, images, *table))
-        last_map, textures, pooled = compiled_body(network.backbone, network.precision)(self.body, images)
-        probs = compiled_head()(self.kernel, self.bias, pooled, network.precision)
+            return Output(*found)
+        last_map, textures, pooled = found
+        probs = compiled_head()(self.kernel, self.bias, pooled, self._precision)
         return Output(probs, (*textures, pooled), last_map)
+
+    @functools.cached_property
+    def forward_pass(self) -> Callable[..., Any]:
+        """Returns its forward pass of photos and columns in its runtime, without the head where it pools.
+
+        Raises:
+          ValueError: ONNX Runtime is not installed, or the network has an operation that ONNX does not.
+        """
+        network = dataclasses.replace(self.network, precision=self._precision)
+        of_body, of_all = (network.backbone, network.precision), (network.model(), network.spec)
+        variables = self.body if self.pools else self.variables
+        if self.runtime == "jax":
+            compiled = compiled_body(*of_body) if self.pools else compiled_network(*of_all)
+            return functools.partial(compiled, variables)
+        from skinjax.predict.export.onnx_session import onnx_session  # which needs this module
+
+        pure = body_function(*of_body) if self.pools else network_function(*of_all)
+        width = network.columns.width if network.columns is not None else 0
+        return onnx_session(functools.partial(pure, variables), network.image_size, width)
+
+    @property
+    def _precision(self) -> str:
+        return self.network.precision if self.runtime == "jax" else "float32"
 
     @functools.cached_property
     def body(self) -> dict[str, Any]:
@@ -219,95 +252,12 @@ class Forward:
         return np.asarray(last_map[row], np.float32)
 
 
-def early_map(spec: registry.ModelSpec) -> str:
-    """Returns the name of the map a third of the way in, which still knows texture that the last may have dropped.
-
-    >>> early_map(registry.spec("efficientnet_b0"))
-    'block_05'
-    """
-    return spec.map_names[len(spec.map_names) // 3]
-
-
-def texture(feature_map: jax.Array) -> jax.Array:
-    """Returns what a map says of light, colour and texture: its means and standard deviations, float32[B, 2 C].
-
-    Args:
-      feature_map: [B, h, w, C].
-
-    >>> texture(jnp.array([[[[1.0], [3.0]]]])).tolist()
-    [[2.0, 1.0]]
-    """
-    x = feature_map.astype(jnp.float32)
-    return jnp.concatenate([x.mean(axis=(1, 2)), x.std(axis=(1, 2))], axis=-1)
-
-
-@functools.lru_cache(maxsize=16)
-def compiled_body(
-    backbone: str, precision: str
-) -> Callable[..., tuple[jax.Array, tuple[jax.Array, jax.Array], jax.Array]]:
-    """Returns the jitted function (variables, uint8[B, H, W, 3]) -> last map [B, h, w, C], two textures, its means.
-
-    Args:
-      backbone: Name in the registry.
-      precision: Dtype of the computation.
-
-    Returns:
-      The function; its variables have a head of one output, as `Loaded.body`. The textures are float32[B, 2 C] each, of
-      the first map and of `early_map`; the means float32[B, C], of the last map.
-    """
-    spec = registry.spec(backbone)
-    model = registry.create(backbone, 1, dtype=jnp.dtype(precision))
-    first, early, last = spec.map_names[0], early_map(spec), spec.map_names[-1]
-
-    def run(variables: Any, images: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array], jax.Array]:
-        named = model.apply(variables, normalize(images, spec), features=True)
-        return named[last], (texture(named[first]), texture(named[early])), named["pooled"]
-
-    return compilation.jit(run)
-
-
-@functools.lru_cache(maxsize=16)
-def compiled_network(model: nn.Module, spec: registry.ModelSpec) -> Callable[..., Any]:
-    """Returns the jitted function (variables, uint8[B, H, W, 3]) -> the fields of `Output`, by the whole network.
-
-    Of a network that reads columns they come third, float32[B, D].
-
-    Args:
-      model: Any registered module; of its feature maps those are taken that it gives.
-      spec: Its specification.
-    """
-    names = registry.feature_maps(model, spec)
-
-    def run(
-        variables: Any, images: jax.Array, *table: jax.Array
-    ) -> tuple[jax.Array, tuple[jax.Array, ...], jax.Array | None]:
-        pixels = normalize(images, spec)
-        if not names:
-            logits = model.apply(variables, pixels, *table, train=False).astype(jnp.float32)
-            return jax.nn.softmax(logits), (logits,), None
-        named = model.apply(variables, pixels, *table, train=False, features=True)
-        last = named[names[-1]]
-        textures = (texture(named[names[0]]), texture(named[names[len(names) // 3]]))
-        means = last.astype(jnp.float32).mean(axis=(1, 2))
-        return jax.nn.softmax(named["logits"].astype(jnp.float32)), (*textures, means), last
-
-    return compilation.jit(run)
-
-
-@functools.cache
-def compiled_head() -> Callable[..., jax.Array]:
-    """Returns the jitted function (kernel, bias, pooled, precision) -> probabilities float32[B, K], as the head's."""
-
-    def read(kernel: jax.Array, bias: jax.Array, pooled: jax.Array, precision: str) -> jax.Array:
-        dtype = jnp.dtype(precision)
-        logits = pooled.astype(dtype) @ kernel.astype(dtype) + bias.astype(dtype)
-        return jax.nn.softmax(logits.astype(jnp.float32))
-
-    return jax.jit(read, static_argnames="precision")
-
-
 def load_predictor(
-    workdir: str | Path, fold: int = 0, stages: Sequence[str] = (), transforms: str | None = None
+    workdir: str | Path,
+    fold: int = 0,
+    stages: Sequence[str] = (),
+    transforms: str | None = None,
+    runtime: Runtime = "jax",
 ) -> Predictor:
     """Loads the networks of a run that answer together.
 
@@ -316,14 +266,19 @@ def load_predictor(
       fold: Whose networks answer; -1 averages those of all folds.
       stages: Which networks, such as `sub` and `meta`, one per level; by default those two, or the only one of a level.
       transforms: `none`, `flips` or `dihedral`; by default as the run predicted (its --test_time_augmentation).
+      runtime: Library that computes them; `onnx` needs the extra `export`.
 
     Returns:
       The predictor.
 
     Raises:
-      ValueError: There is no such run, fold or stage, several networks of a level, none of the finest, or one
-        whose training has not come to its end.
+      ValueError: There is no such run, fold or stage, several networks of a level, none of the finest, one whose
+        training has not come to its end, or networks that the runtime cannot compute.
     """
+    if runtime == "onnx":
+        from skinjax.predict.export.onnx_session import check_installed
+
+        check_installed()
     workdir = Path(workdir)
     run = RunFolder.read(workdir)
     run.check_published()
@@ -338,7 +293,10 @@ def load_predictor(
     for number in folds if fold < 0 else [fold]:
         chosen = _choose(run, number, taxonomy, tuple(stages))
         members.append(
-            {level: Loaded(network, load_variables(workdir, network)) for level, network in chosen.items()}
+            {
+                level: Loaded(network, load_variables(workdir, network), runtime)
+                for level, network in chosen.items()
+            }
         )
     sizes = {loaded.network.image_size for member in members for loaded in member.values()}
     if len(sizes) > 1:

@@ -1,10 +1,11 @@
 """Distance of a photo from those that a network knows: Mahalanobis distance of its features.
 
 The features are those that the finest network's head reads, and means and standard deviations of its first map and of
-one a third of the way into it (`skinjax.predict.networks.texture`), for light, colour and texture that the last map no
-longer knows; each has a limit of its own. They are scaled to length 1: their length varies so much from photo to photo,
-with a long tail, that it would hide the rest (Mueller and Hein 2025, doi:10.48550/arXiv.2505.18032). With the mean m_k
-of each class and one covariance C of all photos around the means of their classes, the distance of features x is
+one a third of the way into it (`skinjax.predict.forward_pass.texture`), for light, colour and texture that the last map
+no longer knows; each has a limit of its own. They are scaled to length 1: their length varies so much from photo to
+photo, with a long tail, that it would hide the rest (Mueller and Hein 2025, doi:10.48550/arXiv.2505.18032). With the
+mean m_k of each class and one covariance C of all photos around the means of their classes, the distance of features x
+is
 
     d(x) = min over k of sqrt((x - m_k)^T C^-1 (x - m_k))
 

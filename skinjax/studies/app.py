@@ -27,9 +27,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from skinjax.runs.folder import RunFolder
-from skinjax.runs.options import Options, option
+from skinjax.runs.options import option
 from skinjax.studies.result import StudyResult
 from skinjax.studies.steps import answering
+from skinjax.studies.steps.answer_options import RuntimeOptions
 
 if TYPE_CHECKING:
     from skinjax.app.engine import Engine
@@ -39,7 +40,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(Options):
+class Config(RuntimeOptions):
     """Options of the page."""
 
     group: ClassVar[str] = "this study"
@@ -149,7 +150,12 @@ def open_engine(config: Config, workdir: Path) -> tuple[Engine, tuple[str, ...]]
     from skinjax.studies import prediction
 
     options = prediction.Config(
-        by="case", explain=False, fold=config.fold, ensemble=config.ensemble, degrees=config.degrees
+        by="case",
+        explain=False,
+        fold=config.fold,
+        ensemble=config.ensemble,
+        degrees=config.degrees,
+        runtime=config.runtime,
     )
     session = answering.open_session(options, workdir, count=1)
     assert session.cases is not None

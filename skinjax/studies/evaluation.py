@@ -43,6 +43,7 @@ from skinjax.runs.metrics import training_table
 from skinjax.runs.options import option
 from skinjax.studies.result import StudyResult
 from skinjax.studies.steps import evaluated
+from skinjax.studies.steps.answer_options import RuntimeOptions
 from skinjax.studies.steps.data_options import NamedPhotosOptions
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class NewPhotosOptions(NamedPhotosOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(NewPhotosOptions):
+class Config(RuntimeOptions, NewPhotosOptions):
     """Options of the evaluation."""
 
     group: ClassVar[str] = "this study"

@@ -63,7 +63,7 @@ from skinjax.runs.options import option
 from skinjax.studies.result import StudyResult
 from skinjax.studies.steps import answering, lesions
 from skinjax.studies.steps.answer_files import document_of
-from skinjax.studies.steps.answer_options import DecidingOptions
+from skinjax.studies.steps.answer_options import DecidingOptions, RuntimeOptions
 from skinjax.studies.steps.case_groups import case_groups, compiled_pattern
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(DecidingOptions):
+class Config(RuntimeOptions, DecidingOptions):
     """Options of the prediction."""
 
     group: ClassVar[str] = "this study"

@@ -40,7 +40,7 @@ def refuse(what: str) -> NoReturn:
     """
     raise UnsupportedError(
         f"the network must be made of operations that ONNX can be written in, got {what}; export it as stablehlo or "
-        "safetensors"
+        "safetensors, and answer photos by runtime=jax"
     )
 
 

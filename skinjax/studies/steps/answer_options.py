@@ -13,6 +13,19 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class RuntimeOptions(Options):
+    """The option of the library that computes the networks that answer."""
+
+    group: ClassVar[str] = "this study"
+
+    runtime: Literal["jax", "onnx"] = option(
+        "jax",
+        "Library that computes the networks that answer: jax, or onnx (ONNX Runtime on the CPU, in float32; "
+        'pip install "skinjax[export]").',
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DecidingOptions(Options):
     """Options of the networks that answer and of their decisions."""
 

@@ -153,7 +153,9 @@ def open_session(config: Config, workdir: Path, count: int) -> Session:
     from skinjax.predict.photos import ExplanationTarget, check_explanation_target, prepare_answers
 
     folder = RunFolder.read(workdir)
-    predictor = load_predictor(workdir, -1 if config.ensemble else config.fold, config.stages)
+    predictor = load_predictor(
+        workdir, -1 if config.ensemble else config.fold, config.stages, runtime=config.runtime
+    )
     options = config.decision_options(predictor)
     if options.degree_of_class is None and config.by == "lesion":
         raise ValueError(

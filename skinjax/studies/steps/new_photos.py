@@ -85,7 +85,9 @@ def read(config: Config, given: PhotoSet | None, out: Path | None, scratch: Path
     config = dataclasses.replace(config, target=asked)
     checked = _check_options(config, photos, space, scratch, kit)
     loaded = {
-        name: load_predictor(folder.path, -1 if config.ensemble else config.fold, stages)
+        name: load_predictor(
+            folder.path, -1 if config.ensemble else config.fold, stages, runtime=config.runtime
+        )
         for name, stages in _models(config, folder).items()
     }
     chosen = choose(config, folder, photos, space)
