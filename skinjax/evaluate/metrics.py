@@ -35,6 +35,8 @@ class WeightedMetric:
         that is undefined. A curve gives float64[R, T].
       sums: `sums(*arrays)`, what each photo adds to each of S sums, a sparse float64[N, S]; or None.
       value: `value(totals float64[R, S])` gives what `compute` does; or None. It may divide 0 by 0.
+      without: `without(*arrays, groups int64[N], num_groups)` gives float64[B], what `compute` does where the
+        photos of each of B groups weigh 0 and the others 1; or None. For a metric of which that costs less.
       bounds: The least and the largest value that it can have; no limit of an interval lies beyond.
 
     Example:
@@ -49,6 +51,7 @@ class WeightedMetric:
     sums: Callable[..., csr_array] | None = None
     value: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
     bounds: tuple[float, float] = (-math.inf, math.inf)
+    without: Callable[..., NDArray[np.float64]] | None = None
 
     @classmethod
     def of_sums(

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skinjax.evaluate.bootstrap import WeightedMetric
+from skinjax.evaluate.jackknife import areas_without
 from skinjax.evaluate.results import Result
 from skinjax.evaluate.samples import binary_sample
 
@@ -145,11 +146,20 @@ def macro_auc(labels: ArrayLike, scores: ArrayLike) -> float:
     return float(np.mean([auc(classes == k, values[:, k]) for k in present]))
 
 
-@WeightedMetric
-def weighted_auc(labels: NDArray, scores: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns `auc` for `bootstrap.by_case`: one sort for all replicates, then cumulative sums of weights."""
+def _auc_over_weights(labels: NDArray, scores: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     positive, values = _sample(labels, scores)
     return weighted_areas(positive, values, weights)
+
+
+def _auc_without(
+    labels: NDArray, scores: NDArray, groups: NDArray[np.int64], num_groups: int
+) -> NDArray[np.float64]:
+    positive, values = _sample(labels, scores)
+    return areas_without(positive, values, groups, num_groups)
+
+
+weighted_auc = WeightedMetric(_auc_over_weights, without=_auc_without)
+"""`auc` for `bootstrap.by_case`: one sort for all replicates, then cumulative sums of weights."""
 
 
 def weighted_areas(

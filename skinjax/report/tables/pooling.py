@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from skinjax.decide.pooling import PoolingRule, pool_by_case
 from skinjax.evaluate.bootstrap import BootstrapComparison, Sampled, compare_sampled
+from skinjax.evaluate.jackknife import areas_without
 from skinjax.evaluate.metrics import WeightedMetric, balanced_share, mean_share
-from skinjax.evaluate.multiclass import weighted_macro_auc
+from skinjax.evaluate.multiclass import macro_auc_without, weighted_macro_auc
 from skinjax.evaluate.proportions import proportion_by_case
 from skinjax.evaluate.roc import weighted_auc
 from skinjax.predict.pooled import RULE, case_keys
@@ -183,16 +184,35 @@ def compare_sets(
     return pd.DataFrame(rows)
 
 
-@WeightedMetric
-def _macro_area(labels: NDArray, scores: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Macro AUC of scores float64[N, K + 1], whose last column says how much each photo counts."""
+def _macro_over_weights(
+    labels: NDArray, scores: NDArray, weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
     return weighted_macro_auc.compute(labels, scores[:, :-1], weights=weights * scores[:, -1])
 
 
-@WeightedMetric
-def _target_area(labels: NDArray, scores: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """AUC of scores float64[N, 2], whose last column says how much each photo counts."""
+def _macro_without(
+    labels: NDArray, scores: NDArray, groups: NDArray[np.int64], num_groups: int
+) -> NDArray[np.float64]:
+    return macro_auc_without(labels, scores[:, :-1], groups, num_groups, scores[:, -1])
+
+
+def _target_over_weights(
+    labels: NDArray, scores: NDArray, weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
     return weighted_auc.compute(labels, scores[:, 0], weights=weights * scores[:, -1])
+
+
+def _target_without(
+    labels: NDArray, scores: NDArray, groups: NDArray[np.int64], num_groups: int
+) -> NDArray[np.float64]:
+    return areas_without(labels.astype(bool), scores[:, 0], groups, num_groups, scores[:, -1])
+
+
+_macro_area = WeightedMetric(_macro_over_weights, without=_macro_without)
+"""Macro AUC of scores float64[N, K + 1], whose last column says how much each photo counts."""
+
+_target_area = WeightedMetric(_target_over_weights, without=_target_without)
+"""AUC of scores float64[N, 2], whose last column says how much each photo counts."""
 
 
 def _add_areas(
