@@ -20,11 +20,12 @@ error and limits are NaN, and `lone_classes` names the class.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skinjax.evaluate.areas import RankedPhotos, areas_without, side_by_side
 from skinjax.evaluate.bootstrap import WeightedMetric
 from skinjax.evaluate.delong import (
     AucComparison,
@@ -36,8 +37,6 @@ from skinjax.evaluate.delong import (
     difference_test,
     placements,
 )
-from skinjax.evaluate.jackknife import areas_without
-from skinjax.evaluate.roc import weighted_areas
 from skinjax.evaluate.samples import case_codes, check_confidence, variance_degrees
 
 
@@ -65,13 +64,24 @@ class MacroAucInterval(AucInterval):
         return f"mean of {len(self.per_class)} classes {super().__str__()}"
 
 
-def _macro_over_weights(
-    labels: NDArray, scores: NDArray, weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _ranked_macro_auc(
+    labels: NDArray, scores: NDArray
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     classes, values = _sample(labels, scores)
-    return _mean_of_classes(
-        (weighted_areas(classes == k, values[:, k], weights) for k in np.unique(classes)), len(weights)
-    )
+    ranked = [RankedPhotos.of(classes == k, values[:, k]) for k in np.unique(classes)]
+
+    def areas(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.concatenate(
+            [
+                np.empty(0),
+                *(
+                    _mean_of_classes((one.areas_of_block(block) for one in ranked), block.shape[1])
+                    for block in side_by_side(weights)
+                ),
+            ]
+        )
+
+    return areas
 
 
 def macro_auc_without(
@@ -114,7 +124,7 @@ def _mean_of_classes(areas: Iterable[NDArray[np.float64]], rows: int) -> NDArray
     return np.divide(total, counted, out=np.full(rows, np.nan), where=counted > 0)
 
 
-weighted_macro_auc = WeightedMetric(_macro_over_weights, without=macro_auc_without)
+weighted_macro_auc = WeightedMetric.of_ranks(_ranked_macro_auc, without=macro_auc_without)
 """`roc.macro_auc` for `bootstrap.by_case`; a replicate averages over the classes that it can."""
 
 

@@ -115,10 +115,13 @@ def _evaluator(call: Call, codes: NDArray[np.int64]) -> Callable[[NDArray[np.flo
 
         return evaluate_sums
 
+    ranked = metric.ranked(*arrays) if isinstance(metric, WeightedMetric) and metric.ranked else None
+
     def evaluate(times: NDArray[np.float64]) -> NDArray[np.float64]:
         weights = np.take(times, codes, axis=1)
         some = weights.any(axis=1)
-        found = _weighted(metric, arrays, weights[some] if not some.all() else weights)
+        chosen = weights[some] if not some.all() else weights
+        found = _weighted(metric, arrays, chosen) if ranked is None else ranked(chosen)
         if some.all():
             return found
         values = np.full((len(times), *found.shape[1:]), np.nan)

@@ -6,16 +6,21 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from skinjax.evaluate import resampling
-from skinjax.evaluate.jackknife import areas_without
+from skinjax.evaluate import resampling, samples
+from skinjax.evaluate.areas import areas_without
 from skinjax.evaluate.multiclass import macro_auc_without, weighted_macro_auc
+from skinjax.evaluate.precision_recall import weighted_average_precision
 from skinjax.evaluate.roc import weighted_auc
 
 
 def draw(seed, photos=60, groups=9, tied=True):
     rng = np.random.default_rng(seed)
     scores = rng.normal(size=photos)
-    return rng.random(photos) < 0.4, np.round(scores, 1) if tied else scores, rng.integers(groups, size=photos)
+    return (
+        rng.random(photos) < 0.4,
+        np.round(scores, 1) if tied else scores,
+        rng.integers(groups, size=photos),
+    )
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -52,12 +57,17 @@ def test_without_groups_the_macro_area_is_that_of_the_other_photos():
         assert found[group] == pytest.approx(np.mean(areas))
 
 
-@pytest.mark.parametrize("metric", [weighted_auc, weighted_macro_auc])
-def test_leaving_out_cases_weighs_no_photo_anew(metric):
+def sample(metric):
     rng = np.random.default_rng(1)
     labels, codes = np.arange(90) % 2, np.arange(90) // 3
     scores = rng.normal(size=(90, 2)) if metric is weighted_macro_auc else rng.normal(size=90)
-    rows = np.flatnonzero(rng.random(90) < 0.8)
+    return labels, scores, codes
+
+
+@pytest.mark.parametrize("metric", [weighted_auc, weighted_macro_auc])
+def test_leaving_out_cases_weighs_no_photo_anew(metric):
+    labels, scores, codes = sample(metric)
+    rows = np.flatnonzero(np.random.default_rng(2).random(90) < 0.8)
     weighed = []
 
     def counted(*arrays, weights):
@@ -65,11 +75,29 @@ def test_leaving_out_cases_weighs_no_photo_anew(metric):
         return metric.compute(*arrays, weights=weights)
 
     for chosen in (None, rows):
-        slow = dataclasses.replace(metric, compute=counted, without=None)
+        slow = dataclasses.replace(metric, compute=counted, ranked=None, without=None)
         expected = resampling.leaving_out((slow, [labels, scores], chosen), codes, seed=0)
         assert sum(weighed) >= 30 * len(rows)  # each of 30 cases, times all photos
         weighed.clear()
-        quick = dataclasses.replace(metric, compute=counted)
+        quick = dataclasses.replace(metric, compute=counted, ranked=None)
         found = resampling.leaving_out((quick, [labels, scores], chosen), codes, seed=0)
         np.testing.assert_allclose(found, expected, rtol=1e-12)
         assert not weighed
+
+
+@pytest.mark.parametrize("metric", [weighted_auc, weighted_macro_auc, weighted_average_precision])
+def test_photos_are_ranked_once_for_all_replicates(metric, monkeypatch):
+    labels, scores, codes = sample(metric)
+    monkeypatch.setattr(samples, "_BLOCK_VALUES", 900)  # ten replicates of 90 photos at once
+    plain = dataclasses.replace(metric, ranked=None)
+    (expected,), _ = resampling.over_draws([(plain, [labels, scores], None)], codes, 99, seed=0)
+    ranked = []
+
+    def counted(*arrays):
+        ranked.append(len(arrays[0]))
+        return metric.ranked(*arrays)
+
+    watched = dataclasses.replace(metric, ranked=counted)
+    (found,), _ = resampling.over_draws([(watched, [labels, scores], None)], codes, 99, seed=0)
+    np.testing.assert_array_equal(found, expected)
+    assert ranked == [90]
