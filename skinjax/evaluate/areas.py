@@ -1,7 +1,7 @@
 """Areas under the ROC curve of many weightings of the photos, and without each group of them in turn.
 
 The area is a mean over pairs of a photo of class 1 and one of class 0. Photos are ranked once for all weightings; of
-each a cumulative sum of the weights of class 0 says how much every photo of class 1 wins.
+each the weights of class 0, added up between the scores of class 1, say how much every photo of class 1 wins.
 
 Without a group the area is the sum over all pairs, less the pairs that its photos are in, so that two sorts give the
 areas without each of B groups: O(N log N), where computing each anew takes O(B N).
@@ -26,12 +26,14 @@ class RankedPhotos:
     Attributes:
       positives: int32[P], the photos of class 1, by rising score.
       negatives: int32[N - P], those of class 0, likewise.
-      below: int32[P], how many of class 0 score less than each of class 1.
+      starts: int32[S], where the runs of class 0 begin between which no photo of class 1 scores.
+      below: int32[P], how many runs score less than each photo of class 1.
       upto: int32[P], how many score as much or less.
     """
 
     positives: NDArray[np.int32]
     negatives: NDArray[np.int32]
+    starts: NDArray[np.int32]
     below: NDArray[np.int32]
     upto: NDArray[np.int32]
 
@@ -48,7 +50,10 @@ class RankedPhotos:
         positives = positives[np.argsort(scores[positives], kind="stable")]
         below = np.searchsorted(scores[negatives], scores[positives], side="left")
         upto = np.searchsorted(scores[negatives], scores[positives], side="right")
-        return cls(*(places.astype(np.int32) for places in (positives, negatives, below, upto)))
+        starts = np.unique(np.concatenate([below, upto, np.zeros(1, np.int64)]))
+        starts = starts[starts < len(negatives)]
+        runs = (np.searchsorted(starts, places) for places in (below, upto))
+        return cls(*(places.astype(np.int32) for places in (positives, negatives, starts, *runs)))
 
     def areas(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Returns the area of each weighting.
@@ -67,8 +72,10 @@ class RankedPhotos:
         Args:
           block: float64[N, r], as `side_by_side` gives it.
         """
-        beaten = np.zeros((len(self.negatives) + 1, block.shape[1]))
-        np.cumsum(block[self.negatives], axis=0, out=beaten[1:])
+        beaten = np.zeros((len(self.starts) + 1, block.shape[1]))
+        if len(self.starts):
+            runs = np.add.reduceat(block[self.negatives], self.starts, axis=0)
+            np.cumsum(runs, axis=0, out=beaten[1:])
         own = block[self.positives]
         won = beaten[self.below]
         tied = self.below != self.upto
