@@ -10,10 +10,12 @@ areas without each of B groups: O(N log N), where computing each anew takes O(B 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csc_array
 
 ROWS_AT_ONCE = 32
 """Weightings in a block that stays in the processor's cache."""
@@ -21,19 +23,19 @@ ROWS_AT_ONCE = 32
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RankedPhotos:
-    """N photos in the order of their scores, for the areas of any weighting.
+    """N photos by the order of their scores, for the areas of any weighting.
+
+    Photos of class 0 between two neighbouring scores of class 1 are one run, of which only the whole weight counts.
 
     Attributes:
       positives: int32[P], the photos of class 1, by rising score.
-      negatives: int32[N - P], those of class 0, likewise.
-      starts: int32[S], where the runs of class 0 begin between which no photo of class 1 scores.
+      runs: Sparse float64[S + 1, N], 1 where a photo of class 0 is in a run; those of class 1 are in the last row.
       below: int32[P], how many runs score less than each photo of class 1.
       upto: int32[P], how many score as much or less.
     """
 
     positives: NDArray[np.int32]
-    negatives: NDArray[np.int32]
-    starts: NDArray[np.int32]
+    runs: csc_array
     below: NDArray[np.int32]
     upto: NDArray[np.int32]
 
@@ -52,8 +54,12 @@ class RankedPhotos:
         upto = np.searchsorted(scores[negatives], scores[positives], side="right")
         starts = np.unique(np.concatenate([below, upto, np.zeros(1, np.int64)]))
         starts = starts[starts < len(negatives)]
-        runs = (np.searchsorted(starts, places) for places in (below, upto))
-        return cls(*(places.astype(np.int32) for places in (positives, negatives, starts, *runs)))
+        run = np.full(len(positive), len(starts), np.int32)
+        run[negatives] = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(negatives)))
+        ones, columns = _one_each(len(positive))
+        runs = csc_array((ones, run, columns), shape=(len(starts) + 1, len(positive)))
+        places = (np.searchsorted(starts, found).astype(np.int32) for found in (below, upto))
+        return cls(positives.astype(np.int32), runs, *places)
 
     def areas(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Returns the area of each weighting.
@@ -72,10 +78,8 @@ class RankedPhotos:
         Args:
           block: float64[N, r], as `side_by_side` gives it.
         """
-        beaten = np.zeros((len(self.starts) + 1, block.shape[1]))
-        if len(self.starts):
-            runs = np.add.reduceat(block[self.negatives], self.starts, axis=0)
-            np.cumsum(runs, axis=0, out=beaten[1:])
+        beaten = np.zeros((self.runs.shape[0], block.shape[1]))
+        np.cumsum((self.runs @ block)[:-1], axis=0, out=beaten[1:])
         own = block[self.positives]
         won = beaten[self.below]
         tied = self.below != self.upto
@@ -83,6 +87,12 @@ class RankedPhotos:
         pairs = own.sum(axis=0) * beaten[-1]
         wins = np.einsum("ir,ir->r", own, won)
         return np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+
+@functools.lru_cache(maxsize=1)
+def _one_each(num_photos: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Returns the values and the columns of a sparse matrix with one 1 per photo, which all classes share."""
+    return np.ones(num_photos), np.arange(num_photos + 1, dtype=np.int32)
 
 
 def side_by_side(weights: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:

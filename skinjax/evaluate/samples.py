@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _BLOCK_VALUES = 4_000_000  # weights held at once: 32 MB however many replicates there are ...
-_FEWEST_ROWS = 8  # ... and photos, up to half a million; with fewer rows at once, gathering them takes longest
+_FEWEST_ROWS = (
+    8  # ... and photos, up to half a million; with fewer rows at once, gathering them takes longest
+)
 
 
 def binary_labels(labels: ArrayLike) -> NDArray[np.bool_]:
