@@ -207,8 +207,11 @@ def _label_findings(images: Sequence[str], labels: Sequence[str], taxonomy: Taxo
         return []
     known = set(taxonomy.classes(taxonomy.finest))
     findings = []
-    for label in sorted(set(labels) - known):
-        rows = [row for row, found in enumerate(labels) if found == label]
+    places: dict[str, list[int]] = collections.defaultdict(list)
+    for row, label in enumerate(labels):
+        if label not in known:
+            places[label].append(row)
+    for label, rows in sorted(places.items()):
         message = (
             f"has the label {label!r}, which is no {taxonomy.finest} of taxonomy {taxonomy.name!r}"
             + class_hint(label, taxonomy)

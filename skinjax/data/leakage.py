@@ -110,20 +110,17 @@ def _figure(
     case: NDArray[np.int64],
     fold: NDArray[np.int64],
 ) -> ColumnFigure:
-    num_classes, num_values = int(label.max()) + 1, int(codes.max()) + 1
+    num_classes = int(label.max()) + 1
     gain, surprise = np.zeros(len(label)), np.zeros(len(label))
     right, right_by_default = 0, 0
     for held_out in range(_FOLDS):
         test = fold == held_out
         counts = np.bincount(label[~test], minlength=num_classes) + 1.0
         prior = counts / counts.sum()
-        cells = codes[~test] * num_classes + label[~test]
-        table = np.bincount(cells, minlength=num_values * num_classes).reshape(num_values, num_classes)
-        guess = table + _PRIOR_PHOTOS * prior
-        guess /= guess.sum(axis=1, keepdims=True)
+        chance, best = _guesses(codes, label, test, _PRIOR_PHOTOS * prior)
         surprise[test] = -np.log(prior[label[test]])
-        gain[test] = np.log(guess[codes[test], label[test]]) + surprise[test]
-        right += int((guess.argmax(axis=1)[codes[test]] == label[test]).sum())
+        gain[test] = np.log(chance) + surprise[test]
+        right += int((best == label[test]).sum())
         right_by_default += int((prior.argmax() == label[test]).sum())
     total = surprise.sum()
     explained = gain.sum() / total
@@ -136,6 +133,34 @@ def _figure(
         accuracy=right / len(label),
         baseline=right_by_default / len(label),
     )
+
+
+def _guesses(
+    codes: NDArray[np.int64], label: NDArray[np.int64], test: NDArray[np.bool_], prior: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Returns the chance of each held-out photo's label given its value, and the likeliest label there.
+
+    Only pairs of value and label that occur are counted: a table of all of them would take photos times labels.
+    """
+    num_classes = len(prior)
+    pairs, counts = np.unique(codes[~test] * num_classes + label[~test], return_counts=True)
+    owner, kind = pairs // num_classes, pairs % num_classes
+    photos = np.bincount(owner, counts, int(codes.max()) + 1)
+    commonest = int(prior.argmax())
+    best = np.full(len(photos), commonest)
+    most = np.full(len(photos), prior[commonest])
+    weight = counts + prior[kind]
+    # The first label of the largest weight, as argmax would find it; one that does not occur has the prior's.
+    order = np.lexsort((-kind, weight, owner))
+    last = order[np.flatnonzero(np.diff(owner[order], append=-1))]
+    better = (weight[last] > most[owner[last]]) | (
+        (weight[last] == most[owner[last]]) & (kind[last] < commonest)
+    )
+    best[owner[last[better]]] = kind[last[better]]
+    own = codes[test] * num_classes + label[test]
+    place = np.minimum(np.searchsorted(pairs, own), len(pairs) - 1)
+    met = np.where(pairs[place] == own, counts[place], 0)
+    return (met + prior[label[test]]) / (photos[codes[test]] + prior.sum()), best[codes[test]]
 
 
 def _codes(values: Sequence[object]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

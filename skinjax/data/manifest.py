@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import logging
 import os
 import re
@@ -370,12 +371,12 @@ class _Fault:
         shown = [
             f"row {found[0]} {label!r}{class_hint(label, self.taxonomy)}"
             + (f" ({len(found):,} rows)" if len(found) > 1 else "")
-            for label, found in places.items()
+            for label, found in itertools.islice(places.items(), SHOWN)
         ]
-        more = [f"and {len(shown) - SHOWN:,} more labels"] if len(shown) > SHOWN else []
+        more = [f"and {len(places) - SHOWN:,} more labels"] if len(places) > SHOWN else []
         return [
             f"column {self.column!r}, {at.size:,} row{'s' if at.size != 1 else ''} {self.words}: "
-            + ", ".join(shown[:SHOWN] + more)
+            + ", ".join(shown + more)
         ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import logging
 from pathlib import Path
@@ -85,17 +86,24 @@ def as_spelled(table: Table, taxonomy: Taxonomy) -> Table:
             told += [f"{given!r} ({counts[given]:,}) taken for {found!r}" for given, found in meant.items()]
             frame = frame.assign(label=frame["label"].replace(meant))
     renamed = {}
-    for column in map(str, frame.columns):
-        match = CLASS_COLUMN.fullmatch(column)
-        level = (match["level"] or taxonomy.finest) if match else ""
-        if match and level in taxonomy.levels:
-            for found in as_classes([match["name"]], taxonomy.classes(level), dict(taxonomy.titles)).values():
-                renamed[column] = column.removesuffix(match["name"]) + found
-    renamed = {
-        column: name
-        for column, name in renamed.items()
-        if name not in frame and list(renamed.values()).count(name) == 1
+    places = {
+        column: match for column in map(str, frame.columns) if (match := CLASS_COLUMN.fullmatch(column))
     }
+    named = {column: match["level"] or taxonomy.finest for column, match in places.items()}
+    classes = {
+        level: as_classes(
+            [places[column]["name"] for column, of in named.items() if of == level],
+            taxonomy.classes(level),
+            dict(taxonomy.titles),
+        )
+        for level in set(named.values()) & set(taxonomy.levels)
+    }
+    for column, match in places.items():
+        found = classes.get(named[column], {}).get(match["name"])
+        if found is not None:
+            renamed[column] = column.removesuffix(match["name"]) + found
+    times = collections.Counter(renamed.values())
+    renamed = {column: name for column, name in renamed.items() if name not in frame and times[name] == 1}
     told += [f"column {column!r} taken for {name!r}" for column, name in renamed.items()]
     if not told:
         return table

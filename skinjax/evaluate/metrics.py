@@ -35,6 +35,10 @@ class WeightedMetric:
         that is undefined. A curve gives float64[R, T].
       sums: `sums(*arrays)`, what each photo adds to each of S sums, a sparse float64[N, S]; or None.
       value: `value(totals float64[R, S])` gives what `compute` does; or None. It may divide 0 by 0.
+      ranked: `ranked(*arrays)`, which sorts the photos once, gives a function of the weights that does what `compute`
+        does; or None.
+      without: `without(*arrays, groups int64[N], num_groups)` gives float64[B], what `compute` does where the
+        photos of each of B groups weigh 0 and the others 1; or None. For a metric of which that costs less.
       bounds: The least and the largest value that it can have; no limit of an interval lies beyond.
 
     Example:
@@ -49,6 +53,8 @@ class WeightedMetric:
     sums: Callable[..., csr_array] | None = None
     value: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
     bounds: tuple[float, float] = (-math.inf, math.inf)
+    ranked: Callable[..., Callable[[NDArray[np.float64]], NDArray[np.float64]]] | None = None
+    without: Callable[..., NDArray[np.float64]] | None = None
 
     @classmethod
     def of_sums(
@@ -69,6 +75,24 @@ class WeightedMetric:
             return cls(compute, sums, value, bounds)
 
         return decorate
+
+    @classmethod
+    def of_ranks(
+        cls,
+        ranked: Callable[..., Callable[[NDArray[np.float64]], NDArray[np.float64]]],
+        without: Callable[..., NDArray[np.float64]] | None = None,
+    ) -> WeightedMetric:
+        """Makes a metric that needs the photos' order.
+
+        Args:
+          ranked: Sorts the photos and returns a function of the weights; see the class.
+          without: See the class.
+        """
+
+        def compute(*arrays: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+            return ranked(*arrays)(weights)
+
+        return cls(compute, ranked=ranked, without=without)
 
     def __call__(self, *arrays: ArrayLike) -> float:
         """Returns the metric of the photos as they are, each counted once."""

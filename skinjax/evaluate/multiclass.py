@@ -20,10 +20,12 @@ error and limits are NaN, and `lone_classes` names the class.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skinjax.evaluate.areas import RankedPhotos, areas_without, side_by_side
 from skinjax.evaluate.bootstrap import WeightedMetric
 from skinjax.evaluate.delong import (
     AucComparison,
@@ -35,7 +37,6 @@ from skinjax.evaluate.delong import (
     difference_test,
     placements,
 )
-from skinjax.evaluate.roc import weighted_areas
 from skinjax.evaluate.samples import case_codes, check_confidence, variance_degrees
 
 
@@ -63,17 +64,68 @@ class MacroAucInterval(AucInterval):
         return f"mean of {len(self.per_class)} classes {super().__str__()}"
 
 
-@WeightedMetric
-def weighted_macro_auc(labels: NDArray, scores: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns `roc.macro_auc` for `bootstrap.by_case`; a replicate averages over the classes that it can."""
+def _ranked_macro_auc(
+    labels: NDArray, scores: NDArray
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     classes, values = _sample(labels, scores)
-    total, counted = np.zeros(len(weights)), np.zeros(len(weights))
-    for k in np.unique(classes):
-        areas = weighted_areas(classes == k, values[:, k], weights)
-        defined = ~np.isnan(areas)
-        total[defined] += areas[defined]
+    ranked = [RankedPhotos.of(classes == k, values[:, k]) for k in np.unique(classes)]
+
+    def areas(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.concatenate(
+            [
+                np.empty(0),
+                *(
+                    _mean_of_classes((one.areas_of_block(block) for one in ranked), block.shape[1])
+                    for block in side_by_side(weights)
+                ),
+            ]
+        )
+
+    return areas
+
+
+def macro_auc_without(
+    labels: NDArray,
+    scores: NDArray,
+    groups: NDArray[np.int64],
+    num_groups: int,
+    weights: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Returns the macro AUC without each group of photos in turn; without some it averages over fewer classes.
+
+    Args:
+      labels: int[N] in [0, K).
+      scores: [N, K], of each class.
+      groups: int64[N] in [0, B), the group of each photo.
+      num_groups: B.
+      weights: float64[N] above 0, how much each photo counts; None where each counts once.
+
+    Returns:
+      float64[B]; NaN where no class can be distinguished.
+
+    Example:
+      >>> macro_auc_without(np.array([0, 1, 1]), np.eye(2)[[0, 1, 0]], np.arange(3), 3)
+      array([nan, 0.5, 1. ])
+    """
+    classes, values = _sample(labels, scores)
+    found = (
+        areas_without(classes == k, values[:, k], groups, num_groups, weights) for k in np.unique(classes)
+    )
+    return _mean_of_classes(found, num_groups)
+
+
+def _mean_of_classes(areas: Iterable[NDArray[np.float64]], rows: int) -> NDArray[np.float64]:
+    """Returns float64[R], the mean of each replicate over the classes whose area it has, of K arrays float64[R]."""
+    total, counted = np.zeros(rows), np.zeros(rows)
+    for one in areas:
+        defined = ~np.isnan(one)
+        total[defined] += one[defined]
         counted += defined
-    return np.divide(total, counted, out=np.full(len(weights), np.nan), where=counted > 0)
+    return np.divide(total, counted, out=np.full(rows, np.nan), where=counted > 0)
+
+
+weighted_macro_auc = WeightedMetric.of_ranks(_ranked_macro_auc, without=macro_auc_without)
+"""`roc.macro_auc` for `bootstrap.by_case`; a replicate averages over the classes that it can."""
 
 
 def macro_auc_interval(

@@ -13,6 +13,7 @@ doi:10.1145/1143844.1143874). Its interval by case:
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -90,25 +91,29 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     return float(np.diff(curve.recall, prepend=0) @ curve.precision)
 
 
-@WeightedMetric
-def weighted_average_precision(
-    labels: NDArray, scores: NDArray, weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Returns `average_precision` for `bootstrap.by_case`: one sort for all replicates."""
+def _over_weights(labels: NDArray, scores: NDArray) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     positive, order, ends = _ranked(labels, scores)
     ones = positive[order]
-    found = np.empty(len(weights))
-    for start in range(0, len(weights), _ROWS_AT_ONCE):
-        block = np.ascontiguousarray(weights[start : start + _ROWS_AT_ONCE].T)[order]
-        called = np.cumsum(block, axis=0)[ends]
-        hits = np.cumsum(block * ones[:, None], axis=0)[ends]
-        precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
-        gained = np.diff(hits, axis=0, prepend=0)
-        area, total = np.einsum("tr,tr->r", gained, precision), block[ones].sum(axis=0)
-        found[start : start + _ROWS_AT_ONCE] = np.divide(
-            area, total, out=np.full(len(total), np.nan), where=total > 0
-        )
-    return found
+
+    def averages(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = np.empty(len(weights))
+        for start in range(0, len(weights), _ROWS_AT_ONCE):
+            block = np.ascontiguousarray(weights[start : start + _ROWS_AT_ONCE].T)[order]
+            called = np.cumsum(block, axis=0)[ends]
+            hits = np.cumsum(block * ones[:, None], axis=0)[ends]
+            precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
+            gained = np.diff(hits, axis=0, prepend=0)
+            area, total = np.einsum("tr,tr->r", gained, precision), block[ones].sum(axis=0)
+            found[start : start + _ROWS_AT_ONCE] = np.divide(
+                area, total, out=np.full(len(total), np.nan), where=total > 0
+            )
+        return found
+
+    return averages
+
+
+weighted_average_precision = WeightedMetric.of_ranks(_over_weights)
+"""`average_precision` for `bootstrap.by_case`: one sort for all replicates."""
 
 
 def _ranked(

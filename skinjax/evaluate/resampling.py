@@ -85,6 +85,12 @@ def leaving_out(call: Call, codes: NDArray[np.int64], seed: int) -> NDArray[np.f
     num_cases = int(codes.max()) + 1
     num_blocks = min(num_cases, _BLOCKS)
     block = np.random.default_rng(seed).permutation(num_cases) % num_blocks
+    metric, arrays, rows = call
+    if isinstance(metric, WeightedMetric) and metric.without is not None:
+        kept = slice(None) if rows is None else rows
+        return metric.without(
+            *(array[kept] for array in arrays), groups=block[codes][kept], num_groups=num_blocks
+        )
     evaluate = _evaluator(call, block[codes])  # a block's cases go together, so they count as one
     values, first = [], 0
     for size in blocks(num_blocks, len(codes)):
@@ -109,10 +115,13 @@ def _evaluator(call: Call, codes: NDArray[np.int64]) -> Callable[[NDArray[np.flo
 
         return evaluate_sums
 
+    ranked = metric.ranked(*arrays) if isinstance(metric, WeightedMetric) and metric.ranked else None
+
     def evaluate(times: NDArray[np.float64]) -> NDArray[np.float64]:
         weights = np.take(times, codes, axis=1)
         some = weights.any(axis=1)
-        found = _weighted(metric, arrays, weights[some] if not some.all() else weights)
+        chosen = weights[some] if not some.all() else weights
+        found = _weighted(metric, arrays, chosen) if ranked is None else ranked(chosen)
         if some.all():
             return found
         values = np.full((len(times), *found.shape[1:]), np.nan)

@@ -14,19 +14,19 @@ Where a class has no photo, what depends on it is NaN.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skinjax.evaluate.areas import RankedPhotos, areas_without
 from skinjax.evaluate.bootstrap import WeightedMetric
 from skinjax.evaluate.results import Result
 from skinjax.evaluate.samples import binary_sample
 
 Axis = Literal["specificity", "sensitivity"]
 """The axis that a range for the partial area lies on."""
-
-_ROWS_AT_ONCE = 32  # replicates in a block that stays in the processor's cache
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -145,51 +145,18 @@ def macro_auc(labels: ArrayLike, scores: ArrayLike) -> float:
     return float(np.mean([auc(classes == k, values[:, k]) for k in present]))
 
 
-@WeightedMetric
-def weighted_auc(labels: NDArray, scores: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns `auc` for `bootstrap.by_case`: one sort for all replicates, then cumulative sums of weights."""
-    positive, values = _sample(labels, scores)
-    return weighted_areas(positive, values, weights)
+def _ranked_auc(labels: NDArray, scores: NDArray) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    return RankedPhotos.of(*_sample(labels, scores)).areas
 
 
-def weighted_areas(
-    positive: NDArray[np.bool_], scores: NDArray[np.float64], weights: NDArray[np.float64]
+def _auc_without(
+    labels: NDArray, scores: NDArray, groups: NDArray[np.int64], num_groups: int
 ) -> NDArray[np.float64]:
-    """Returns the area under the curve for many weightings of the photos.
+    return areas_without(*_sample(labels, scores), groups, num_groups)
 
-    Args:
-      positive: bool[N], the photos of class 1.
-      scores: float64[N].
-      weights: float64[R, N] of at least 0, how often each photo stands in each replicate.
 
-    Returns:
-      float64[R]; NaN where a class has no weight.
-
-    Example:
-      >>> weighted_areas(np.array([False, True]), np.array([0.2, 0.7]), np.array([[1.0, 2.0], [1.0, 0.0]]))
-      array([ 1., nan])
-    """
-    negatives = np.flatnonzero(~positive)
-    negatives = negatives[np.argsort(scores[negatives], kind="stable")]
-    positives = np.flatnonzero(positive)
-    positives = positives[np.argsort(scores[positives], kind="stable")]
-    below = np.searchsorted(scores[negatives], scores[positives], side="left")
-    upto = np.searchsorted(scores[negatives], scores[positives], side="right")
-    tied = below != upto
-    areas = np.empty(len(weights))
-    for start in range(0, len(weights), _ROWS_AT_ONCE):
-        block = np.ascontiguousarray(weights[start : start + _ROWS_AT_ONCE].T)  # replicates side by side
-        beaten = np.zeros((len(negatives) + 1, block.shape[1]))
-        np.cumsum(block[negatives], axis=0, out=beaten[1:])
-        own = block[positives]
-        won = beaten[below]
-        won[tied] = (won[tied] + beaten[upto[tied]]) / 2
-        pairs = own.sum(axis=0) * beaten[-1]
-        wins = np.einsum("ir,ir->r", own, won)
-        areas[start : start + _ROWS_AT_ONCE] = np.divide(
-            wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0
-        )
-    return areas
+weighted_auc = WeightedMetric.of_ranks(_ranked_auc, without=_auc_without)
+"""`auc` for `bootstrap.by_case`: one sort for all replicates, then cumulative sums of weights."""
 
 
 def youden(labels: ArrayLike, scores: ArrayLike) -> OperatingPoint:

@@ -7,7 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_BLOCK_VALUES = 4_000_000  # weights held at once: 32 MB however many photos and replicates there are
+_BLOCK_VALUES = 4_000_000  # weights held at once: 32 MB however many replicates there are ...
+_FEWEST_ROWS = (
+    8  # ... and photos, up to half a million; with fewer rows at once, gathering them takes longest
+)
 
 
 def binary_labels(labels: ArrayLike) -> NDArray[np.bool_]:
@@ -182,13 +185,13 @@ def variance_degrees(contributions: NDArray[np.float64]) -> float:
 
 
 def blocks(rows: int, num_photos: int) -> Iterator[int]:
-    """Parts rows of one value per photo into blocks of at most 32 MB; yields their sizes.
+    """Parts rows of one value per photo into blocks of at most 32 MB, or 8 rows if that is more; yields their sizes.
 
     Example:
-      >>> list(blocks(5, num_photos=2_000_000))
-      [2, 2, 1]
+      >>> list(blocks(20, num_photos=2_000_000))
+      [8, 8, 4]
     """
-    size = max(1, _BLOCK_VALUES // num_photos)
+    size = max(_FEWEST_ROWS, _BLOCK_VALUES // num_photos)
     for start in range(0, rows, size):
         yield min(size, rows - start)
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from skinjax.data.audit import audit_manifest
-from skinjax.data.leakage import columns_that_predict
+from skinjax.data.audit import _label_findings, audit_manifest
+from skinjax.data.leakage import _guesses, columns_that_predict
 from skinjax.data.survey import in_order, survey
 from skinjax.labels.taxonomy import Taxonomy
 from tests.support import damage
@@ -235,6 +235,53 @@ def test_columns_that_tell_the_label():
         ValueError, match="columns must have one value per label, got 1 values of a for 2 labels"
     ):
         columns_that_predict({"a": [1]}, ["x", "y"], ["1", "2"])
+
+
+def guesses_of_a_whole_table(codes, label, test, prior):
+    table = np.zeros((codes.max() + 1, len(prior)))
+    np.add.at(table, (codes[~test], label[~test]), 1)
+    chance = (table + prior) / (table + prior).sum(axis=1, keepdims=True)
+    return chance[codes[test], label[test]], (table + prior).argmax(axis=1)[codes[test]]
+
+
+def test_guesses_are_those_of_a_table_of_all_values_and_labels():
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        codes, label = rng.integers(rng.integers(1, 60), size=200), rng.integers(6, size=200)
+        test, prior = rng.random(200) < 0.3, rng.integers(1, 4, 6) / 2  # equal weights are common
+        found, expected = (f(codes, label, test, prior) for f in (_guesses, guesses_of_a_whole_table))
+        np.testing.assert_allclose(found[0], expected[0], rtol=1e-12)
+        np.testing.assert_array_equal(found[1], expected[1])
+
+
+def test_memory_for_a_column_of_identifiers_does_not_grow_with_the_labels():
+    label = [f"label {n % 500}" for n in range(8000)]
+    case = [f"case {n}" for n in range(8000)]
+    tracemalloc.start()
+    columns_that_predict({"address": [f"photo {n}" for n in range(8000)]}, label, case)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8000 * 500 * 8 / 2  # a table of all values and labels is twice as much
+
+
+class CountedLabels(list):
+    """Labels that count how often all of them are gone through."""
+
+    passes = 0
+
+    def __iter__(self):
+        type(self).passes += 1
+        return super().__iter__()
+
+
+def test_labels_are_gone_through_once_however_many_are_unknown():
+    labels = CountedLabels(f"free text {n % 50}" for n in range(100))
+    images = [f"{n}.png" for n in range(100)]
+    found = _label_findings(images, labels, Taxonomy("one", ("label",), (("nevus",),)))
+    assert len(found) == 50
+    assert labels.passes == 1
+    first = min(found, key=lambda one: one.row)
+    assert (first.image, first.row, first.others) == ("0.png", 1, ("50.png",))
 
 
 def test_the_file_itself_gives_the_label_away(tmp_path):

@@ -121,9 +121,12 @@ def test_an_unknown_label_is_told_once_with_its_rows(tmp_path):
     )
 
 
-def test_many_faulty_rows_are_counted_and_ten_named(tmp_path):
+def test_many_faulty_rows_are_counted_and_ten_named(tmp_path, monkeypatch):
     text = "image,label\n" + "".join(f"{i}.png,bad{i}\n" for i in range(2000))
+    compared = []
+    monkeypatch.setattr(type(TREE), "hint", lambda self, name: compared.append(name) or "")
     (problem,) = problems(tmp_path, text, TREE)
+    assert len(compared) == 10  # each takes a comparison with all classes
     assert problem.startswith("column 'label', 2,000 rows with a label")
     assert problem.endswith("row 11 'bad9', and 1,990 more labels")
 

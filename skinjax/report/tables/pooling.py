@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -17,11 +17,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skinjax.decide.pooling import PoolingRule, pool_by_case
+from skinjax.evaluate.areas import RankedPhotos, areas_without
 from skinjax.evaluate.bootstrap import BootstrapComparison, Sampled, compare_sampled
 from skinjax.evaluate.metrics import WeightedMetric, balanced_share, mean_share
-from skinjax.evaluate.multiclass import weighted_macro_auc
+from skinjax.evaluate.multiclass import macro_auc_without, weighted_macro_auc
 from skinjax.evaluate.proportions import proportion_by_case
-from skinjax.evaluate.roc import weighted_auc
 from skinjax.predict.pooled import RULE, case_keys
 from skinjax.report import crossfit
 from skinjax.report.study import FEWEST_REPLICATES, Study, target_scores
@@ -183,16 +183,37 @@ def compare_sets(
     return pd.DataFrame(rows)
 
 
-@WeightedMetric
-def _macro_area(labels: NDArray, scores: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Macro AUC of scores float64[N, K + 1], whose last column says how much each photo counts."""
-    return weighted_macro_auc.compute(labels, scores[:, :-1], weights=weights * scores[:, -1])
+_OverWeights = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
-@WeightedMetric
-def _target_area(labels: NDArray, scores: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """AUC of scores float64[N, 2], whose last column says how much each photo counts."""
-    return weighted_auc.compute(labels, scores[:, 0], weights=weights * scores[:, -1])
+def _ranked_macro(labels: NDArray, scores: NDArray) -> _OverWeights:
+    assert weighted_macro_auc.ranked is not None
+    areas, counts = weighted_macro_auc.ranked(labels, scores[:, :-1]), scores[:, -1]
+    return lambda weights: areas(weights * counts)
+
+
+def _macro_without(
+    labels: NDArray, scores: NDArray, groups: NDArray[np.int64], num_groups: int
+) -> NDArray[np.float64]:
+    return macro_auc_without(labels, scores[:, :-1], groups, num_groups, scores[:, -1])
+
+
+def _ranked_target(labels: NDArray, scores: NDArray) -> _OverWeights:
+    ranks, counts = RankedPhotos.of(labels.astype(bool), scores[:, 0]), scores[:, -1]
+    return lambda weights: ranks.areas(weights * counts)
+
+
+def _target_without(
+    labels: NDArray, scores: NDArray, groups: NDArray[np.int64], num_groups: int
+) -> NDArray[np.float64]:
+    return areas_without(labels.astype(bool), scores[:, 0], groups, num_groups, scores[:, -1])
+
+
+_macro_area = WeightedMetric.of_ranks(_ranked_macro, without=_macro_without)
+"""Macro AUC of scores float64[N, K + 1], whose last column says how much each photo counts."""
+
+_target_area = WeightedMetric.of_ranks(_ranked_target, without=_target_without)
+"""AUC of scores float64[N, 2], whose last column says how much each photo counts."""
 
 
 def _add_areas(
