@@ -35,7 +35,7 @@ def visits_of(names: list[Path], by: str, map: Sequence[str] = ()) -> tuple[Visi
     if by != "lesion":
         return ()
     if len(names) != 1 or not tables:
-        given = ",".join(map(str, names)) or "none"
+        given = ",".join(str(name) for name in names) or "none"
         raise ValueError(
             "by=lesion needs photos=TABLE, one CSV or Parquet file with the columns image, lesion_id and date, "
             f"got {given}"
