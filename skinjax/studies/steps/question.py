@@ -160,9 +160,10 @@ def is_shown(folder: RunFolder, config: Config) -> bool:
         return False
     asked = _asked(config)
     if not folder.shown.is_file():  # of an earlier version
-        return all(folder.options.get(name, "") == value["option"] for name, value in asked.items())
-    before = json.loads(folder.shown.read_text(encoding="utf-8"))
-    return all(_same(value, before.get(name, {})) for name, value in asked.items())
+        before = {**folder.options, "foreign_map": ",".join(folder.options.get("foreign_map", ()))}
+        return all(before.get(name, "") == value["option"] for name, value in asked.items())
+    shown = json.loads(folder.shown.read_text(encoding="utf-8"))
+    return all(_same(value, shown.get(name, {})) for name, value in asked.items())
 
 
 def note_shown(folder: RunFolder, config: Config) -> None:
