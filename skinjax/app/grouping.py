@@ -1,4 +1,4 @@
-"""Which photos of a batch are of one case: by their folder, by the first part of their name, or each by itself."""
+"""Groups the photos of a batch by case: by their folder, by the first part of their name, or each by itself."""
 
 from __future__ import annotations
 

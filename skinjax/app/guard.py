@@ -1,4 +1,4 @@
-"""Who may ask the server, and what its pages may load.
+"""Guards the server: who may ask it, and what its pages may load.
 
 Four checks stand before every page, in pure ASGI so that bodies stream through:
 

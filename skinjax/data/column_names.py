@@ -117,7 +117,7 @@ class ColumnNames:
 
 @dataclasses.dataclass(frozen=True)
 class Renaming:
-    """How the columns of one table are renamed.
+    """A renaming of the columns of one table.
 
     Attributes:
       chosen: Contract's name -> the table's column; a column may serve twice.

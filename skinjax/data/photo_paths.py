@@ -109,7 +109,8 @@ def folder_of(names: Collection[str], root: str | os.PathLike[str]) -> tuple[str
 
     Args:
       names: Names of files; folders before them are ignored.
-      root: Where to look. Hidden folders and links to folders are not entered.
+      root: Where to look. Hidden folders, links to folders, and runs, whose heat maps are called like their photos, are
+        not entered.
 
     Returns:
       The folder's path relative to the root, with `/`, and the number of the names that it holds.
@@ -118,6 +119,9 @@ def folder_of(names: Collection[str], root: str | os.PathLike[str]) -> tuple[str
     best: tuple[str, int] | None = None
     for place, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if ".lock" in files:  # of a run
+            folders.clear()
+            continue
         count = len(sought.intersection(files))
         if count > (best[1] if best else 0):
             best = (Path(os.path.relpath(place, root)).as_posix(), count)

@@ -1,4 +1,4 @@
-"""Do probabilities keep their word? Reliability, calibration error, the parts of the Brier score.
+"""Measures calibration: reliability, calibration error, the parts of the Brier score.
 
 Bins hold equally many photos ("mass") or equally much of [0, 1] ("width"). Photos of one probability are never
 parted: a photo's bin of equal mass follows from its mid-rank, and a bin may stay empty where many tie.

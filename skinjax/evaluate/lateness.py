@@ -1,4 +1,4 @@
-"""How often advice came too late: a patient was told less urgently than the true degree of malignancy asks for."""
+"""Counts how often advice came too late: it was less urgent than the true degree of malignancy requires."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skinjax.evaluate.results import Result
 
 @dataclasses.dataclass(frozen=True)
 class Lateness(Result):
-    """How often the advice of a model came too late, of photos with known diagnoses.
+    """Shares of photos with known diagnoses for which the advice of a model came too late.
 
     Attributes:
       cancers: Share of the photos that needed advice above the lowest urgency and were given a lower one than they

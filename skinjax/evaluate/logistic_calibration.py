@@ -50,7 +50,7 @@ class CalibrationLine(Result):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SmoothCalibration(Result):
-    """How often class 1 came true at each probability, as a smooth curve, and how far the probabilities lie from it.
+    """A smooth calibration curve of class 1, and the distances of the probabilities from it.
 
     Attributes:
       ici: Mean distance over the photos (the integrated calibration index); NaN where no curve can be fitted.

@@ -1,4 +1,4 @@
-"""Are two models right equally often? McNemar's test, by case.
+"""Tests whether two models are right equally often: McNemar's test, by case.
 
 Let d_k be the photos of case k that only the first model got right, less those that only the second did. If
 the two were equal, each case's difference might as well have had the other sign, so the sum of the d_k is held

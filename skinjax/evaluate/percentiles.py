@@ -32,7 +32,7 @@ def skewness(left_out: NDArray[np.float64]) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """How well the spread of replicates is known; see the module on few cases.
+    """Precision of the spread of replicates; see the module on few cases.
 
     Attributes:
       cases: Effective number of cases, at least 2.

@@ -1,4 +1,4 @@
-"""How many photos and readers a study needs that compares a model's sensitivity with readers'.
+"""Computes how many photos and readers a study needs that compares a model's sensitivity with readers'.
 
 The analysis that is planned for is the one in `skinjax.evaluate.readers`: each reader's difference from the model,
 averaged over readers, with Obuchowski and Rockette's variance (1995, doi:10.1080/03610919508813243) and Hillis's

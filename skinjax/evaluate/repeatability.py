@@ -1,4 +1,4 @@
-"""How much a score differs between photos of one thing, and whether a change over time is more than that.
+"""Measures how much a score differs between photos of one thing, and whether a change over time is more than that.
 
 The standard deviation within groups is pooled over all groups of several photos (Bland and Altman 1996,
 doi:10.1136/bmj.312.7047.1654),
@@ -21,7 +21,7 @@ from skinjax.evaluate.results import Interval, Result
 
 @dataclasses.dataclass(frozen=True)
 class Repeatability(Result):
-    """How much a score differs between photos of one thing.
+    """Standard deviation of a score between photos of one thing.
 
     Attributes:
       std_dev: Pooled standard deviation within groups.

@@ -1,4 +1,4 @@
-"""Is the model as good for everyone? A metric by subgroup, and a test of the gap between best and worst.
+"""Computes a metric by subgroup, and a test of the gap between best and worst.
 
 Cases are drawn once for all groups, so a case with photos in two of them counts in both. Groups of few cases
 are shown and marked, and take no part in the gap.

@@ -49,7 +49,7 @@ AdjustOutcome = Callable[[Outcome, NDArray[np.bool_], NDArray[np.bool_]], Outcom
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AdviceRecord:
-    """How the advice of a run's networks fared on the run's own held-out photos.
+    """Figures of the advice of a run's networks on the run's own held-out photos.
 
     Attributes:
       cancers: Share of the photos that needed a doctor sooner than at the next visit and were told too late; None where

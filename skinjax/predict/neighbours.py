@@ -34,7 +34,7 @@ MOST_PHOTOS = 5000
 
 @dataclasses.dataclass(frozen=True)
 class Neighbour:
-    """A photo of the run.
+    """A photo of the run that is like another.
 
     Attributes:
       path: Its file.

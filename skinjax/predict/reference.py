@@ -41,7 +41,7 @@ LEAST_PHOTOS = 20
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Reference:
-    """Of one network.
+    """Features and quality of a run's photos, by one network.
 
     Attributes:
       spaces: Spaces of its features, one per map.
@@ -270,6 +270,8 @@ def _make(
         np.argsort(predictions.fold[order] != predictor.fold, kind="stable")
     ]  # those it has not seen first
     predictions = predictions.take(np.sort(order[:MOST_PHOTOS]))
+    if fault := _too_few(predictions, predictor.fold):  # before photos are read, which takes its time
+        return fault
     names, total = predictions.image.tolist(), len(predictions)
     finest = predictor.taxonomy.finest
     single = {finest: predictor.members[0][finest]}  # only its features are needed
@@ -294,14 +296,11 @@ def _make(
             qualities += [as_row(photo.quality) for _, photo in some]
             kept += [place for place, _ in some]
     predictions = predictions.take(np.asarray(kept, int))
-    count = int((predictions.fold == predictor.fold).sum())
-    if count < LEAST_PHOTOS:
-        return f"{count} of the run's photos can be read in {root}, {LEAST_PHOTOS} are needed"
+    if fault := _too_few(predictions, predictor.fold, f" that can be read in {root}"):
+        return fault
     labels, by_map = predictions.label, [np.concatenate(some) for some in zip(*features, strict=True)]
     _, cases = np.unique(predictions.case_id.astype(str), return_inverse=True)
     unseen = predictions.fold == predictor.fold
-    if len(np.unique(cases[unseen])) < 2:
-        return "the run's photos are of a single case"
     spaces, distances = [], np.full((len(by_map), len(labels)), np.nan)
     for number, x in enumerate(by_map):
         used = unseen if number == len(by_map) - 1 else np.ones(len(labels), bool)
@@ -312,6 +311,19 @@ def _make(
         distances=distances,
         cases=cases.astype(np.int64),
         qualities=np.asarray(qualities, np.float64),
+    )
+
+
+def _too_few(predictions: Predictions, fold: int, which: str = "") -> str:
+    """Says why photos that a fold held out are too few for a reference; empty where they are not."""
+    unseen = predictions.fold == fold
+    if (count := int(unseen.sum())) < LEAST_PHOTOS:
+        held_out = f"fold {fold + 1} held out {count} photo{'s' * (count != 1)}{which}"
+        return f"{held_out}, and {LEAST_PHOTOS} are needed to know what photos usually look like"
+    return (
+        ""
+        if len(np.unique(predictions.case_id[unseen].astype(str))) > 1
+        else f"all photos that fold {fold + 1} held out are of one case"
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether a photo shows the target of a two-stage run, by its output strategy and threshold (thesis, chapter 3).
+"""Decides whether a photo shows a two-stage run's target, by its output strategy and threshold (thesis, chapter 3).
 
 A score is made of the network's probabilities as they are, for the threshold was fitted on such: nothing is calibrated.
 What a run's target and thresholds are is in `skinjax.predict.run_target`.
@@ -136,7 +136,7 @@ class TargetDecision:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TargetCall:
-    """Whether one photo shows the target.
+    """The decision whether one photo shows the target.
 
     Attributes:
       decision: The second stage of the run.

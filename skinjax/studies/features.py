@@ -51,7 +51,7 @@ class Config(PreparationOptions, FeatureOptions, RunOptions):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result(StudyResult):
-    """How many vectors of what length, and their file.
+    """Number and length of the vectors, and their file.
 
     Attributes:
       file: The features file.

@@ -401,9 +401,13 @@ def test_findings_name_the_rows_of_the_file_whatever_was_left_out(tmp_path):
 def test_missing_photos_are_looked_for_one_folder_further(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / ".cache").mkdir()
+    heat_maps = tmp_path / "mine" / "answers" / "explanations"  # before "photos", and called like them
+    heat_maps.mkdir(parents=True)
+    (tmp_path / "mine" / ".lock").touch()
     for number in range(3):
         Image.fromarray(textured(number)).save(tmp_path / "photos" / f"{number}.png")
         Image.fromarray(textured(number)).save(tmp_path / ".cache" / f"{number}.png")
+        Image.fromarray(textured(number)).save(heat_maps / f"{number}.png")
     report = audit_manifest(manifest(["0.png", "1.png", "2.png", "3.png"]), tmp_path)
     message = next(found.message for found in report.findings if found.kind == "photos_elsewhere")
     assert message == (

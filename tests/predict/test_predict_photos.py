@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 
 import numpy as np
@@ -14,6 +15,7 @@ from benchmarks.predict import make_run
 from skinjax.data.images import photos as photo_files
 from skinjax.data.images.quality import measure
 from skinjax.labels.taxonomy import load_taxonomy
+from skinjax.predict import reference
 from skinjax.predict.answers import csv_header
 from skinjax.predict.augmented import FLIPS, predict_augmented
 from skinjax.predict.decisions import DecisionOptions, decide
@@ -58,6 +60,20 @@ def context(predictor, run):
 @pytest.fixture(scope="module")
 def paths(run):
     return find_photos([run.parent / "photos"])[0]
+
+
+def test_too_few_held_out_photos_are_told_before_any_is_read(run, tmp_path, monkeypatch):
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("novelty_*"))
+    monkeypatch.setattr(reference, "LEAST_PHOTOS", 10_000)
+    monkeypatch.setattr(reference, "read_photo", lambda *_: pytest.fail("a photo was read"))
+    said = []
+    found = reference.run_references(load_predictor(tmp_path / "run"), run.parent / "photos", say=said.append)
+    assert found == []
+    assert re.fullmatch(
+        r"fold 1 held out \d+ photos, and 10000 are needed to know what photos usually look like: "
+        "only absolute limits of quality hold",
+        said[0],
+    )
 
 
 def images_of(paths):

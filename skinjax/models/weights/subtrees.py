@@ -1,4 +1,4 @@
-"""Where in a state dict the network is: below which prefix of names, and what lies beside it.
+"""Finds the network in a state dict: below which prefix of names, and what lies beside it.
 
 A checkpoint names a network's arrays as the program around it does: `model.` in a Lightning module, `backbone.` or
 `encoder.` under a head of one's own, `module._orig_mod.` after PyTorch's wrappers, `0.` in a Sequential. Any prefix

@@ -31,7 +31,7 @@ def run_notes(
     made_of = ", ".join(f"{level} ({stage})" for level, stage in predictor.stages.items())
     count = len(predictor.members)
     several = f"the mean of {count} folds" if count > 1 else "its only fold"
-    which = f"fold {predictor.fold + 1}" if predictor.fold >= 0 else several
+    which = f"fold {predictor.fold + 1} (fold={predictor.fold})" if predictor.fold >= 0 else several
     yield f"networks of {folder.path}, {which}: {made_of}"
     if folder.synthetic:
         yield "they learned from made-up photos: nothing they say is medical evidence"

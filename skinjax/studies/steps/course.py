@@ -1,4 +1,4 @@
-"""How far a run is on its way through its networks."""
+"""Tracks how far a run is on its way through its networks."""
 
 from __future__ import annotations
 

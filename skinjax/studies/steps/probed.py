@@ -31,7 +31,7 @@ STAGES = ("sub", "meta")
 
 @dataclasses.dataclass(frozen=True)
 class ProbeSettings:
-    """How heads are fitted.
+    """Settings of the fit of heads.
 
     Attributes:
       folds: Folds of whole cases.

@@ -1,4 +1,4 @@
-"""Which of new photos a run has seen: the same photos, copies of them, and other photos of its cases.
+"""Finds the new photos that a run has seen: the same photos, copies of them, and other photos of its cases.
 
 A photo counts as seen where the run trained on it or held it out, as far as the run's folder knows:
 
@@ -49,7 +49,7 @@ _TABLE = "audit_photos.csv"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Seen:
-    """Which of N photos a run has seen.
+    """How each of N photos was seen by a run.
 
     Attributes:
       how: object[N], a key of `WORDS`, or None where the photo is new.
