@@ -214,7 +214,7 @@ class _Views:
     """Output of a network for the photos as they are, and the probabilities of each transform of them."""
 
     first: Output
-    probs: tuple[jax.Array, ...]
+    probs: tuple[jax.Array | np.ndarray, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
