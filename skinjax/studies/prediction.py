@@ -9,7 +9,7 @@ r"""Photos in, answers out: what the networks of a run say of photos that nobody
     skinjax predict --workdir=runs/demo --photos=clinic --by=case       # one answer per case: a folder for each
     skinjax predict --workdir=runs/demo --photos=clinic --by=case --case_pattern='(\w+)_\d+\.jpg'
     skinjax predict --workdir=runs/demo --photos=a.jpg --format=json    # on standard output; csv likewise
-    skinjax predict --workdir=runs/demo --photos=clinic --runtime=onnx  # networks in ONNX Runtime, faster on a CPU
+    skinjax predict --workdir=runs/demo --photos=clinic --runtime=onnx  # networks in ONNX Runtime
     skinjax predict --workdir=runs/demo                                 # makes ready, answers nothing
     skinjax predict --smoke                                             # all of it, on a run made for it
 
