@@ -11,6 +11,7 @@ r"""Answers new photos with the networks of a run: probabilities, diagnosis, adv
     skinjax predict --workdir=runs/demo --photos=a.jpg --format=json    # on standard output; csv likewise
     skinjax predict --workdir=hf:clinic/skin --photos=a.jpg             # a run on the Hub, of `export --format=hub`
     skinjax predict --workdir=runs/demo                                 # prepares the run, answers nothing
+    skinjax predict --workdir=runs/demo --photos=clinic --runtime=onnx  # networks in ONNX Runtime
     skinjax predict --smoke                                             # all of it, on a run made for it
 
 Each photo gets the most probable classes of every level with calibrated probabilities, a set that holds the true class

@@ -17,6 +17,7 @@ pytest.importorskip("starlette", reason="the page needs the extra app")
 
 from benchmarks.predict import make_run
 from skinjax.app.server import listen
+from skinjax.app.uploads import Upload
 from skinjax.studies import app
 from skinjax.synthetic import CLASS_NAMES, render_case
 from tests.support import small_backbones
@@ -43,6 +44,22 @@ def test_without_a_run_the_command_says_what_it_needs(tmp_path):
     assert "must be a folder, but is a file" in said
     assert "--port" in run_small("app", "--port=70000", code=2).stderr
     assert "--host" in run_small("app", "--host=", code=2).stderr
+
+
+def test_the_page_answers_by_either_runtime(run):
+    pytest.importorskip("onnxruntime")
+    uploads = [Upload(file.name, file.read_bytes()) for file in sorted((run.parent / "photos").iterdir())[:2]]
+    answers = {}
+    for runtime in ("jax", "onnx"):
+        with small_backbones.registered():
+            engine, _ = app.open_engine(app.Config(runtime=runtime, neighbours=True), run)
+            answers[runtime] = engine.answer("case", uploads)
+        assert {one.runtime for member in engine.predictor.members for one in member.values()} == {runtime}
+    own, found = answers["jax"], answers["onnx"]
+    for level, probs in own.answer.probabilities.items():
+        np.testing.assert_allclose(found.answer.probabilities[level], probs, atol=1e-4)
+    assert [near.path for near, _ in found.neighbours] == [near.path for near, _ in own.neighbours]
+    assert all(photo.heat is not None for photo in found.photos)
 
 
 def test_a_port_in_use_is_told_before_anything_is_read(tmp_path):

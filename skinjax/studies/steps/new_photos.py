@@ -326,7 +326,7 @@ def _document(
     asked = document["evaluation"]
     for name, path in files.items():
         asked["models"][name]["file"] = str(out / path.name)
-    asked |= {"manifest": photos.fingerprint, "photo_root": str(photos.root)}
+    asked |= {"manifest": photos.fingerprint, "photo_root": str(photos.root), "runtime": config.runtime}
     asked["photos_flow"] = {words: count for words, count, _ in found.flow}
     return {
         "study": folder.study,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -119,6 +120,21 @@ def test_answers_pictures_and_reasons_are_those_of_jax(place, tmp_path):
         pictures = [sorted(p.name for p in (tmp_path / f"{r}{layer}").rglob("*.png")) for r in tables]
         assert pictures[0] == pictures[1]
         assert len(pictures[0]) == 12
+
+
+@pytest.mark.slow
+def test_new_photos_are_evaluated_and_cases_pooled_as_by_jax(place, tmp_path):
+    manifest, tables, cases = _manifest(place, tmp_path), {}, {}
+    for runtime in ("jax", "onnx"):
+        flags = (f"--workdir={place / 'pair'}", f"--runtime={runtime}", f"--out={tmp_path / runtime}")
+        run_command("evaluate", f"--manifest={manifest}", "--replicates=100", *flags, folder=tmp_path)
+        tables[runtime] = pd.read_parquet(tmp_path / runtime / "predictions.parquet")
+        document = json.loads((tmp_path / runtime / "config.json").read_text(encoding="utf-8"))
+        assert document["evaluation"]["runtime"] == runtime
+        config = prediction.Config(runtime=runtime, by="case", out=str(tmp_path / f"{runtime}_cases"))
+        cases[runtime] = prediction.run([tmp_path / "new"], config, place / "pair").cases
+    pd.testing.assert_frame_equal(tables["onnx"], tables["jax"], atol=1e-5)
+    pd.testing.assert_frame_equal(cases["onnx"], cases["jax"], rtol=1e-3, atol=1e-3)
 
 
 def test_a_tree_of_results_keeps_its_form():
