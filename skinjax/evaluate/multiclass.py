@@ -233,7 +233,8 @@ def compare_macro_auc(
             f"scores_a and scores_b must have one shape, got shapes {first.shape} and {second.shape}"
         )
     codes = case_codes(cases, len(classes))
-    return _difference(*(_macro_area(classes, values, codes) for values in (first, second)), confidence)
+    one, other = (_macro_area(classes, values, codes) for values in (first, second))
+    return _difference(one, other, confidence)
 
 
 def all_macro_auc_pairs(
