@@ -1,6 +1,6 @@
 """Cost against work: seconds and peak memory of every stage at growing sizes, with the exponents fitted.
 
-    python -m benchmarks.growth --out=growth.json                     # everything, about 40 minutes on two cores
+    python -m benchmarks.growth --out=growth.json                     # everything, about an hour on two cores
     python -m benchmarks.growth --out=growth.json --series split devices   # some of it; what is measured stays
     python -m benchmarks.growth --out=growth.json --series evaluate --sizes 1000000
     python -m benchmarks.growth --out=growth.json --series            # the tables of what was measured
@@ -99,12 +99,12 @@ def exponent(sizes: Iterable[float], costs: Iterable[float]) -> float:
 
 
 def table(unit: str, kept: dict[str, dict[str, Any]]) -> list[str]:
-    """Returns the Markdown of what grows with one unit."""
+    """Returns the Markdown of what grows with one unit, from the cells by series and size."""
     rows = [name for name, one in SERIES.items() if one.unit == unit and name in kept]
     sizes = sorted({int(size) for name in rows for size in kept[name]})
-    more = "first step, s; step, ms" if unit == "devices" else "s; peak, MiB"
+    cost = "first step, s; step, ms" if unit == "devices" else "s; peak, MiB"
     lines = [
-        f"| {more} | {' | '.join(f'{size:,} {unit}' for size in sizes)} | time | memory |",
+        f"| {unit}: {cost} | {' | '.join(f'{size:,}' for size in sizes)} | b of time | b of memory |",
         "|---" * (len(sizes) + 3) + "|",
     ]
     for name in rows:
@@ -112,8 +112,8 @@ def table(unit: str, kept: dict[str, dict[str, Any]]) -> list[str]:
         shown = [_shown(cells[size], unit) if size in cells else "" for size in sizes]
         measured = sorted(size for size, cell in cells.items() if "over" not in cell)[-FITTED:]
         fits = []
-        for cost in ("step" if unit == "devices" else "seconds", "memory"):
-            costs = [_cost(cells[size], cost) for size in measured]
+        for kind in ("step" if unit == "devices" else "seconds", "memory"):
+            costs = [_cost(cells[size], kind) for size in measured]
             fits.append(f"{exponent(measured, costs):.2f}" if len(measured) > 1 and min(costs) > 0 else "")
         lines.append(f"| {SERIES[name].title} | {' | '.join(shown)} | {' | '.join(fits)} |")
     return lines
@@ -160,7 +160,7 @@ def main() -> None:
             given.out.write_text(json.dumps(kept, indent=1))
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "pandas", "scipy", "jax", "pillow"))
     print(f"{date.today()}; {platform.system()}, Python {platform.python_version()}, {packages}\n")
-    for unit in dict.fromkeys(one.unit for one in SERIES.values()):
+    for unit in dict.fromkeys(SERIES[name].unit for name in kept):
         print("\n".join(table(unit, kept)), end="\n\n")
 
 

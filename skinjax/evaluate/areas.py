@@ -157,7 +157,8 @@ def areas_without(
     # Pairs within a group have gone twice. A group's scores stand together, above those of the groups before it.
     mixed = np.flatnonzero((left[0] > 0)[groups] & (left[1] > 0)[groups])
     if len(mixed):
-        inside = groups[mixed] * (int(by_score.max()) + 1) + by_score[mixed]
+        places = groups[mixed] * (int(by_score.max()) + 1) + by_score[mixed]
+        inside = np.unique(places, return_inverse=True)[1]
         first, second = positive[mixed], ~positive[mixed]
         of, weight = groups[mixed], counts[mixed]
         won, _ = _outcomes(inside[first], inside[second], weight[first], weight[second])
@@ -186,8 +187,6 @@ def _outcomes(
 def _weight_below(
     places: NDArray[np.int64], weights: NDArray[np.float64], limits: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Returns for each limit the weight of the places below it, and half of that at it."""
-    order = np.argsort(places, kind="stable")
-    ordered, sums = places[order], np.concatenate([[0.0], np.cumsum(weights[order])])
-    left, right = (np.searchsorted(ordered, limits, side) for side in ("left", "right"))
-    return (sums[left] + sums[right]) / 2
+    """Returns for each limit the weight of the places below it, and half of that at it; places are ranks from 0."""
+    sums = np.concatenate([[0.0], np.cumsum(np.bincount(places, weights, int(limits.max()) + 1))])
+    return (sums[limits] + sums[limits + 1]) / 2

@@ -20,7 +20,8 @@ error and limits are NaN, and `lone_classes` names the class.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -232,19 +233,84 @@ def compare_macro_auc(
             f"scores_a and scores_b must have one shape, got shapes {first.shape} and {second.shape}"
         )
     codes = case_codes(cases, len(classes))
-    found_a, found_b = (_one_vs_rest(classes, values, codes) for values in (first, second))
-    areas, influence = _areas(found_a) - _areas(found_b), _influence(found_a) - _influence(found_b)
+    one, other = (_macro_area(classes, values, codes) for values in (first, second))
+    return _difference(one, other, confidence)
+
+
+def all_macro_auc_pairs(
+    labels: ArrayLike,
+    scores: Mapping[str, ArrayLike],
+    cases: ArrayLike | None = None,
+    confidence: float = 0.95,
+) -> dict[tuple[str, str], AucComparison]:
+    """Compares every two of several models' macro AUC, each model's photos ranked once.
+
+    Args:
+      labels: int[N] in [0, K).
+      scores: Each model's scores [N, K] by its name, on any scale.
+      cases: [N], the case of each photo, integers or strings; None where each photo is a case of its own.
+      confidence: Nominal coverage of each difference's interval, in (0, 1).
+
+    Returns:
+      For each pair of names, in order, `compare_macro_auc` of the two.
+
+    Raises:
+      ValueError: As `compare_macro_auc`.
+
+    Example:
+      >>> labels = np.tile([0, 1, 2], 20)
+      >>> models = {"right": np.eye(3)[labels], "none": np.zeros((60, 3)), "half": np.eye(3)[labels // 2]}
+      >>> {pair: round(found.difference, 2) for pair, found in all_macro_auc_pairs(labels, models).items()}
+      {('right', 'none'): 0.5, ('right', 'half'): 0.5, ('none', 'half'): 0.0}
+    """
+    check_confidence(confidence)
+    areas: dict[str, _MacroArea] = {}
+    shape: tuple[int, ...] | None = None
+    for name, given in scores.items():
+        classes, values = _sample(labels, given, name=f"scores[{name!r}]")
+        if shape is not None and values.shape != shape:
+            raise ValueError(f"scores must have one shape, got shapes {shape} and {values.shape}")
+        shape = values.shape
+        areas[name] = _macro_area(classes, values, case_codes(cases, len(classes)))
+    return {
+        (one, other): _difference(areas[one], areas[other], confidence)
+        for one, other in itertools.combinations(areas, 2)
+    }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _MacroArea:
+    """A model's macro AUC, each case's contribution to it, float64[I], and the most degrees of freedom of a test."""
+
+    area: float
+    of_cases: NDArray[np.float64]
+    most_degrees: float
+    num_photos: int
+
+
+def _macro_area(
+    classes: NDArray[np.int64], scores: NDArray[np.float64], codes: NDArray[np.int64]
+) -> _MacroArea:
+    found = _one_vs_rest(classes, scores, codes)
+    areas, influence = _areas(found), _influence(found)
     present = ~np.isnan(areas)
-    difference, variance, degrees = np.nan, np.nan, np.inf
-    if present.any():
-        difference = float(areas[present].mean())
-        of_cases = influence[present].mean(axis=0)
-        variance, degrees = float((of_cases**2).sum()), variance_degrees(of_cases)
-        if present.sum() == 2:  # one area, as `skinjax.evaluate.delong.compare` tests it
-            degrees = min(degrees, found_a[0].degrees_of_difference([1.0]))
-    num_cases = int(codes.max()) + 1 if len(codes) else 0
+    if not present.any():
+        return _MacroArea(np.nan, np.full(influence.shape[1], np.nan), np.inf, len(classes))
+    # Two classes have one area, as `skinjax.evaluate.delong.compare` tests it.
+    most = found[0].degrees_of_difference([1.0]) if present.sum() == 2 else np.inf
+    return _MacroArea(float(areas[present].mean()), influence[present].mean(axis=0), most, len(classes))
+
+
+def _difference(one: _MacroArea, other: _MacroArea, confidence: float) -> AucComparison:
+    of_cases = one.of_cases - other.of_cases
+    unknown = np.isnan(one.area)
     return difference_test(
-        difference, variance, confidence, num_photos=len(classes), num_cases=num_cases, degrees=degrees
+        one.area - other.area,
+        np.nan if unknown else float((of_cases**2).sum()),
+        confidence,
+        num_photos=one.num_photos,
+        num_cases=len(of_cases),
+        degrees=np.inf if unknown else min(variance_degrees(of_cases), one.most_degrees),
     )
 
 

@@ -1,14 +1,21 @@
 """Macro AUC with intervals: against the two-class case, the jackknife over cases, and simulation."""
 
+import itertools
 import time
 
 import numpy as np
 import pytest
 from scipy.stats import kstest, norm
 
+from skinjax.evaluate import delong, multiclass
 from skinjax.evaluate.bootstrap import by_case
 from skinjax.evaluate.delong import auc_interval, compare
-from skinjax.evaluate.multiclass import compare_macro_auc, macro_auc_interval, weighted_macro_auc
+from skinjax.evaluate.multiclass import (
+    all_macro_auc_pairs,
+    compare_macro_auc,
+    macro_auc_interval,
+    weighted_macro_auc,
+)
 from skinjax.evaluate.roc import macro_auc
 
 
@@ -127,3 +134,24 @@ def test_weighted_macro_auc_is_that_of_repeated_photos_and_fast():
 def test_bad_input_is_named(labels, scores, message):
     with pytest.raises(ValueError, match=message):
         macro_auc_interval(labels, scores)
+
+
+def test_all_pairs_are_compared_as_two_and_each_model_is_ranked_once(monkeypatch):
+    rng = np.random.default_rng(4)
+    labels, cases = rng.integers(4, size=80), np.arange(80) // 2
+    models = {name: rng.normal(size=(80, 5)) + 2 * np.eye(5)[labels] for name in "abcdef"}
+    expected = {
+        (one, two): compare_macro_auc(labels, models[one], models[two], cases)
+        for one, two in itertools.combinations(models, 2)
+    }
+    ranked = []
+
+    def counted(*arguments):
+        ranked.append(arguments)
+        return delong.placements(*arguments)
+
+    monkeypatch.setattr(multiclass, "placements", counted)
+    assert all_macro_auc_pairs(labels, models, cases) == expected
+    assert len(ranked) == 6 * 5  # models times classes, however many pairs
+    with pytest.raises(ValueError, match=r"scores must have one shape, got shapes \(80, 5\) and \(80, 4\)"):
+        all_macro_auc_pairs(np.zeros(80, int), {"a": models["a"], "b": models["b"][:, :4]})

@@ -132,7 +132,10 @@ def class_section(study: Study, areas: Mapping[str, MacroAucInterval]) -> Sectio
     return Section("classes", "Classes", (*blocks, *isic_blocks(study)))
 
 
-def _shown(name: str, table: pd.DataFrame, unit: Unit) -> Table:
+def _shown(name: str, whole: pd.DataFrame, unit: Unit) -> Table:
+    # Classes of a group stand together, the groups in the order of their first classes.
+    first = whole["group"].map({group: row for row, group in reversed(list(enumerate(whole["group"])))})
+    table = whole.iloc[np.argsort(first.to_numpy(), kind="stable")].reset_index(drop=True)
     columns = (
         Column("Class", list(table["title"])),
         Column("Recall", ranged(table, "recall", percent), shares=list(table["recall"])),
@@ -143,7 +146,7 @@ def _shown(name: str, table: pd.DataFrame, unit: Unit) -> Table:
         *case_columns(table["cases"].tolist(), unit),
         Column("Predicted", [cell(v) for v in table["predicted"]], number=True),
     )
-    return Table(name, table, columns, group=list(table["group"]))
+    return Table(name, whole, columns, group=list(table["group"]))
 
 
 def _lone(answers: tables.Answers, area: MacroAucInterval) -> str:

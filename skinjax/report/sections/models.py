@@ -16,7 +16,7 @@ from skinjax.data.predictions import Predictions
 from skinjax.evaluate import bootstrap
 from skinjax.evaluate.delong import AucInterval, auc_interval, compare
 from skinjax.evaluate.fewest import too_few_cases
-from skinjax.evaluate.multiclass import compare_macro_auc, macro_auc_interval
+from skinjax.evaluate.multiclass import all_macro_auc_pairs, macro_auc_interval
 from skinjax.evaluate.pairs import all_pairs_by_case
 from skinjax.evaluate.results import ComparisonResult
 from skinjax.evaluate.roc_band import sensitivity_at_specificity
@@ -266,13 +266,15 @@ def _bootstrapped(models: Mapping[str, Study], name: str) -> _Pairs:
 
 def _areas(models: Mapping[str, Study]) -> _Pairs:
     found: dict[tuple[str, str], ComparisonResult] = {}
+    first = next(iter(models.values()))
+    if first.target is None:
+        probs = {name: one.probs for name, one in models.items()}
+        found |= all_macro_auc_pairs(first.labels, probs, first.cases, first.confidence)
     for (one, a), (two, b) in itertools.combinations(models.items(), 2):
         if a.target is not None and b.target is not None:
             found[one, two] = compare(
                 a.target.labels, a.target.scores, b.target.scores, a.cases, a.confidence
             )
-        else:
-            found[one, two] = compare_macro_auc(a.labels, a.probs, b.probs, a.cases, a.confidence)
     corrected = holm([one.p_value for one in found.values()])
     return {pair: (one, float(p)) for (pair, one), p in zip(found.items(), corrected, strict=True)}
 
