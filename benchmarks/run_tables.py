@@ -59,7 +59,8 @@ def read(folders: Sequence[Path], table: str, rows: str, column: str) -> pd.Data
             if name not in frame:
                 raise ValueError(f"{path}: columns are {', '.join(frame)}, got {name!r}")
         found.append(frame.set_index(rows)[column].rename(f"seed {seed}"))
-    return pd.concat(found, axis=1, join="inner").reindex(found[0].index.intersection(found[-1].index))
+    shared = pd.concat(found, axis=1, join="inner")
+    return shared.loc[[name for name in found[0].index if name in shared.index]]
 
 
 def markdown(
