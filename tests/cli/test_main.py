@@ -246,3 +246,23 @@ def test_a_reader_who_leaves_ends_the_command_quietly(monkeypatch):
 
     with pytest.raises(BrokenPipeError):
         guarded(leaves, "predict", CommandOptions(), ())
+
+
+def test_what_a_study_says_names_flags_as_they_are_typed(monkeypatch):
+    """The library says `name=value` in errors, messages and results alike; of what is no option nothing changes."""
+
+    def run(*_):
+        logging.getLogger("skinjax.studies").warning("fold=1 is left; other=2 and data/fold=3 are no options")
+        return "give degrees=FILE"
+
+    monkeypatch.setattr(prediction, "run", run)
+    ended = run_command("predict", "--workdir=run")
+    assert ended.stdout == "give --degrees=FILE\n"
+    assert ended.stderr == "--fold=1 is left; other=2 and data/fold=3 are no options\n"
+
+
+@pytest.mark.parametrize("name", ["predict", "app", "export"])
+def test_commands_that_read_a_run_do_not_say_that_they_make_one(name):
+    shown = " ".join(run_command(name, "--help").stdout.split())
+    assert "Folder of the finished run" in shown
+    assert "created where missing" not in shown
