@@ -10,6 +10,7 @@ a program of one's own calls `restart_tuned()` first of all, and a notebook is s
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 
@@ -33,6 +34,17 @@ def restart_tuned() -> None:
     interactive = hasattr(sys, "ps1") or len(command) < 2 or command[1] in ("-", "-i", "-c")
     if sys.platform == "linux" and VARIABLE not in os.environ and not interactive:
         os.execve(sys.executable, [sys.executable, *command[1:]], os.environ | {VARIABLE: TUNABLES})
+
+
+def give_back_free_memory() -> None:
+    """Returns free memory of the heap to the system, which the tuned allocator never does by itself.
+
+    A compilation leaves a gigabyte of free pieces, too small for a step's scratch memory. Does nothing where the
+    C library has no `malloc_trim`.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
 
 
 if __name__ == "__main__":

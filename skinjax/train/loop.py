@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from flax import linen as nn
 from jax.sharding import NamedSharding, PartitionSpec
 
 from skinjax.data.pipeline.loader import Subset, evaluation_batches, steps_per_epoch, training_batches
+from skinjax.files.host import give_back_free_memory
 from skinjax.models.ops.layers import DATA_AXIS
 from skinjax.models.registry import ModelSpec
 from skinjax.train import history, stopping
@@ -112,6 +114,12 @@ class Fitted:
 def updates_ahead() -> int:
     """Returns how many updates may be under way when another is given to the device; each holds memory on a CPU."""
     return 0 if jax.default_backend() == "cpu" else 2
+
+
+@functools.lru_cache(maxsize=16)  # once per compiled step, which all folds share
+def _give_back_memory_of_compilation(step: Callable[..., Any]) -> None:
+    if jax.default_backend() == "cpu":
+        give_back_free_memory()
 
 
 def predict_logits(
@@ -285,6 +293,8 @@ class _Training:
             for update, batch in enumerate(batches, done + 1):
                 photos = parallel.place_batch({name: batch[name] for name in STEP_INPUTS if name in batch})
                 losses.settle(updates_ahead())
+                if update == done + 2:  # the first is over where updates wait for each other
+                    _give_back_memory_of_compilation(self.step)
                 placed, loss = self.step(placed, photos, recipe, class_weights)
                 losses.add(update, loss, batch["photo"])
                 at_end = update == self.total
