@@ -47,7 +47,7 @@ def test_without_the_package_its_extra_is_named(monkeypatch, tmp_path, data, wor
     (tmp_path / "a.heic").write_bytes(data)
     import pandas as pd
 
-    report = audit_manifest(pd.DataFrame({"image": ["a.heic"], "label": ["x"]}), tmp_path)
+    report = audit_manifest(pd.DataFrame({"image": ["a.heic"], "label": ["x"], "case_id": [1]}), tmp_path)
     assert [found.kind for found in report.findings] == ["unsupported"]
 
 

@@ -62,7 +62,7 @@ def evenly(monkeypatch):
             )
             return NewAnswers({"even": frame}, None, {}, chosen.flow, chosen.notes)
 
-        monkeypatch.setattr(new_photos, "load_predictor", lambda *of: None)
+        monkeypatch.setattr(new_photos, "load_predictor", lambda *of, **options: None)
         monkeypatch.setattr(new_photos, "answers_of", answers)
         monkeypatch.setattr(new_photos, "fitted_section", lambda *of: (Section("new", "New", ()), []))
 
