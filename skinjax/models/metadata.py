@@ -3,7 +3,7 @@
 Of a backbone's averaged features p [N, C] and encoded columns t [N, D] (`skinjax.data.columns`), each fusion makes
 what the head reads:
 
-    concat      [p, relu(A t + a)]: the columns through a small dense layer, beside the features
+    concat      [p, s relu(A t + a)]: the columns through a small dense layer, beside the features; s = sqrt(C / 32)
     linear      [p, t]: the columns as they are, beside the features, as `skinjax.train.probe` fits its heads
     metablock   sigmoid(tanh(p * (F t + f)) + G t + g): columns choose among features (Pacheco and Krohling 2021)
 
@@ -33,7 +33,11 @@ from skinjax.models.spec import ModelSpec
 Fusion = Literal["concat", "linear", "metablock"]
 
 COLUMN_UNITS = 32
-"""Outputs of the dense layer of `concat`."""
+"""Outputs of the dense layer of `concat`.
+
+So few beside C features would be learnt C / 32 times as slowly, and the features fit the training photos before; times
+sqrt(C / 32), both parts have one norm where all have one variance.
+"""
 
 
 class FusedHead(nn.Module):
@@ -66,6 +70,7 @@ class FusedHead(nn.Module):
 
         if self.fusion == "concat":
             columns = nn.relu(dense(COLUMN_UNITS, "columns")(table)).astype(pooled.dtype)
+            columns *= (pooled.shape[-1] / COLUMN_UNITS) ** 0.5
             fused = jnp.concatenate([pooled, columns], axis=-1)
         elif self.fusion == "linear":
             fused = jnp.concatenate([pooled, table.astype(pooled.dtype)], axis=-1)

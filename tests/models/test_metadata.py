@@ -46,7 +46,9 @@ def test_logits_are_those_of_the_formulas(network):
         return x @ head[name]["kernel"] + head[name]["bias"]
 
     if model.fusion == "concat":
-        fused = np.concatenate([pooled, np.maximum(dense("columns", TABLE), 0)], axis=1)
+        fused = np.concatenate(
+            [pooled, np.sqrt(pooled.shape[1] / 32) * np.maximum(dense("columns", TABLE), 0)], axis=1
+        )
         assert head["logits"]["kernel"].shape == (32 + COLUMN_UNITS, 4)
     else:
         fused = sigmoid(np.tanh(pooled * dense("scale", TABLE)) + dense("shift", TABLE))
