@@ -202,7 +202,7 @@ def test_too_late_is_what_the_stored_predictions_give_by_hand(folder):
         ("image,lesion,date\na.jpg,arm,2025-01-31\n", ("--by=lesion",), ("no column 'lesion_id'",)),
         ("image,lesion_id,date\na.jpg,arm,2025-01-31\n", (), ("bad.csv is a table", "need --by=lesion")),
         ("", ("--by=lesion", "--photos=photos"),
-         ("--by=lesion needs --photos=TABLE, one CSV or Parquet file with the columns image, lesion_id and date",)),
+         ("--by=lesion needs --photos=TABLE, one table (CSV, Excel or Parquet) with columns image, lesion_id and",)),
         ("class,degree\nmelanoma,2\n", ("--photos=photos/0_0.jpg", "--degrees=bad.csv"),
          ("no degree for 'psoriasis'", "a class that is no tumour must say none")),
     ],
