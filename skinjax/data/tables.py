@@ -34,7 +34,7 @@ SHOWN = 10
 ENDINGS = (
     ".csv", ".tsv", ".tab", ".txt", ".gz", ".xlsx", ".xlsm", ".xls", ".ods", ".parquet", ".pq",
 )  # fmt: skip
-"""Endings of a file's name that mark a table; of those that cannot be read, the reason is told."""
+"""Endings of the names of table files; for those that cannot be read, the error says why."""
 
 ANY_DECIMALS = 17
 """Stands for the decimals of a column that shows exponents."""
