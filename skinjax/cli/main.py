@@ -24,6 +24,7 @@ from skinjax.cli.launch import (
     guarded,
     use_compilation_cache,
 )
+from skinjax.files.host import compute_in_calling_thread, restart_tuned
 from skinjax.files.installed import explained
 from skinjax.runs.options import option_types
 
@@ -64,8 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def entry() -> None:
     """Runs a command as the process's own: with a tuned allocator, and ended at once when it has ended."""
-    from skinjax.files.host import restart_tuned
-
     if _computes(sys.argv[1:2]):
         restart_tuned()
     code: object = 0
@@ -150,6 +149,8 @@ def _run(chosen: Command, words: list[str]) -> None:
             # Of predictions small programs too, as a start has to be quick.
             least = 0.0 if chosen.computes == "predictions" else 0.5
             use_compilation_cache(options.compilation_cache, least)
+            if chosen.computes == "training":
+                compute_in_calling_thread()
         print(as_flags(str(study.run(None, config, _workdir(chosen, options, config))), names))
 
     guarded(work, chosen.name, options, names)

@@ -95,7 +95,8 @@ class Layers(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        x = SqueezeExcite(32, name="excite")(DepthwiseConv((5, 5), name="depthwise")(x))
+        x = DepthwiseConv((5, 5), name="depthwise")(x)
+        x = x * SqueezeExcite(32, name="excite")(x)[:, None, None]
         x = nn.BatchNorm(use_running_average=True, name="norm")(Conv(64, (3, 3), name="conv")(x))
         return nn.Dense(200, kernel_init=fan_in_uniform, name="head")(x.mean((1, 2)))
 

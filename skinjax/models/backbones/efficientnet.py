@@ -234,10 +234,11 @@ class MBConv(nn.Module):
         padding = pad(block.kernel, block.stride, self.padding)
         x = DepthwiseConv(kernel, block.stride, padding, dtype=norm.dtype, name="depthwise")(x)
         x = norm(x, "depthwise_norm", train=train, activation=activation)
+        gate = None
         if not self.lite:
             # The bottleneck is a quarter of the block's input, not of the expanded channels.
-            x = SqueezeExcite(max(1, inputs.shape[-1] // 4), dtype=norm.dtype, name="squeeze_excite")(x)
-        x = conv_norm(x, "project", block.features, one, norm, train=train, activation="none")
+            gate = SqueezeExcite(max(1, inputs.shape[-1] // 4), dtype=norm.dtype, name="squeeze_excite")(x)
+        x = conv_norm(x, "project", block.features, one, norm, train=train, activation="none", gate=gate)
         if inputs.shape == x.shape and block.stride == 1:
             x = DropPath(self.drop_path_rate, name="drop_path")(x, train=train) + inputs
         return x

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from skinjax.models.ops.depthwise import depthwise_conv
-from skinjax.models.ops.reductions import scale_channels, spatial_mean
+from skinjax.models.ops.gated import project_gated
+from skinjax.models.ops.reductions import spatial_mean
 
 
 def fan_out_deviation(shape: tuple[int, ...]) -> float:
@@ -75,12 +76,19 @@ class Conv(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps [N, H, W, in] to [N, H', W', features]."""
+    def __call__(self, x: jax.Array, gate: jax.Array | None = None) -> jax.Array:
+        """Maps [N, H, W, in] to [N, H', W', features].
+
+        Args:
+          x: Feature maps.
+          gate: [N, in], factors of each photo's channels before the convolution, whose kernel must be 1 × 1.
+        """
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", fan_out_normal, shape).astype(self.dtype)
         x = x.astype(self.dtype)
-        if self.kernel_size == (1, 1) and self.stride == 1:
+        if gate is not None:
+            y = project_gated(x, gate.astype(self.dtype), kernel[0, 0])
+        elif self.kernel_size == (1, 1) and self.stride == 1:
             # In two dimensions: XLA's CPU product over four-dimensional maps has a gradient ten times slower.
             y = jnp.dot(x.reshape(-1, x.shape[-1]), kernel[0, 0]).reshape(*x.shape[:-1], self.features)
         else:
@@ -115,7 +123,9 @@ class DepthwiseConv(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Squeeze-and-excitation (Hu et al. 2018): scales every channel by what all of them say on average.
+    """Squeeze-and-excitation (Hu et al. 2018): a factor for every channel by what all of them say on average.
+
+    The map is scaled where it is convolved next, by `Conv`.
 
     Attributes:
       hidden: Channels of the bottleneck.
@@ -127,11 +137,11 @@ class SqueezeExcite(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps [N, H, W, C] to [N, H, W, C]."""
+        """Maps [N, H, W, C] to factors [N, C] in (0, 1)."""
         pooled = spatial_mean(x)[:, None, None]
         hidden = nn.swish(Conv(self.hidden, use_bias=True, dtype=self.dtype, name="reduce")(pooled))
         gate = nn.sigmoid(Conv(x.shape[-1], use_bias=True, dtype=self.dtype, name="expand")(hidden))
-        return scale_channels(x, jnp.squeeze(gate, (1, 2)))
+        return jnp.squeeze(gate, (1, 2))
 
 
 DATA_AXIS = "data"  # the mapped axis that a batch is spread over, under `jax.pmap` and `jax.shard_map`

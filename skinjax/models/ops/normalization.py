@@ -231,6 +231,7 @@ def conv_norm(
     stride: int = 1,
     padding: str | tuple[tuple[int, int], tuple[int, int]] = "SAME",
     activation: Activation = "relu",
+    gate: jax.Array | None = None,
 ) -> jax.Array:
     """Convolves without bias, normalises and activates.
 
@@ -246,9 +247,10 @@ def conv_norm(
       stride: Step of both spatial axes.
       padding: "SAME" (TensorFlow's), "VALID", or explicit ((top, bottom), (left, right)).
       activation: Function applied last.
+      gate: [N, in], factors of each photo's channels before a 1 × 1 convolution.
 
     Returns:
       Feature maps [N, H', W', features].
     """
-    x = Conv(features, kernel_size, stride, padding, dtype=norm.dtype, name=name)(x)
+    x = Conv(features, kernel_size, stride, padding, dtype=norm.dtype, name=name)(x, gate)
     return norm(x, f"{name}_norm", train=train, activation=activation)

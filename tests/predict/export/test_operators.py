@@ -12,6 +12,7 @@ import pytest
 from jax import lax
 
 from skinjax.models.ops.depthwise import depthwise_conv
+from skinjax.models.ops.gated import project_gated
 from skinjax.models.ops.layers import SqueezeExcite
 from skinjax.models.ops.normalization import activate
 from skinjax.models.ops.pooling import average_pool, max_pool
@@ -45,7 +46,7 @@ GATES = SQUEEZE_EXCITE.init(jax.random.key(0), np.zeros((1, 4, 4, 5), np.float32
 
 
 def squeeze_excite(x):
-    return SQUEEZE_EXCITE.apply(GATES, x)
+    return project_gated(x, SQUEEZE_EXCITE.apply(GATES, x), POINTS)
 
 
 def attention(x):
