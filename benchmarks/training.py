@@ -34,7 +34,7 @@ from benchmarks.workers import Worker, answer, peak_device, peak_resident
 from skinjax.augment import DEFAULT_STRENGTHS
 from skinjax.data.pipeline.loader import Subset, training_batches
 from skinjax.data.pipeline.prepare import prepare
-from skinjax.files.host import restart_tuned
+from skinjax.files.host import compute_in_calling_thread, give_back_free_memory, restart_tuned
 from skinjax.models.registry import create, init_variables, spec
 from skinjax.train.loop import updates_ahead
 from skinjax.train.method import Method
@@ -43,6 +43,7 @@ from skinjax.train.state import Recipe, create_state
 from skinjax.train.step import compiled_train_step, make_optimizer
 from tests.peers.adapters import import_timm
 
+compute_in_calling_thread()  # as the command does
 GPU = jax.default_backend() == "gpu"
 CLASSES, RATE, MOMENTUM = 19, 0.01, 0.9
 TURNS, WARM_UP = 2, 1
@@ -120,10 +121,12 @@ def skinjax_epochs(name: str, folder: Path, batch: int) -> tuple[Epoch, float]:
         batches = training_batches(
             subset, batch, 0, first=done[0], steps=done[0] + steps, threads=os.cpu_count() or 2
         )
-        for photos in waiting(iter(batches), spent):
+        for number, photos in enumerate(waiting(iter(batches), spent), done[0]):
             placed = place(photos)
-            while len(losses) > updates_ahead():  # as `skinjax.train.loop` does
+            while len(losses) > updates_ahead():  # as `skinjax.train.loop` does, and what comes next
                 losses.pop(0).block_until_ready()
+            if number == 1:
+                give_back_free_memory()
             held[0], loss = step(held[0], placed, recipe, weights)
             losses.append(loss)
         jax.block_until_ready(held[0])
