@@ -44,9 +44,9 @@ def restart_tuned() -> None:
 def compute_in_calling_thread() -> None:
     """Has JAX compute on CPUs in the thread that calls a function, before it returns.
 
-    In a thread of its own an update counts as done shortly before its scratch memory is free, so that the next one, which
-    waits for it, may find no place and take a second set. To be called before the first computation; programs over
-    several devices are computed in threads all the same.
+    In a thread of its own an update counts as done shortly before its scratch memory is free, so that the next one,
+    which waits for it, may find no place and take a second set. To be called before the first computation; programs
+    over several devices are computed in threads all the same.
     """
     import jax
 
