@@ -125,7 +125,7 @@ def skinjax_epochs(name: str, folder: Path, batch: int) -> tuple[Epoch, float]:
             placed = place(photos)
             while len(losses) > updates_ahead():  # as `skinjax.train.loop` does, and what comes next
                 losses.pop(0).block_until_ready()
-            if number == 1:
+            if 1 <= number <= 3:
                 give_back_free_memory()
             held[0], loss = step(held[0], placed, recipe, weights)
             losses.append(loss)

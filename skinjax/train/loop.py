@@ -17,7 +17,7 @@ from flax import linen as nn
 from jax.sharding import NamedSharding, PartitionSpec
 
 from skinjax.data.pipeline.loader import Subset, evaluation_batches, steps_per_epoch, training_batches
-from skinjax.files.host import give_back_free_memory
+from skinjax.files.host import give_back_free_memory, keep_room
 from skinjax.models.ops.layers import DATA_AXIS
 from skinjax.models.registry import ModelSpec
 from skinjax.train import history, stopping
@@ -116,10 +116,11 @@ def updates_ahead() -> int:
     return 0 if jax.default_backend() == "cpu" else 2
 
 
-@functools.lru_cache(maxsize=16)  # once per compiled step, which all folds share
-def _give_back_memory_of_compilation(step: Callable[..., Any]) -> None:
+@functools.lru_cache(maxsize=32)  # once per compiled function, which all folds share
+def _give_back_memory_of_compilation(compiled: Callable[..., Any]) -> None:
     if jax.default_backend() == "cpu":
         give_back_free_memory()
+        keep_room()
 
 
 def predict_logits(
@@ -163,12 +164,15 @@ def predict_rows(
     batch_size = -(-batch_size // jax.device_count()) * jax.device_count()
     variables = local_copy(variables)
     found, waiting = [], collections.deque[jax.Array]()
-    for batch in evaluation_batches(
+    batches = evaluation_batches(
         subset, batch_size, process_index=index, process_count=processes, threads=threads
-    ):
+    )
+    for number, batch in enumerate(batches):
         inputs = [jax.device_put(batch[name], by_photo) for name in ("image", "table") if name in batch]
         while len(waiting) > updates_ahead():
             found.append(np.asarray(waiting.popleft()))
+        if number == 1:
+            _give_back_memory_of_compilation(compute)
         waiting.append(compute(variables, *inputs))
     found.extend(np.asarray(result) for result in waiting)
     # A batch's rows are one process's after another's.
