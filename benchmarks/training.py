@@ -34,9 +34,9 @@ from benchmarks.workers import Worker, answer, peak_device, peak_resident
 from skinjax.augment import DEFAULT_STRENGTHS
 from skinjax.data.pipeline.loader import Subset, training_batches
 from skinjax.data.pipeline.prepare import prepare
-from skinjax.files.host import compute_in_calling_thread, give_back_free_memory, restart_tuned
+from skinjax.files.host import compute_in_calling_thread, give_back_free_memory, keep_room, restart_tuned
 from skinjax.models.registry import create, init_variables, spec
-from skinjax.train.loop import updates_ahead
+from skinjax.train.loop import GIVING_BACK, updates_ahead
 from skinjax.train.method import Method
 from skinjax.train.parallel import Parallel
 from skinjax.train.state import Recipe, create_state
@@ -125,8 +125,10 @@ def skinjax_epochs(name: str, folder: Path, batch: int) -> tuple[Epoch, float]:
             placed = place(photos)
             while len(losses) > updates_ahead():  # as `skinjax.train.loop` does, and what comes next
                 losses.pop(0).block_until_ready()
-            if 1 <= number <= 3:
+            if number + 1 in GIVING_BACK:
                 give_back_free_memory()
+            if number == 1:
+                keep_room()
             held[0], loss = step(held[0], placed, recipe, weights)
             losses.append(loss)
         jax.block_until_ready(held[0])

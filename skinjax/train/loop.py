@@ -116,11 +116,17 @@ def updates_ahead() -> int:
     return 0 if jax.default_backend() == "cpu" else 2
 
 
-@functools.lru_cache(maxsize=32)  # once per compiled function, which all folds share
-def _give_back_memory_of_compilation(compiled: Callable[..., Any]) -> None:
+GIVING_BACK = (2, 3, 4, 8)
+"""Calls of a compiled function before which free memory is given back: what its compilation left, and then the places
+that its scratch memory has had before the one it keeps."""
+
+
+@functools.lru_cache(maxsize=128)  # once per compiled function, which all folds share
+def _give_back_memory(compiled: Callable[..., Any], call: int) -> None:
     if jax.default_backend() == "cpu":
         give_back_free_memory()
-        keep_room()
+        if call == GIVING_BACK[0]:
+            keep_room()
 
 
 def predict_logits(
@@ -167,12 +173,12 @@ def predict_rows(
     batches = evaluation_batches(
         subset, batch_size, process_index=index, process_count=processes, threads=threads
     )
-    for number, batch in enumerate(batches):
+    for number, batch in enumerate(batches, 1):
         inputs = [jax.device_put(batch[name], by_photo) for name in ("image", "table") if name in batch]
         while len(waiting) > updates_ahead():
             found.append(np.asarray(waiting.popleft()))
-        if number == 1:
-            _give_back_memory_of_compilation(compute)
+        if number in GIVING_BACK:
+            _give_back_memory(compute, number)
         waiting.append(compute(variables, *inputs))
     found.extend(np.asarray(result) for result in waiting)
     # A batch's rows are one process's after another's.
@@ -297,8 +303,8 @@ class _Training:
             for update, batch in enumerate(batches, done + 1):
                 photos = parallel.place_batch({name: batch[name] for name in STEP_INPUTS if name in batch})
                 losses.settle(updates_ahead())
-                if update == done + 2:  # the first is over where updates wait for each other
-                    _give_back_memory_of_compilation(self.step)
+                if update - done in GIVING_BACK:  # the update before is over
+                    _give_back_memory(self.step, update - done)
                 placed, loss = self.step(placed, photos, recipe, class_weights)
                 losses.add(update, loss, batch["photo"])
                 at_end = update == self.total

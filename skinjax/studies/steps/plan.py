@@ -33,7 +33,7 @@ RARE = 10
 """Photos of the commonest class per photo of the rarest from which a plan advises a balance."""
 LONG_HOURS = 3.0
 """Hours from which a plan says how a run takes less time."""
-HOST_MEMORY, HOST_COPIES = 0.8 * 2**30, 3.0
+HOST_MEMORY, HOST_COPIES = 0.8 * 2**30, 2.2
 """Resident memory of a process on a CPU: of libraries and photos, and per byte of a step, as training has shown."""
 
 _LOG = logging.getLogger(__name__)
