@@ -34,7 +34,7 @@ from benchmarks.workers import Worker, answer, peak_device, peak_resident
 from skinjax.augment import DEFAULT_STRENGTHS
 from skinjax.data.pipeline.loader import Subset, training_batches
 from skinjax.data.pipeline.prepare import prepare
-from skinjax.files.host import compute_in_calling_thread, give_back_free_memory, keep_room, restart_tuned
+from skinjax.files.host import compute_in_calling_thread, give_back_free_memory, restart_tuned
 from skinjax.models.registry import create, init_variables, spec
 from skinjax.train.loop import GIVING_BACK, updates_ahead
 from skinjax.train.method import Method
@@ -123,12 +123,10 @@ def skinjax_epochs(name: str, folder: Path, batch: int) -> tuple[Epoch, float]:
         )
         for number, photos in enumerate(waiting(iter(batches), spent), done[0]):
             placed = place(photos)
-            while len(losses) > updates_ahead():  # as `skinjax.train.loop` does, and what comes next
+            while len(losses) > updates_ahead():  # as `skinjax.train.loop` does
                 losses.pop(0).block_until_ready()
-            if number + 1 in GIVING_BACK:
+            if number + 1 in GIVING_BACK:  # likewise
                 give_back_free_memory()
-            if number == 1:
-                keep_room()
             held[0], loss = step(held[0], placed, recipe, weights)
             losses.append(loss)
         jax.block_until_ready(held[0])

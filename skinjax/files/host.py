@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import sys
 
 VARIABLE = "GLIBC_TUNABLES"
@@ -24,7 +23,7 @@ TUNABLES = ":".join(
         "glibc.malloc.mmap_threshold=1000000000000",  # never by mmap, and never given back: both fault pages in anew
         "glibc.malloc.trim_threshold=1000000000000",
         # An aligned block leaves up to 96 bytes around it, which the next block of its size needs again. From caches
-        # of small pieces they would be given to somebody else, and the next block would go to new memory.
+        # of small pieces they would be reused by other allocations, and the next block would go to new memory.
         "glibc.malloc.tcache_count=0",
         "glibc.malloc.mxfast=0",
     )
@@ -63,24 +62,6 @@ def give_back_free_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(ctypes.c_size_t(0))
-
-
-def keep_room(size: int = 1 << 29) -> None:
-    """Leaves a free block of the heap to what is allocated next, so that it does not follow a step's scratch memory.
-
-    Scratch memory is larger and lies at the end of the heap, where it grows again and again as long as nothing has been
-    put behind it. The block costs addresses, and memory once it is used. Does nothing outside of glibc.
-
-    Args:
-      size: Of the block in bytes.
-    """
-    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
-        return
-    libc = ctypes.CDLL(None)
-    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-    libc.free.argtypes = [ctypes.c_void_p]
-    block, _wall = libc.malloc(size), libc.malloc(1 << 12)  # the wall stays, so that the block ends there
-    libc.free(block)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from flax import linen as nn
 from jax.sharding import NamedSharding, PartitionSpec
 
 from skinjax.data.pipeline.loader import Subset, evaluation_batches, steps_per_epoch, training_batches
-from skinjax.files.host import give_back_free_memory, keep_room
+from skinjax.files.host import give_back_free_memory
 from skinjax.models.ops.layers import DATA_AXIS
 from skinjax.models.registry import ModelSpec
 from skinjax.train import history, stopping
@@ -117,16 +117,14 @@ def updates_ahead() -> int:
 
 
 GIVING_BACK = (2, 3, 4, 8)
-"""Calls of a compiled function before which free memory is given back: what its compilation left, and then the places
-that its scratch memory has had before the one it keeps."""
+"""Calls of a compiled function before which free memory is given back: first what its compilation has left, then places
+in which its scratch memory lay before (docs/decisions/007)."""
 
 
 @functools.lru_cache(maxsize=128)  # once per compiled function, which all folds share
 def _give_back_memory(compiled: Callable[..., Any], call: int) -> None:
     if jax.default_backend() == "cpu":
         give_back_free_memory()
-        if call == GIVING_BACK[0]:
-            keep_room()
 
 
 def predict_logits(
@@ -303,7 +301,7 @@ class _Training:
             for update, batch in enumerate(batches, done + 1):
                 photos = parallel.place_batch({name: batch[name] for name in STEP_INPUTS if name in batch})
                 losses.settle(updates_ahead())
-                if update - done in GIVING_BACK:  # the update before is over
+                if update - done in GIVING_BACK:
                     _give_back_memory(self.step, update - done)
                 placed, loss = self.step(placed, photos, recipe, class_weights)
                 losses.add(update, loss, batch["photo"])

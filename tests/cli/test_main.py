@@ -25,6 +25,18 @@ def calls(monkeypatch) -> list[tuple]:
     return found
 
 
+def test_trainings_compute_in_the_calling_thread_and_predictions_do_not(calls, tmp_path, monkeypatch):
+    from skinjax.cli import main
+
+    told = []
+    module = sys.modules["skinjax.cli.main"]  # the package gives the function this name
+    monkeypatch.setattr(module, "compute_in_calling_thread", lambda: told.append(len(calls)))
+    main(["predict", f"--workdir={tmp_path}", f"--photos={tmp_path}"])
+    main(["train", f"--workdir={tmp_path}"])
+    assert len(calls) == 2
+    assert told == [1]
+
+
 @pytest.mark.parametrize("words", [(), ("--help",), ("-h",), ("help",)])
 def test_help_has_a_line_per_study(words, capsys):
     from skinjax.cli import main

@@ -38,12 +38,10 @@ print(before, freed, resident())
 
 SCRATCH = """
 import ctypes
-from skinjax.files.host import keep_room
 libc = ctypes.CDLL(None)
 malloc, free, aligned = libc.malloc, libc.free, libc.aligned_alloc
 malloc.restype = aligned.restype = ctypes.c_void_p
 malloc.argtypes, aligned.argtypes, free.argtypes = [ctypes.c_size_t], [ctypes.c_size_t] * 2, [ctypes.c_void_p]
-keep_room()
 places = set()
 for step in range(20):
     scratch = aligned(64, 900_000_016)  # as XLA asks for it; what else a step allocates, some of which stays

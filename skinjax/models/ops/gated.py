@@ -7,8 +7,9 @@ gradients follow from the products of each photo's own map and change,
     P_n = x_n^T g_n,    dK = sum over n of diag(s_n) P_n,    ds_n = sum over outputs of K * P_n,
 
 x_n [places, in], g_n [places, out], s_n [in] and K [in, out], so that the scaled map need not be kept, and neither
-gradient goes through the maps again. P holds in × out numbers per photo, which is less than a map as long as that has
-more places than there are output channels; of smaller maps the scaled one is kept.
+gradient goes through the maps again. P holds in × out numbers per photo, in float32 less than a map as long as that has
+more places than there are output channels; of smaller maps the scaled one is kept. Reverse mode alone: neither
+`jax.jvp` nor `jax.shard_map` with `check_vma` differentiates it.
 """
 
 from __future__ import annotations

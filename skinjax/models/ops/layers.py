@@ -81,12 +81,19 @@ class Conv(nn.Module):
 
         Args:
           x: Feature maps.
-          gate: [N, in], factors of each photo's channels before the convolution, whose kernel must be 1 × 1.
+          gate: [N, in], factors of each photo's channels before the convolution.
+
+        Raises:
+          ValueError: There is a gate, and the kernel is not 1 × 1 with stride 1.
         """
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", fan_out_normal, shape).astype(self.dtype)
         x = x.astype(self.dtype)
         if gate is not None:
+            if self.kernel_size != (1, 1) or self.stride != 1:
+                raise ValueError(
+                    f"gate needs kernel_size (1, 1) and stride 1, got {self.kernel_size} and {self.stride}"
+                )
             y = project_gated(x, gate.astype(self.dtype), kernel[0, 0])
         elif self.kernel_size == (1, 1) and self.stride == 1:
             # In two dimensions: XLA's CPU product over four-dimensional maps has a gradient ten times slower.
@@ -123,7 +130,7 @@ class DepthwiseConv(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Squeeze-and-excitation (Hu et al. 2018): a factor for every channel by what all of them say on average.
+    """Squeeze-and-excitation (Hu et al. 2018): a factor for every channel, from the averages of all channels.
 
     The map is scaled where it is convolved next, by `Conv`.
 

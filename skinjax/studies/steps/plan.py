@@ -283,7 +283,7 @@ def _too_long(config: TrainingConfig, seconds: float) -> list[str]:
         return []
     fold = ", or --fold=0 for one fold" if getattr(config, "fold", 0) < 0 else ""
     return [
-        f"--preset=quick: smaller photos and fewer epochs take about a quarter of the {clock(seconds)}{fold}"
+        f"--preset=quick: smaller photos and fewer epochs take about a sixth of the {clock(seconds)}{fold}"
     ]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from skinjax.models.ops.gated import project_gated
+from skinjax.models.ops.layers import Conv
 
 
 def written_out(x, gate, kernel):
@@ -13,7 +14,7 @@ def written_out(x, gate, kernel):
 
 
 @pytest.mark.parametrize("outputs", [5, 30])  # fewer than the 12 places, and more
-def test_values_and_gradients_equal_the_formula_s(outputs):
+def test_values_and_gradients_equal_the_formula(outputs):
     rng = np.random.default_rng(0)
     x, gate = jnp.asarray(rng.normal(size=(3, 4, 3, 7))), jnp.asarray(rng.uniform(size=(3, 7)))
     kernel, weights = jnp.asarray(rng.normal(size=(7, outputs))), rng.normal(size=(3, 4, 3, outputs))
@@ -37,3 +38,19 @@ def test_no_scaled_map_is_kept_for_the_gradient():
     x, gate, kernel = jnp.ones((2, 8, 8, 6)), jnp.ones((2, 6)), jnp.ones((6, 4))
     _, back = jax.vjp(project_gated, x, gate, kernel)
     assert sum(leaf.size for leaf in jax.tree.leaves(back)) <= x.size + gate.size + kernel.size
+
+
+@pytest.mark.parametrize("options", [{"kernel_size": (3, 3)}, {"stride": 2}])
+def test_a_gate_of_another_convolution_is_refused(options):
+    with pytest.raises(ValueError, match=r"gate needs kernel_size \(1, 1\) and stride 1"):
+        Conv(2, **options).init(jax.random.key(0), jnp.ones((1, 4, 4, 3)), jnp.ones((1, 3)))
+
+
+def test_photos_one_by_one_have_the_gradients_of_the_batch():
+    x, gate, kernel = jnp.arange(48.0).reshape(2, 2, 4, 3), jnp.ones((2, 3)), jnp.ones((3, 2))
+    grad = jax.grad(lambda x, gate, kernel: (project_gated(x, gate, kernel) ** 2).sum(), (0, 1, 2))
+    mapped = jax.vmap(grad, (0, 0, None))(x[:, None], gate[:, None], kernel)
+    whole = grad(x, gate, kernel)
+    np.testing.assert_allclose(mapped[0][:, 0], whole[0], rtol=1e-5)
+    np.testing.assert_allclose(mapped[1][:, 0], whole[1], rtol=1e-5)
+    np.testing.assert_allclose(mapped[2].sum(0), whole[2], rtol=1e-5)
