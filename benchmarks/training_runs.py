@@ -2,12 +2,13 @@ r"""How much a training run moves the figures: runs of one study under several s
 
     python -m benchmarks.training_runs --runs fused=runs/h0,runs/h1,runs/h2 --runs probe=runs/p0,runs/p1,runs/p2
 
-`--runs NAME=FOLDER,FOLDER,...` names finished runs of `skinjax train`, `hierarchy`, `probe` and the like that differ in
-`--seed`. The folds may be other ones under every seed: photos are matched by `image`, and those count that every run
-answered when held out. Prints Markdown: each figure's mean over trainings with an interval over cases and trainings
-(`skinjax.evaluate.training_runs`), how far other cases and another training would move the figure of a single run,
-and differences of the names (paired by seed where they have the same seeds) and, where a coarser network
-answered too, of fused answers from flat ones. P-values are each by itself, not corrected for their number.
+`--runs NAME=FOLDER,FOLDER,...` names finished runs of `skinjax train`, `hierarchy`, `probe` and the like that differ
+in `--seed`; NAME:FILE takes another file of their `predictions` than the main one, as `own:b_on_b` of `cross_dataset`.
+The folds may be other ones under every seed: photos are matched by `image`, and those count that every run answered
+when held out. Prints Markdown: each figure's mean over trainings with an interval over cases and trainings
+(`skinjax.evaluate.training_runs`), how far other cases and another training would move the figure of a single run, and
+differences of the names (paired by seed where they have the same seeds) and, where a coarser network answered too, of
+fused answers from flat ones. P-values are each by itself, not corrected for their number.
 """
 
 from __future__ import annotations
@@ -65,13 +66,14 @@ class Trainings:
         return dataclasses.replace(self, predictions=tuple(taken))
 
 
-def read(given: str, model: str = "") -> Trainings:
-    """Reads `NAME=FOLDER,FOLDER,...`; of runs with several models the one named, or the main one.
+def read(given: str) -> Trainings:
+    """Reads `NAME=FOLDER,FOLDER,...` or `NAME:FILE=FOLDER,FOLDER,...`.
 
     Raises:
-      ValueError: No name, fewer than two runs, one seed twice, runs of several studies, or an unknown model.
+      ValueError: No name, fewer than two runs, one seed twice, runs of several studies, or an unknown file.
     """
-    name, equals, paths = given.partition("=")
+    title, equals, paths = given.partition("=")
+    name, _, file = title.partition(":")
     folders = [Path(path) for path in paths.split(",") if path]
     if not (name and equals) or len(folders) < 2:
         raise ValueError(f"runs must be NAME=FOLDER,FOLDER,... of at least two folders, got {given!r}")
@@ -90,15 +92,15 @@ def read(given: str, model: str = "") -> Trainings:
                 file=sys.stderr,
             )
     order = np.argsort(seeds)
-    found = tuple(_predictions(runs[place], model) for place in order)
+    found = tuple(_predictions(runs[place], file) for place in order)
     return Trainings(name, tuple(seeds[place] for place in order), found)
 
 
-def _predictions(run: RunFolder, model: str) -> Predictions:
-    stored = run.predictions
-    if model and model not in stored:
-        raise ValueError(f"model must be one of {', '.join(stored)} of {run.path}, got {model!r}")
-    path = stored[model] if model else next(iter(stored.values()))
+def _predictions(run: RunFolder, file: str) -> Predictions:
+    path = run.predictions_file(file) if file else next(iter(run.predictions.values()))
+    if not path.is_file():
+        there = ", ".join(sorted(each.stem for each in path.parent.glob("*.parquet")))
+        raise ValueError(f"file must be one of the predictions of {run.path}, {there}, got {file!r}")
     found = Predictions.from_frame(read_predictions(path), run.taxonomy)
     return found.take(np.argsort(found.image.astype(str)))
 
@@ -246,20 +248,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--runs", action="append", required=True, help="NAME=FOLDER,FOLDER,...; may be repeated"
+        "--runs", action="append", required=True, help="NAME[:FILE]=FOLDER,FOLDER,...; may be repeated"
     )
     parser.add_argument("--level", default="", help="level of the taxonomy; default: the finest")
     parser.add_argument(
         "--method", default="", help="flat, soft, hard, ...; default: soft where there is one"
     )
-    parser.add_argument("--model", default="", help="of runs with several models; default: the main one")
     parser.add_argument("--replicates", type=int, default=2000, help="of the bootstrap over cases")
     parser.add_argument("--confidence", type=float, default=0.95, help="of every interval")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     given = parser.parse_args()
     options = {name: getattr(given, name) for name in ("replicates", "confidence", "seed")}
     try:
-        named = align([read(one, given.model) for one in given.runs])
+        named = align([read(one) for one in given.runs])
         print(tables(named, given.level, given.method, options))
     except ValueError as error:
         parser.error(str(error))

@@ -5,6 +5,7 @@ import json
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
@@ -131,7 +132,24 @@ def test_runs_that_do_not_belong_together_are_refused(sure, tmp_path, monkeypatc
     assert "method must be one of flat, soft" in refused(
         monkeypatch, capsys, "--runs", given("A", *sure), "--method=no"
     )
-    assert "model must be one of" in refused(monkeypatch, capsys, "--runs", given("A", *sure), "--model=no")
+    assert "must be one of the predictions of" in refused(monkeypatch, capsys, "--runs", given("A:no", *sure))
+
+
+def test_a_name_may_take_another_file_of_its_runs(sure, monkeypatch, capsys):
+    for path, _, _ in sure:
+        main = pd.read_parquet(path / "predictions" / "out_of_fold.parquet")
+        shuffled = main.assign(
+            **{f"p_{name}": main[f"p_{other}"].to_numpy() for name, other in ("ab", "bc", "ca")}
+        )
+        write_predictions(shuffled, path / "predictions" / "wrong.parquet", TREE)
+    rows = told(
+        monkeypatch, capsys, "--runs", given("A", *sure), "--runs", given("B:wrong", *sure), "--method=flat"
+    )
+    shares = {row[0]: float(row[3].split()[0]) for row in rows if row[1:3] == ["flat", "accuracy"]}
+    assert shares["A"] > 0.6 > 0.3 > shares["B"]
+    assert next(row for row in rows if row[:2] == ["A − B", "accuracy"])[2].startswith(
+        f"{shares['A'] - shares['B']:+.2f}"[:5]
+    )
 
 
 def test_options_other_than_the_seed_are_named(sure, tmp_path, capsys):
