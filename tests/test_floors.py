@@ -110,6 +110,7 @@ def test_no_file_has_a_name_that_says_nothing():
     assert not {path.stem for path in ALL_FILES} & {"util", "utils", "helper", "helpers", "misc", "common"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["skinjax.report.page", "skinjax.studies.evaluation"])
 def test_importing_what_reports_on_predictions_loads_no_network_and_no_loader(module):
     heavy = ("flax", "grain", "orbax", "optax", "tensorflow", "tensorflow_datasets")

@@ -55,6 +55,7 @@ def predictions(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_frame_becomes_the_same_report(predictions, tmp_path):
     code = f"""
 import pandas as pd
@@ -79,6 +80,7 @@ assert not {{*{HIDDEN}}} & set(sys.modules)
     assert (tmp_path / "command" / "index.html").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_all_of_statistics_and_reports_is_imported_and_commands_say_what_they_need(tmp_path):
     code = """
 import contextlib, importlib, io, json, pkgutil
@@ -140,6 +142,7 @@ print(json.dumps([failed, told]))
     assert not (tmp_path / "prepared" / "photos").exists()  # refused before photos were rendered
 
 
+@pytest.mark.slow
 def test_modules_that_windows_lacks_are_imported_where_they_are_asked_for():
     """Only the locks ask for one on import, and have another way where it is absent (`tests/files/test_locks.py`)."""
     lacking = {"fcntl", "resource", "pwd", "grp", "termios", "pty", "posix", "syslog"}

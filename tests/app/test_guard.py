@@ -114,6 +114,7 @@ def test_only_its_own_pages_may_send(headers, status):
     )  # looking is harmless, and answers are not shared
 
 
+@pytest.mark.slow
 def test_every_answer_says_what_may_be_loaded(client):
     for path, status in (
         ("/", 200),

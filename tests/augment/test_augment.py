@@ -56,6 +56,7 @@ def shift(images: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]) -
     return np.pad(images, [(0, 0), rows, columns, (0, 0)], "symmetric")
 
 
+@pytest.mark.slow
 def test_hsv_equals_colorsys():
     colours = np.random.default_rng(1).random((200, 3)).astype(np.float32)
     colours[:4] = [[0, 0, 0], [1, 1, 1], [0.5, 0.5, 0.5], [1, 0, 0]]
@@ -64,16 +65,19 @@ def test_hsv_equals_colorsys():
     np.testing.assert_allclose(hsv_to_rgb(rgb_to_hsv(jnp.asarray(colours))), colours, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_hue_shift_of_a_third_turns_red_to_green():
     red = jnp.array([1.0, 0.0, 0.0]) * jnp.ones((1, 2, 2, 3))
     shifted = hsv_jitter(red, jnp.array([1 / 3]), jnp.ones(1), jnp.ones(1))
     np.testing.assert_allclose(shifted[0, 0, 0], [0, 1, 0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_no_strength_changes_nothing(photos):
     np.testing.assert_allclose(augment(KEY, photos, NO_AUGMENTATION), photos / 255, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -88,6 +92,7 @@ def test_whole_pixel_moves_equal_numpy(photos, changes, expected):
     np.testing.assert_allclose(move(photos, **changes), expected(photos).astype(float), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_quarter_turn_of_a_square_equals_rot90():
     photos = np.random.default_rng(2).integers(0, 256, (1, 8, 8, 3), dtype=np.uint8)
     turned = move(photos, rotation=np.pi / 2)
@@ -95,6 +100,7 @@ def test_a_quarter_turn_of_a_square_equals_rot90():
     assert min(np.abs(turned - candidate).max() for candidate in either) < 1e-3
 
 
+@pytest.mark.slow
 def test_zoom_of_two_shows_the_middle_half():
     ramp = np.broadcast_to(np.arange(16, dtype=np.float32)[None, None, :, None], (1, 16, 16, 3))
     zoomed = move(ramp, zoom=2.0)
@@ -102,6 +108,7 @@ def test_zoom_of_two_shows_the_middle_half():
     np.testing.assert_allclose(zoomed[0, 8, :, 0].mean(), 7.5, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_shear_shifts_rows_in_proportion_to_their_distance_from_the_centre():
     ramp = np.broadcast_to(np.arange(33, dtype=np.float32)[None, None, :, None], (1, 33, 33, 3))
     sheared = move(ramp, shear_x=0.1)
@@ -138,6 +145,7 @@ def test_cutout_erases_exactly_the_rectangle_to_the_mean():
     np.testing.assert_array_equal(unchanged, images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", [lambda function: function, jax.jit], ids=["eager", "jit"])
 def test_results_stay_in_range_and_depend_on_key_and_place_alone(photos, wrap):
     function = wrap(augment)
@@ -153,6 +161,7 @@ def test_results_stay_in_range_and_depend_on_key_and_place_alone(photos, wrap):
     np.testing.assert_allclose(np.asarray(function(KEY, other, DEFAULT_STRENGTHS))[0], first[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_strengths_are_traced_so_that_changing_them_compiles_nothing(photos):
     traces = []
 
@@ -166,6 +175,7 @@ def test_strengths_are_traced_so_that_changing_them_compiles_nothing(photos):
     assert len(traces) == 1
 
 
+@pytest.mark.slow
 def test_draws_cover_the_stated_ranges():
     """Brightness of a flat grey photo shows the value factor: uniform on 1 ± hsv_v."""
     grey = np.full((4000, 2, 2, 3), 128, np.uint8)
@@ -220,6 +230,7 @@ def by_numpy(key: jax.Array, images: np.ndarray, strengths: Strengths) -> np.nda
     return np.stack(results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(3, 9, 12, 3), (8, 30, 30, 3), (12, 17, 23, 3)])
 @pytest.mark.parametrize("factor", [1.0, 2.5])
 def test_the_whole_augmentation_equals_numpy(shape, factor):
@@ -236,6 +247,7 @@ def test_the_whole_augmentation_equals_numpy(shape, factor):
     assert np.abs(result - expected).mean() < 2e-5
 
 
+@pytest.mark.slow
 def test_in_stages_is_the_same_as_at_once():
     images = np.random.default_rng(5).integers(0, 256, (12, 19, 22, 3), dtype=np.uint8)
     at_once = jax.jit(partial(augment_at_once, 30))(KEY, images, DEFAULT_STRENGTHS, 11)
@@ -243,6 +255,7 @@ def test_in_stages_is_the_same_as_at_once():
     np.testing.assert_allclose(in_stages, at_once, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [1, 2])
 def test_tiny_photos_stay_within_their_bounds(side):
     """What lies outside a photo is its mirror image, so one of a single colour keeps it wherever it is moved."""
@@ -251,6 +264,7 @@ def test_tiny_photos_stay_within_their_bounds(side):
     np.testing.assert_allclose(moved, 100 / 255, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "wrap"),
     [(1, jax.jit), (3, jax.jit), (8, jax.jit), (3, lambda function: function)],
@@ -269,6 +283,7 @@ def two_devices() -> jax.sharding.Mesh:
     return jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
 
 
+@pytest.mark.slow
 def test_the_result_does_not_depend_on_the_batch_being_spread_over_devices():
     """Two devices get the bits of one, and exchange no photos."""
     images = np.random.default_rng(6).integers(0, 256, (8, 20, 20, 3), dtype=np.uint8)
@@ -284,6 +299,7 @@ def test_the_result_does_not_depend_on_the_batch_being_spread_over_devices():
     assert not [shape for shape in sent if np.prod([int(side) for side in shape.split(",") if side]) > 1000]
 
 
+@pytest.mark.slow
 def test_under_shard_map_each_device_says_where_its_photos_stand():
     images = np.random.default_rng(6).integers(0, 256, (8, 20, 20, 3), dtype=np.uint8)
     traced = Strengths(*map(jnp.float32, DEFAULT_STRENGTHS))

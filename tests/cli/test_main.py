@@ -244,6 +244,7 @@ def test_help_comes_at_once_and_loads_no_study():
     assert time.perf_counter() - began < 20  # a second, but on a busy machine
 
 
+@pytest.mark.slow
 def test_the_script_of_the_checkout_and_the_module_are_the_command():
     for words in (["-m", "experiments.evaluate"], ["-m", "skinjax.cli", "evaluate"]):
         ended = run_python(*words, "--replicates=0", code=2)

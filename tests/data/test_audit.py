@@ -339,6 +339,7 @@ def test_nothing_to_audit(tmp_path):
     assert survey([], tmp_path) == []
 
 
+@pytest.mark.slow
 def test_pad_ufes(shared_data):
     pad = shared_data / "pad_ufes_20"
     table = pd.read_csv(pad / "metadata.csv", dtype=str, keep_default_na=False)

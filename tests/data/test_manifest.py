@@ -194,6 +194,7 @@ cell = st.text(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(cell, cell, st.sampled_from([None, 1, 6])), min_size=1, max_size=6))
 def test_written_manifests_read_back_the_same(tmp_path_factory, rows):

@@ -26,6 +26,7 @@ DEGREES = np.array([0, -1, 2, 1, -1, 2])
 MANY = np.random.default_rng(0).dirichlet(np.full(6, 0.5), 400).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_probabilities_among_tumours_are_those_by_hand():
     probs = np.array([0.2, 0.3, 0.1, 0.2, 0.1, 0.1])
     assert tumour_probability(probs, DEGREES) == pytest.approx(0.6)
@@ -37,6 +38,7 @@ def test_probabilities_among_tumours_are_those_by_hand():
     )
 
 
+@pytest.mark.slow
 def test_without_a_probability_of_tumours_all_stays_finite():
     probs = jnp.array([0.0, 1.0, 0.0, 0.0, 0.0, 0.0])
     assert degree_probabilities(probs, DEGREES, 3).tolist() == [1, 0, 0]
@@ -58,6 +60,7 @@ def test_where_all_classes_are_tumours_nothing_is_rescaled():
         np.testing.assert_array_equal(call_degree(tumour, among, rule, cutpoints=cuts), expected)
 
 
+@pytest.mark.slow
 def test_degrees_called_equal_their_definitions():
     tumour, among = tumour_probability(MANY, DEGREES), degree_probabilities(MANY, DEGREES, 3)
     for rule, cuts in (("argmax", None), ("least_cost", None), ("cutpoints", [20, 60])):

@@ -176,6 +176,7 @@ APPLIED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", APPLIED)
 def test_eager_jit_and_vmap_agree_and_gradients_are_finite_at_the_extremes(how):
     apply = APPLIED[how]

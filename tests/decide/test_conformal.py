@@ -75,6 +75,7 @@ def test_too_few_cases_give_the_set_of_all_classes(probabilities):
         assert prediction_sets(rule, probabilities).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("score", "threshold"), [("lac", -0.3), ("aps", 0.7)])
 def test_eager_jit_and_vmap_agree(probabilities, score, threshold):
     rule = ConformalRule(threshold, score, randomized=False, coverage=0.9, num_cases=50)
@@ -91,6 +92,7 @@ def test_eager_jit_and_vmap_agree(probabilities, score, threshold):
         np.testing.assert_array_equal(got[1], wide[1])
 
 
+@pytest.mark.slow
 def test_randomised_sets_are_drawn_from_the_generator_and_the_key(probabilities):
     rng = np.random.default_rng(6)
     probs = rng.dirichlet(np.full(6, 0.4), 200).astype(np.float32)

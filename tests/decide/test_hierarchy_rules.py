@@ -41,6 +41,7 @@ def probabilities():
     return softmax(2 * rng.normal(size=(4, 5, 3))), softmax(2 * rng.normal(size=(4, 5, 7)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_equals_the_equations_with_any_leading_axes(probabilities, rule):
     meta, sub = probabilities
@@ -114,6 +115,7 @@ def score_and_gradients(rule, normalize):
     return jax.jit(jax.value_and_grad(lambda m, s: fuse(m, s, PARENTS, rule, normalize)[2], argnums=(0, 1)))
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3),
@@ -128,6 +130,7 @@ def test_never_nan_and_gradients_are_finite(meta, sub, rule, normalize):
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["soft", "conditional"])
 def test_gradients_equal_differences_in_float64(probabilities, rule):
     meta, sub = (p[0, 0] for p in probabilities)
@@ -236,6 +239,7 @@ def chain_by_hand(levels, rule):
     return np.array(scores)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_three_levels_equal_their_definition_eager_jit_and_vmap(rule):
     rng = np.random.default_rng(9)
@@ -269,6 +273,7 @@ def chain_score_and_gradient(rule, normalize):
     return jax.jit(jax.value_and_grad(score))
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.sampled_from([0.0, 1e-38, 1e-19, 0.5, 1.0]), min_size=14, max_size=14),

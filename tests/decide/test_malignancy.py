@@ -25,6 +25,7 @@ def probabilities():
     return np.random.default_rng(11).dirichlet(np.full(10, 0.5), size=(6, 4))
 
 
+@pytest.mark.slow
 def test_degrees_and_scores_equal_their_definitions(probabilities):
     for photos in ((), (0,), (1, 2)):
         probs = probabilities[photos]

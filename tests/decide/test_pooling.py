@@ -59,6 +59,7 @@ def test_disagreement_of_two_photos_is_scipys_divergence_in_bits():
     assert found == pytest.approx(jensenshannon(*probs, base=2) ** 2, rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_eager_jit_vmap_and_the_host_agree(photos, rule):
     probs, cases, scores = photos
@@ -111,6 +112,7 @@ def test_photos_that_are_sure_of_different_classes_disagree_fully_and_zeros_stay
     assert pool_by_case([[0.9, 0.1, 0.0], [0.0, 0.1, 0.9]], ["a", "a"], "mean").probs[0].argmin() == 1
 
 
+@pytest.mark.slow
 def test_fusing_pooled_levels_is_pooling_fused_ones_for_the_mean_of_logarithms():
     rng = np.random.default_rng(2)
     parents, cases = np.array([0, 0, 1, 1, 1]), np.repeat(np.arange(6), 3)
@@ -145,6 +147,7 @@ def test_faulty_arguments_are_named(arguments, message):
         pool_by_case(*arguments)
 
 
+@pytest.mark.slow
 def test_the_core_refuses_arrays_that_do_not_fit():
     with pytest.raises(ValueError, match="an integer case for each photo"):
         pool(np.full((3, 2), 0.5), np.zeros(2, int), 1)
@@ -155,6 +158,7 @@ def test_the_core_refuses_arrays_that_do_not_fit():
     assert apart.tolist() == [0.0, 0.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", coverage_of_cases.KINDS[:5], ids=lambda kind: kind.title)
 def test_sets_of_pooled_cases_hold_the_true_class_of_new_ones(kind):
     """The small form of `benchmarks.coverage_of_cases`: 90 % within 2 points, of 60 cases of unequal sizes."""

@@ -56,6 +56,7 @@ def test_eager_jit_and_vmap_agree(probabilities, rule):
     np.testing.assert_allclose(mapped, eager, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(EXTREMES, st.sampled_from(RULES))
 def test_scores_and_gradients_are_finite_at_the_extremes(probs, rule):

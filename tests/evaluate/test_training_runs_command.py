@@ -67,6 +67,7 @@ def unsure(tmp_path):
     return [write_run(tmp_path / f"unsure{seed}", seed, 0.2) for seed in (0, 1, 2)]
 
 
+@pytest.mark.slow
 def test_runs_are_matched_by_photo_and_seed(sure, unsure, monkeypatch, capsys):
     rows = told(
         monkeypatch, capsys, "--runs", given("A", *sure), "--runs", given("B", *unsure), "--method=flat"

@@ -67,6 +67,7 @@ def test_the_error_over_cases_is_that_of_independent_cases():
     assert found.case_error == pytest.approx(hits.std(ddof=1) / np.sqrt(300), rel=0.06)
 
 
+@pytest.mark.slow
 def test_where_nothing_differs_few_gains_are_called_real_and_a_great_one_is():
     generator = rng(9)
     verdicts = [study(generator, gain=0.0)[-1][0].verdict for _ in range(80)]

@@ -37,6 +37,7 @@ def large():
     )
 
 
+@pytest.mark.slow
 @needs_options
 def test_convolutions_leave_ynnpack_by_all_three_ways():
     plain = jax.jit(convolve).lower(*large()).compile().as_text()

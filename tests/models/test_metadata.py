@@ -33,6 +33,7 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
+@pytest.mark.slow
 def test_logits_are_those_of_the_formulas(network):
     model, variables, alone, without = network
     named = model.apply(variables, IMAGES, TABLE, features=True)
@@ -58,6 +59,7 @@ def test_logits_are_those_of_the_formulas(network):
     np.testing.assert_array_equal(model.apply(variables, IMAGES), zeros)
 
 
+@pytest.mark.slow
 def test_the_backbone_keeps_its_names_so_that_transfer_and_freezing_work(network):
     model, variables, _, without = network
     assert set(variables["params"]) == set(without["params"])

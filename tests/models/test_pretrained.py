@@ -40,6 +40,7 @@ def saved(tmp_path_factory):
     return root, old, new
 
 
+@pytest.mark.slow
 def test_a_saved_tree_comes_back(saved):
     root, old, _ = saved
     variables, report = load_with_report(NANO, root / "plain", 4)
@@ -110,6 +111,7 @@ def test_safetensors_names_and_layouts(tmp_path, timm_arrays):
     assert set(report.left_out) == {"bn1.num_batches_tracked", "classifier.weight", "classifier.bias"}
 
 
+@pytest.mark.slow
 def test_safetensors_of_half_precision(tmp_path, timm_arrays):
     variables, arrays = timm_arrays
     name = "conv_stem.weight"
@@ -123,6 +125,7 @@ def test_safetensors_of_half_precision(tmp_path, timm_arrays):
     np.testing.assert_array_equal(loaded["params"]["stem_norm"]["scale"], 1)
 
 
+@pytest.mark.slow
 def test_safetensors_are_matched_strictly(tmp_path, timm_arrays):
     _, arrays = timm_arrays
     path = tmp_path / "other.safetensors"

@@ -146,6 +146,7 @@ def test_it_trains_and_goes_on_where_it_was_stopped(run, variables):
     assert jax.tree.structure(fitted.variables) == jax.tree.structure(variables)
 
 
+@pytest.mark.slow
 def test_photos_of_another_size_than_the_spec_s_are_taken(variables):
     model = registry.create("vit_small", 7)
     assert jax.eval_shape(model.apply, variables, jnp.zeros((2, 48, 64, 3))).shape == (2, 7)

@@ -65,6 +65,7 @@ def test_create_overrides_what_the_spec_says():
     assert (model.dropout_rate, model.drop_path_rate, model.bn_momentum) == (0.0, 0.1, 0.9)
 
 
+@pytest.mark.slow
 def test_init_follows_its_key_and_leaves_the_trunk_to_itself():
     nineteen, six = (registry.create("efficientnet_nano", classes) for classes in (19, 6))
     first = flat(registry.init_variables(nineteen, jax.random.key(3)))
@@ -101,6 +102,7 @@ class Layers(nn.Module):
         return nn.Dense(200, kernel_init=fan_in_uniform, name="head")(x.mean((1, 2)))
 
 
+@pytest.mark.slow
 def test_init_draws_from_the_distributions_of_the_layers_own():
     theirs = flat(jax.jit(Layers().init)(jax.random.key(0), jnp.zeros((1, 4, 4, 128))))
     deviations = {
@@ -251,6 +253,7 @@ class Placed(nn.Module):
         return nn.Dense(self.outputs, name="head")((images * places).mean((1, 2)))
 
 
+@pytest.mark.slow
 def test_shapes_are_those_of_the_spec_s_own_size(own):
     for size in (24, 40):  # equal modules of two specs
         row = dataclasses.replace(own, name=f"placed_{size}", image_size=size)

@@ -36,6 +36,7 @@ def parsed(frame) -> predictions.Predictions:
     return predictions.Predictions.from_frame(frame, TREE)
 
 
+@pytest.mark.slow
 def test_lesions_of_one_case_are_apart_and_rashes_do_not_count():
     read = parsed(stored(30, photos=4))
     record = advice_record({"sub": read.probabilities()}, read, OPTIONS)
@@ -54,6 +55,7 @@ def test_lesions_of_one_case_are_apart_and_rashes_do_not_count():
     assert "advised too late" in record_notes(record)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cases", "known"), [(1, False), (2, True), (3, True)])
 def test_few_cases_are_counted_or_said_to_be_too_few(cases, known):
     read = parsed(stored(cases))
@@ -63,6 +65,7 @@ def test_few_cases_are_counted_or_said_to_be_too_few(cases, known):
         assert "is not known" in record_notes(record)[0]
 
 
+@pytest.mark.slow
 def test_counts_are_kept_and_made_anew_where_the_file_is_damaged(tmp_path):
     frame = stored(20)
     with RunFolder.open(tmp_path, "malignancy", Options()) as run:
@@ -82,6 +85,7 @@ def test_counts_are_kept_and_made_anew_where_the_file_is_damaged(tmp_path):
     assert run_advice(predictor, OPTIONS, Decisions({"sub": 1.0})).cancers is AdviceRecord().cancers
 
 
+@pytest.mark.slow
 def test_cut_points_count_no_tumour_as_benign():
     read = parsed(stored(40))
     options = dataclasses.replace(OPTIONS, rule="cutpoints")

@@ -89,6 +89,7 @@ def frame():
     return predictions.from_arrays(names, names, labels, 0, probs, TREE)
 
 
+@pytest.mark.slow
 def test_the_record_counts_by_the_same_rule(frame):
     read = predictions.Predictions.from_frame(frame, TREE)
     probs = {TREE.finest: read.probabilities()}
@@ -128,6 +129,7 @@ def test_where_nothing_was_fitted_nothing_reassures(tmp_path):
     assert (alarm.advice.urgency, alarm.advice.withheld) == ("urgent", (NOTHING_OUT, NOT_KNOWN))
 
 
+@pytest.mark.slow
 def test_a_set_that_rules_too_little_out_gives_no_diagnosis_and_does_not_reassure(tmp_path):
     spread = probabilities(nv=0.52, bkl=0.13, df=0.12, vasc=0.12, mel=0.11)
     wide = answered(tmp_path, spread)

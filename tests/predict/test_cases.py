@@ -78,6 +78,7 @@ def context_of(decisions=FITTED, limit=np.inf, options=OPTIONS, **more) -> CaseC
     return CaseContext(photo, CaseDecisions(decisions, limit, 100, 30))
 
 
+@pytest.mark.slow
 def test_a_case_of_one_photo_is_answered_as_its_photo(tmp_path):
     said = [NEVUS, MELANOMA, says(nv=0.3, bkl=0.3, df=0.2, mel=0.2)]
     answering, context = Answering(tmp_path, said), context_of(limit=0.0)
@@ -150,6 +151,7 @@ def test_photos_that_disagree_too_far_get_no_diagnosis_and_nothing_reassuring(tm
     assert (held.diagnosis(TREE), held.advice.urgency) == (None, None)
 
 
+@pytest.mark.slow
 def test_a_case_is_as_urgent_as_the_alarm_of_a_photo_that_counts(tmp_path):
     said = [NEVUS, NEVUS, NEVUS, says(mel=0.55, nv=0.45)]
     answering = Answering(tmp_path, said)
@@ -226,6 +228,7 @@ def run_of(folder, frame) -> Predictor:
     return Predictor(folder, TREE, ({TREE.finest: loaded},), -1, 8, "stretch", ())
 
 
+@pytest.mark.slow
 def test_fits_are_those_of_pooled_cases_and_are_kept(tmp_path):
     frame = drawn(80)
     predictor = run_of(tmp_path, frame)
@@ -246,6 +249,7 @@ def test_fits_are_those_of_pooled_cases_and_are_kept(tmp_path):
     assert run_case_decisions(predictor, OPTIONS) == found
 
 
+@pytest.mark.slow
 def test_with_one_photo_per_case_fits_and_record_are_those_of_photos(tmp_path):
     predictor = run_of(tmp_path, drawn(60, photos=(1,)))
     found, photo = run_case_decisions(predictor, OPTIONS), run_decisions(predictor, OPTIONS)
@@ -257,6 +261,7 @@ def test_with_one_photo_per_case_fits_and_record_are_those_of_photos(tmp_path):
     assert dataclasses.asdict(run_case_advice(predictor, OPTIONS, found)) == record
 
 
+@pytest.mark.slow
 def test_a_patient_with_several_diagnoses_is_left_out_or_told_apart_by_lesion(tmp_path):
     frame = drawn(30, photos=(2,))
     other = dict(zip(CLASSES, (*CLASSES[1:], CLASSES[0]), strict=True))
@@ -293,6 +298,7 @@ def test_the_limit_of_disagreement_keeps_its_share_and_needs_cases():
     assert disagreement_limit(np.ones(30), np.full(30, 2), np.arange(30) // 2, 0.1) == np.inf
 
 
+@pytest.mark.slow
 def test_the_record_counts_what_cases_would_have_been_told(tmp_path):
     """By hand: alarms of photos make their case urgent, whatever the pool says."""
     count = 40

@@ -48,6 +48,7 @@ def fused_by_hand(probs) -> np.ndarray:
     return product / product.sum(axis=1, keepdims=True)
 
 
+@pytest.mark.slow
 def test_each_level_has_the_temperature_that_a_search_finds():
     probs, labels, cases = draw(0, 150)
     fitted = fit_decisions(probs, labels, cases, TREE, DecisionOptions())
@@ -65,6 +66,7 @@ def test_each_level_has_the_temperature_that_a_search_finds():
     assert (fitted.photos, fitted.cases) == (300, 150)
 
 
+@pytest.mark.slow
 def test_sets_hold_the_true_class_of_new_cases_as_often_as_asked_for():
     options = DecisionOptions(coverage=0.8, set_limit=5)
     held = []
@@ -84,6 +86,7 @@ def test_the_share_that_is_asked_for_is_certain_enough():
         assert certain.mean() == pytest.approx(answered, abs=0.01)
 
 
+@pytest.mark.slow
 def test_an_outcome_is_what_its_parts_are_by_hand():
     probs, labels, cases = draw(2, 100)
     degrees = (0, 1, 0, 2, 2)
@@ -141,6 +144,7 @@ def predictor(tmp_path) -> Predictor:
     return Predictor(tmp_path, TREE, ({"meta": other, "sub": network},), 0, 8, "stretch", ())
 
 
+@pytest.mark.slow
 def test_fits_are_of_the_fold_that_the_networks_have_not_seen_and_are_kept(predictor):
     found = run_decisions(predictor, DecisionOptions())
     assert (found.photos, found.cases) == (40, 20)

@@ -168,6 +168,7 @@ def test_ten_cases_can_withstand_a_correction_and_five_cannot():
     assert 20 * smallest[FEWEST_CASES] < 0.05
 
 
+@pytest.mark.slow
 def test_several_classes_of_a_target_are_joined_by_and(tmp_path):
     (frame,) = invented(cases=72, skills=(3.0,))
     found = study(frame, target=("MEL", "SCC"))
@@ -179,6 +180,7 @@ def test_several_classes_of_a_target_are_joined_by_and(tmp_path):
     assert "% of it" not in page.text
 
 
+@pytest.mark.slow
 def test_the_studys_own_sections_stand_first_where_it_gives_a_verdict(tmp_path):
     (frame,) = invented(cases=30)
     own, how = Section("own", "Our own", (Text("x"),)), Section("how", "How", (Text("y"),))
@@ -224,6 +226,7 @@ def test_the_title_says_of_what_photos_and_when(tmp_path):
     assert page.source.count("<title>A report – pad_ufes_20, ") == 1
 
 
+@pytest.mark.slow
 def test_curves_of_few_classes_are_named_and_of_many_are_not(tmp_path):
     (few,) = invented(cases=30)
     write(tmp_path / "few", few, PAD)

@@ -104,6 +104,7 @@ def test_a_single_photo_is_one_drawn_evenly_from_each_case(frame, study, table):
         assert table.loc[rule, "accuracy_difference"] == pytest.approx(gained)
 
 
+@pytest.mark.slow
 def test_a_gain_is_said_where_there_is_one_and_not_where_photos_are_alike():
     words = {}
     for name, own in (("noisy", 2.5), ("alike", 0.0)):
@@ -134,6 +135,7 @@ def test_without_several_photos_or_case_ids_there_is_no_section(frame):
     assert by_case_section(study_of(frame.assign(case_id=frame["image"]))) is None
 
 
+@pytest.mark.slow
 def test_lesions_are_told_apart_and_mixed_cases_are_left_out_and_counted(frame):
     photos = frame[frame["case_id"].isin([f"c{n}" for n in range(0, 60, 2)])].index
     mixed = frame.assign(case_id=frame["case_id"].where(~frame.index.isin(photos), "patient"))

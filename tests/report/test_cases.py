@@ -31,6 +31,7 @@ def test_numbers_in_words():
     assert case_columns([1, 2], "photo") == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["case", "photo", "look"])
 def test_the_page_calls_them_what_they_are(tmp_path, unit):
     (frame,) = invent_predictions(load_taxonomy("psoriasis9"), 40)

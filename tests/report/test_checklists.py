@@ -144,6 +144,7 @@ def test_bad_input_is_named(guideline, present, message):
         checklist(guideline, present)
 
 
+@pytest.mark.slow
 def test_of_a_bare_table_of_predictions_nothing_is_answered_that_it_does_not_tell(tmp_path):
     rng = np.random.default_rng(0)
     labels = rng.integers(3, size=120)

@@ -61,6 +61,7 @@ def tempered(model):
     ).probs
 
 
+@pytest.mark.slow
 def test_rules_go_by_scaled_probabilities_and_the_cost_that_was_given(section, model, tempered):
     true = OF_CLASS[model.labels]
     probs = np.stack([tempered[:, d == OF_CLASS].sum(axis=1) for d in range(3)], axis=1)
@@ -215,6 +216,7 @@ def test_classes_that_are_no_tumours_count_as_benign_on_the_page():
             check_degrees(wrong, TREE)
 
 
+@pytest.mark.slow
 def test_one_case_and_no_cancer_are_reported_and_not_refused(model):
     one = FRAME.assign(case_id="same", fold=0)
     words, found = grading_section(study(one), OF_CLASS, NAMES)

@@ -95,6 +95,7 @@ def whole(text):
     return "".join("\ufffd" if unicodedata.category(letter) == "Cs" else letter for letter in text)
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(text=TEXTS.filter(lambda text: text.strip()))
 @example("".join(NASTY))

@@ -45,6 +45,7 @@ def table(folder, name, kind="tables"):
     return pd.read_csv(folder / kind / f"{name}.csv")
 
 
+@pytest.mark.slow
 def test_every_model_has_its_curve(written, taxonomy, predictions):
     folder, page, others = written
     data = table(folder, "models_roc", "figures")
@@ -69,6 +70,7 @@ def test_every_model_has_its_curve(written, taxonomy, predictions):
     assert "<b>of theirs</b>" not in page.source
 
 
+@pytest.mark.slow
 def test_the_curves_of_a_target_are_its(tmp_path, taxonomy, predictions):
     rival = blur(predictions, 0.5)
     write(tmp_path, predictions, taxonomy, target=("eczema",), others={"rival": rival}, replicates=100)
@@ -140,6 +142,7 @@ def test_each_dash_says_why_on_the_page_and_in_the_table(tmp_path, taxonomy, pre
     assert page.text.count(f"no interval: {bootstrap.ONE_CASE_OF_A_CLASS}") == 2 + 1
 
 
+@pytest.mark.slow
 def test_a_predictive_value_without_an_interval_says_why(tmp_path, taxonomy, predictions):
     place = taxonomy.classes().index("eczema")
     labels = truth(taxonomy, predictions)

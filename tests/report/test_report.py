@@ -170,6 +170,7 @@ def written(tmp_path_factory, taxonomy, predictions):
     return folder, page
 
 
+@pytest.mark.slow
 def test_the_figures_equal_scikit_learn_on_the_stored_predictions(written, taxonomy, predictions):
     folder, page = written
     names = list(taxonomy.classes())
@@ -244,6 +245,7 @@ def test_photos_are_inside_the_page_and_a_bad_one_has_a_placeholder(written):
     assert len(page.source) < 1_000_000
 
 
+@pytest.mark.slow
 def test_figures_stand_beside_the_page_with_their_data_and_are_deterministic(
     written, tmp_path, taxonomy, predictions
 ):
@@ -365,6 +367,7 @@ def test_114_classes_and_classes_without_photos(tmp_path):
     assert len(page.source) < 1_500_000
 
 
+@pytest.mark.slow
 def test_a_single_level_one_case_and_one_fold(tmp_path):
     taxonomy = Taxonomy("flat", ("disease",), (("a",), ("b",)))
     predictions = draw_predictions(taxonomy, cases=1, folds=1)
@@ -376,6 +379,7 @@ def test_a_single_level_one_case_and_one_fold(tmp_path):
     assert "nan" not in page.text.lower().split()
 
 
+@pytest.mark.slow
 def test_always_the_same_answer(tmp_path, taxonomy, predictions):
     constant = predictions.copy()
     columns = [name for name in constant if name.startswith("p_")]
@@ -387,6 +391,7 @@ def test_always_the_same_answer(tmp_path, taxonomy, predictions):
     assert "fused" not in page.text
 
 
+@pytest.mark.slow
 def test_logits_and_no_folds_will_do(tmp_path, taxonomy, predictions):
     folder = tmp_path / "probabilities"
     write(folder, predictions.assign(fold=0), taxonomy, "meta")
@@ -411,6 +416,7 @@ def test_leaking_folds_are_told(tmp_path, taxonomy, predictions):
     assert f"{shared} cases have photos in more than one fold" in page.text
 
 
+@pytest.mark.slow
 def test_a_page_that_fails_leaves_the_old_one(tmp_path, taxonomy, predictions, monkeypatch):
     write(tmp_path, predictions, taxonomy, title="The old page")
 

@@ -120,6 +120,7 @@ def table(written, name, folder="tables"):
     return pd.read_csv(written[0] / folder / f"{name}.csv")
 
 
+@pytest.mark.slow
 def test_areas_of_classes_at_both_levels_are_scikit_learns(written, taxonomy, predictions):
     labels, probs = truth(taxonomy, predictions), fused(taxonomy, predictions)
     expected = [metrics.roc_auc_score(labels == k, probs[:, k]) for k in range(19)]

@@ -116,6 +116,7 @@ def test_differences_are_paired_by_case_and_corrected_over_all_pairs():
         assert (own["holm_p_value"] >= own["p_value"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("skills", "first", "wanted"),
     [

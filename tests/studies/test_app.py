@@ -46,6 +46,7 @@ def test_without_a_run_the_command_says_what_it_needs(tmp_path):
     assert "--host" in run_small("app", "--host=", code=2).stderr
 
 
+@pytest.mark.slow
 def test_the_page_answers_by_either_runtime(run):
     pytest.importorskip("onnxruntime")
     uploads = [Upload(file.name, file.read_bytes()) for file in sorted((run.parent / "photos").iterdir())[:2]]

@@ -62,6 +62,7 @@ def test_a_spreadsheets_file_from_flags_to_the_page(tmp_path):
     assert "45 cases" in page
 
 
+@pytest.mark.slow
 def test_a_spreadsheet_without_case_ids_is_of_photos_and_says_why_intervals_are_narrow(tmp_path):
     """The page counts photos, tells what is not known, and its intervals are those of photos resampled one by one."""
     rng = np.random.default_rng(1)
@@ -107,6 +108,7 @@ def test_map_and_prefix_need_files(tmp_path):
     assert "--map=Filename must be NAME=COLUMN" in run_command("audit", "--map=Filename", code=2).stderr
 
 
+@pytest.mark.slow
 def test_photos_that_lie_elsewhere_are_shown(tmp_path):
     (frame,) = invent_predictions(load_taxonomy("psoriasis9"), 30)
     frame.to_csv(tmp_path / "theirs.csv", index=False)

@@ -7,6 +7,7 @@ import json
 import jax
 import numpy as np
 import pandas as pd
+import pytest
 
 from skinjax.data.predictions import probabilities, read_predictions
 from skinjax.labels.taxonomy import load_taxonomy
@@ -14,6 +15,7 @@ from tests.support.commands import run_small
 from tests.support.small_photos import write_photos
 
 
+@pytest.mark.slow
 def test_pmap_answers_as_jit_does(tmp_path, compilations):
     """BatchNorm over both devices, augmentation and momentum included."""
     assert len(jax.devices()) == 2

@@ -26,6 +26,7 @@ def make_photos(folder, count=6):
     return [f"--manifest={folder / 'manifest.csv'}", f"--taxonomy={folder / 'classes.csv'}"]
 
 
+@pytest.mark.slow
 def test_versions_are_those_of_the_augmentation():
     photos = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
     key, strengths = jax.random.key(1), Strengths(*NO_AUGMENTATION)._replace(rotation=30.0, hsv_v=0.3)
@@ -37,6 +38,7 @@ def test_versions_are_those_of_the_augmentation():
     assert len({version.tobytes() for version in drawn[0]}) == 4
 
 
+@pytest.mark.slow
 def test_without_augmentation_a_version_is_the_photo():
     photos = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
     drawn = preview.augmented_versions(jax.random.key(0), photos, NO_AUGMENTATION, 1)
@@ -51,6 +53,7 @@ def test_the_spread_takes_every_class_before_a_second_photo_of_one():
     assert sorted(labels[order[3:5]]) == [0, 1]
 
 
+@pytest.mark.slow
 def test_the_page_shows_each_photo_beside_its_versions(tmp_path):
     flags = make_photos(tmp_path)
     options = ("--shown=5", "--versions=3", "--image_size=32", f"--workdir={tmp_path / 'run'}")

@@ -34,6 +34,7 @@ def peer(
     return model.fit(features, labels, sample_weight=weights).predict_proba(asked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "width"), [(240, 12), (90, 200)])  # more photos than features, and fewer
 def test_all_problems_are_solved_as_scikit_learn_solves_them(rows: int, width: int) -> None:
     features, labels, _ = photos(rows, width)
@@ -47,6 +48,7 @@ def test_all_problems_are_solved_as_scikit_learn_solves_them(rows: int, width: i
         np.testing.assert_allclose(softmax(scaled @ kernel + bias, axis=1), expected, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("balanced", [True, False])
 def test_the_penalty_is_the_best_of_a_search_by_case(balanced: bool) -> None:
     features, labels, cases = photos()
@@ -98,6 +100,7 @@ def test_a_class_without_photos_is_never_named_and_a_constant_feature_counts_for
     assert probs[:, 4:].max() < 0.01
 
 
+@pytest.mark.slow
 def test_inner_folds_keep_cases_whole() -> None:
     """Features that name the case would look perfect on inner folds that part it."""
     rng = np.random.default_rng(0)

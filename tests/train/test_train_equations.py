@@ -31,6 +31,7 @@ def written_out(decay: str, step: int) -> float:
     return LR0 if t < 0.5 else np.sqrt(LR0 * LRF) if t < 0.75 else LRF
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decay", ["cosine", "exponential", "inverse_exponential", "multistep"])
 def test_schedule_equals_the_equation_at_every_step(decay):
     schedule = jax.vmap(thesis_schedule(LR0, LRF, BURN_IN, STEPS, decay))

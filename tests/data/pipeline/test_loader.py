@@ -216,6 +216,7 @@ def test_worker_processes_read_what_threads_read(prepared):
     assert np.concatenate(masks).tolist() == [True] * 26 + [False] * 4
 
 
+@pytest.mark.slow
 def test_batches_outlive_the_ones_after_them(prepared):
     """What comes from a worker lies in shared memory; it may not be handed out twice."""
     ours = Subset(prepared.source, np.arange(26), np.zeros(26, np.int32))
@@ -225,6 +226,7 @@ def test_batches_outlive_the_ones_after_them(prepared):
             np.testing.assert_array_equal(image, prepared.source[int(photo)]["image"])
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_told_and_not_waited_for():
     batches = training_batches(subset(22), 5, 0, steps=10**6, workers=2)
     next(batches)
@@ -238,6 +240,7 @@ def test_a_killed_worker_is_told_and_not_waited_for():
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow
 def test_stopping_early_ends_the_workers():
     batches = training_batches(subset(22), 5, 0, steps=10**6, workers=1)
     next(batches)

@@ -107,6 +107,7 @@ def random_variables(module, *inputs):
     return variables
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize(("kernel", "stride"), [(5, 1), (3, 2)])
 def test_block_equals_itself_written_out(kernel, stride, train):
@@ -155,6 +156,7 @@ def test_a_block_padded_on_both_sides_equals_itself_written_out(kernel):
     assert np.abs(other - ours).max() > 0.01 * np.abs(ours).max()
 
 
+@pytest.mark.slow
 def test_the_stem_is_padded_and_normalised_as_the_row_says(monkeypatch):
     name = "efficientnet_even"
     variant = dataclasses.replace(VARIANTS["efficientnet_nano"], padding=EVEN, bn_epsilon=1e-5)
@@ -174,6 +176,7 @@ def test_the_stem_is_padded_and_normalised_as_the_row_says(monkeypatch):
     np.testing.assert_allclose(ours, z / (1 + jnp.exp(-z)), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_lite_is_not_widened_at_its_ends_and_has_neither_gates_nor_swish():
     for name, width, repeats in (
         ("efficientnet_lite0", 320, [1, 2, 2, 3, 3, 4, 1]),
@@ -213,6 +216,7 @@ def test_rows_of_other_padding_and_epsilon(name):
     assert registry.create(name, 2).norm.epsilon == ROWS[name][1]
 
 
+@pytest.mark.slow
 def test_batch_statistics_are_averaged_over_a_mapped_axis():
     block = MBConv(Block("block", 0, 3, 1, expansion=6, features=8), Norm(1e-3, 0.99, axis_name="data"))
     whole = MBConv(Block("block", 0, 3, 1, expansion=6, features=8), Norm(1e-3, 0.99))
@@ -305,6 +309,7 @@ def trained(nano):
     return functools.partial(step, variables["params"])
 
 
+@pytest.mark.slow
 def test_named_features(nano, named):
     _, variables, images = nano
     _, features = named(images)
@@ -376,6 +381,7 @@ def test_training_reaches_every_parameter_and_follows_its_key(nano, trained):
     )
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_in_half_and_keeps_parameters_and_logits_in_single():
     model = registry.create("efficientnet_b0", 4, dtype=jnp.bfloat16)
     variables = registry.variable_shapes(model)

@@ -64,6 +64,7 @@ def test_equals_the_grouped_convolution_in_value_and_gradients(sizes, kernel, st
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_float32_at_the_size_of_a_network():
     x, weights = draw((28, 28), (5, 5), np.float32, channels=40, batch=4)
     ours = value_and_gradients(depthwise_conv, x, weights, (1, 1), "SAME")
@@ -84,6 +85,7 @@ def test_equals_the_definition_written_as_loops():
         np.testing.assert_allclose(depthwise_conv(x, weights, 2), expected, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_second_derivative():
     x, weights = draw((5, 4), (3, 3), channels=2, batch=1)
     with jax.enable_x64(True):
@@ -97,6 +99,7 @@ def test_second_derivative():
         np.testing.assert_allclose(ours, theirs, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_eager_jitted_and_vmapped_agree():
     x, weights = draw((6, 6), (3, 3), np.float32)
     stacked = np.stack([weights, 2 * weights])
@@ -108,6 +111,7 @@ def test_eager_jitted_and_vmapped_agree():
     np.testing.assert_allclose(mapped_gradient[1], 2 * mapped_gradient[0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_half_precision_accumulates_in_single():
     """25 taps of about one on 400 places: sums in bfloat16 would stop growing at 256."""
     x = jnp.ones((1, 20, 20, 2), jnp.bfloat16)
@@ -127,6 +131,7 @@ def test_the_platform_chooses_the_lowering():
     assert "stablehlo.convolution" in traced.lower(lowering_platforms=("cuda",)).as_text()
 
 
+@pytest.mark.slow
 def test_what_accelerators_run_is_the_same_function():
     x, weights = draw((6, 7), (3, 3), np.float32)
     pads = ((0, 1), (1, 1))

@@ -46,6 +46,7 @@ def test_a_gate_of_another_convolution_is_refused(options):
         Conv(2, **options).init(jax.random.key(0), jnp.ones((1, 4, 4, 3)), jnp.ones((1, 3)))
 
 
+@pytest.mark.slow
 def test_photos_one_by_one_have_the_gradients_of_the_batch():
     x, gate, kernel = jnp.arange(48.0).reshape(2, 2, 4, 3), jnp.ones((2, 3)), jnp.ones((3, 2))
     grad = jax.grad(lambda x, gate, kernel: (project_gated(x, gate, kernel) ** 2).sum(), (0, 1, 2))

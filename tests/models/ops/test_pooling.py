@@ -58,6 +58,7 @@ def test_average_pool_equals_flax_s(size, counts_padding):
     )
 
 
+@pytest.mark.slow
 def test_sums_means_and_gates_equal_plain_ones():
     x, gate = photos(3, 5, 4, 2), photos(3, 2)
     (total,) = sums_over_rows(lambda rows: (rows,), x)
@@ -77,6 +78,7 @@ def test_sums_means_and_gates_equal_plain_ones():
     np.testing.assert_allclose(*by_gate, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["none", "relu", "relu6", "swish"])
 def test_normalize_batch_equals_its_formula_differentiated_by_jax(activation):
     x, scale, bias, weights = photos(4, 3, 5, 6) * 2 + 1, 4 * photos(6) + 1, photos(6), photos(4, 3, 5, 6)

@@ -73,6 +73,7 @@ def test_a_package_without_one_file_of_weights(site, held):
         find_imagenet(registry.spec(LITE))
 
 
+@pytest.mark.slow
 def test_the_weights_of_the_package_are_loaded_and_it_is_named(site):
     install(site, "lite1.pth")
     shapes = traverse_util.flatten_dict(registry.variable_shapes(registry.create(LITE, 4)), sep="/")

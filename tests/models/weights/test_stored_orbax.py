@@ -54,6 +54,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_damaged_orbax_folders(tmp_path):
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(tmp_path / "run", {"params": {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3)}})
@@ -102,6 +103,7 @@ time.sleep(0.5)  # for complaints that come late
 """
 
 
+@pytest.mark.slow
 def test_damage_leaves_no_complaints_behind(tmp_path):
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(tmp_path / "run", {f"kernel_{n}": jnp.ones((200, 300)) for n in range(60)})

@@ -141,6 +141,7 @@ def test_nearest_is_what_the_file_is_of(row, monkeypatch):
         assert nearest_backbones(torch_file(row)) == timm
 
 
+@pytest.mark.slow
 def test_nearest_of_our_own_checkpoints():
     assert nearest_backbones(stored("orbax", shapes_of("inception_v3"))) == ("inception_v3",)
     assert nearest_backbones(stored("orbax", shapes_of("xception"))) == ("xception", "xception_torch")
@@ -196,6 +197,7 @@ def test_heads_of_another_name(file_of, old, new, load):
     assert report.left_out[kernel] == "beside the network"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ["inception_v3", "efficientnet_nano"])
 def test_a_model_within_a_model(row, load):
     """Keras's `.h5` then has the inner model's name before its layers' names, numbered ones included."""
@@ -211,6 +213,7 @@ def test_a_model_within_a_model(row, load):
     assert not report.new
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ["inception_v3", "xception"])
 def test_files_of_the_other_world_are_refused(row, load):
     with pytest.raises(

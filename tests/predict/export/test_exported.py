@@ -97,6 +97,7 @@ def test_a_file_says_what_it_is(place, tmp_path):
     assert "patient_" not in path.with_name(f"{path.name}.json").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["sub", "meta"])
 def test_one_network_as_onnx(place, tmp_path, stage):
     run = load_run(place / "pair", stage)
@@ -107,6 +108,7 @@ def test_one_network_as_onnx(place, tmp_path, stage):
     assert not json.loads((tmp_path / "one.onnx.json").read_text())["calibrated"]
 
 
+@pytest.mark.slow
 def test_columns_are_a_second_input(place, tmp_path):
     run = load_run(place / "pair")
     values = Column("sex", "category", values=("f", "m"), shares=(0.5, 0.5))
@@ -156,6 +158,7 @@ def test_one_network_as_stablehlo(place, tmp_path):
     np.testing.assert_allclose(found["logits"], run.apply(images(2)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_safetensors_come_back_to_the_bit(place, tmp_path):
     network = dataclasses.replace(
         load_run(place / "pair").network, backbone="efficientnet_nano", image_size=64

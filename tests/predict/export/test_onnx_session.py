@@ -61,6 +61,7 @@ def assert_same(network, variables, photos, columns=None):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), FAMILIES)
 def test_a_family_has_the_probabilities_features_and_maps_of_jax(name, size):
     run = random_run(name, size)
@@ -86,6 +87,7 @@ def test_columns_are_read_beside_the_photos(fusion):
     assert np.abs(young - old).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_half_precision_is_computed_in_single():
     network = Network("sub", 0, "efficientnet_nano", "disease", CLASSES, 64)
     variables = random_run("efficientnet_nano", 64, classes=3).variables
@@ -95,6 +97,7 @@ def test_half_precision_is_computed_in_single():
     np.testing.assert_array_equal(Loaded(half, variables, "onnx").run(photos).probs, expected)
 
 
+@pytest.mark.slow
 def test_levels_and_mirrored_photos_are_those_of_jax_for_any_number_of_photos(place):
     own = load_predictor(place / "pair", transforms="flips")
     predictor = load_predictor(place / "pair", transforms="flips", runtime="onnx")
@@ -106,6 +109,7 @@ def test_levels_and_mirrored_photos_are_those_of_jax_for_any_number_of_photos(pl
             np.testing.assert_allclose(found[level], probs, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_answers_pictures_and_reasons_are_those_of_jax(place, tmp_path):
     """By the whole study: limits, novelty, calibration, sets and explanations at both maps."""
     for layer in ("", "block_0"):

@@ -108,6 +108,7 @@ def kinds(model):
     return counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_graph_computes_what_jax_does_for_any_number_of_photos(name):
     session = onnxruntime.InferenceSession(graph_of(CASES[name]).SerializeToString())

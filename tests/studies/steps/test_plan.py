@@ -193,6 +193,7 @@ def test_remarks_are_kept_once(tmp_path):
         assert folder.remarks == ("a", "b")
 
 
+@pytest.mark.slow
 def test_memory_grows_with_photos_and_falls_with_parts():
     from skinjax.models.registry import create, spec
     from skinjax.train.method import Method
