@@ -55,3 +55,19 @@ def test_photos_one_by_one_have_the_gradients_of_the_batch():
     np.testing.assert_allclose(mapped[0][:, 0], whole[0], rtol=1e-5)
     np.testing.assert_allclose(mapped[1][:, 0], whole[1], rtol=1e-5)
     np.testing.assert_allclose(mapped[2].sum(0), whole[2], rtol=1e-5)
+
+
+@pytest.mark.skipif(jax.device_count() < 2, reason="there is one device alone")
+def test_a_batch_spread_over_devices_has_the_gradients_of_one():
+    rng = np.random.default_rng(0)
+    x, gate = rng.normal(size=(4, 3, 4, 6)).astype("float32"), rng.uniform(size=(4, 6)).astype("float32")
+    kernel = rng.normal(size=(6, 5)).astype("float32")
+    grad = jax.jit(jax.grad(lambda *values: (project_gated(*values) ** 2).sum(), (0, 1, 2)))
+    mesh = jax.make_mesh((2,), ("data",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:2])
+    photos, everywhere = (jax.sharding.NamedSharding(mesh, jax.P(*axes)) for axes in (("data",), ()))
+    spread = grad(
+        *(jax.device_put(values, photos) for values in (x, gate)), jax.device_put(kernel, everywhere)
+    )
+    assert spread[0].sharding.is_equivalent_to(photos, x.ndim)
+    for ours, whole in zip(spread, grad(x, gate, kernel), strict=True):
+        np.testing.assert_allclose(ours, whole, rtol=1e-5, atol=1e-6)
