@@ -121,10 +121,14 @@ GIVING_BACK = (2, 3, 4, 8)
 in which its scratch memory lay before (docs/decisions/007)."""
 
 
-@functools.lru_cache(maxsize=128)  # once per compiled function, which all folds share
-def _give_back_memory(compiled: Callable[..., Any], call: int) -> None:
+def _give_back_memory() -> None:
     if jax.default_backend() == "cpu":
         give_back_free_memory()
+
+
+@functools.lru_cache(maxsize=128)  # once per compiled function, which all folds share
+def _give_back_after_compilation(compiled: Callable[..., Any], call: int) -> None:
+    _give_back_memory()
 
 
 def predict_logits(
@@ -176,7 +180,7 @@ def predict_rows(
         while len(waiting) > updates_ahead():
             found.append(np.asarray(waiting.popleft()))
         if number in GIVING_BACK:
-            _give_back_memory(compute, number)
+            _give_back_after_compilation(compute, number)
         waiting.append(compute(variables, *inputs))
     found.extend(np.asarray(result) for result in waiting)
     # A batch's rows are one process's after another's.
@@ -297,12 +301,14 @@ class _Training:
             )
             placed = parallel.place_state(state)
             losses = _Losses(checkpoints)
-            epoch_began = time.monotonic()
+            epoch_began, saved = time.monotonic(), False
             for update, batch in enumerate(batches, done + 1):
                 photos = parallel.place_batch({name: batch[name] for name in STEP_INPUTS if name in batch})
                 losses.settle(updates_ahead())
                 if update - done in GIVING_BACK:
-                    _give_back_memory(self.step, update - done)
+                    _give_back_after_compilation(self.step, update - done)
+                elif saved:  # what a checkpoint allocates may lie where the scratch memory was, and moves it
+                    _give_back_memory()
                 placed, loss = self.step(placed, photos, recipe, class_weights)
                 losses.add(update, loss, batch["photo"])
                 at_end = update == self.total
@@ -316,7 +322,7 @@ class _Training:
                     note = history.note(epoch, settings.epochs, rows)
                     epoch_began, at_end = time.monotonic(), at_end or record.stopped
                 stop = should_stop(update) and not at_end
-                if stop or at_end or checkpoints.is_due(update):
+                if saved := stop or at_end or checkpoints.is_due(update):
                     losses.settle()
                     state = parallel.take_state(placed)
                     checkpoints.save(update, state, record)

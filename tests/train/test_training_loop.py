@@ -19,6 +19,8 @@ from skinjax.runs.folder import RunFolder
 from skinjax.runs.metrics import MetricsLog
 from skinjax.runs.networks import Network
 from skinjax.runs.options import Options
+from skinjax.train import loop
+from skinjax.train.checkpoints import Checkpoints
 from skinjax.train.loop import Settings, StoppedError, TrainingError, fit, predict_logits
 from skinjax.train.method import Method
 from skinjax.train.parallel import Parallel
@@ -197,6 +199,19 @@ def test_asked_to_stop_it_saves_and_goes_on_from_there(network, model, variables
     resumed = fit(*arguments, settings, tmp_path, on_step=lambda done, total, note: seen.append((done, note)))
     assert seen[0] == (4 * 8, "resumed")
     np.testing.assert_array_equal(resumed.logits, fitted.logits)
+
+
+def test_free_memory_is_given_back_after_a_checkpoint_and_at_no_other_update(
+    network, model, variables, fitted, monkeypatch, tmp_path
+):
+    given_back, steps = [], []
+    monkeypatch.setattr(loop, "_give_back_memory", lambda: given_back.append(len(steps)))
+    monkeypatch.setattr(loop, "GIVING_BACK", ())
+    monkeypatch.setattr(Checkpoints, "is_due", lambda self, update: update in (2, 5))
+    arguments = (model, network.spec, variables, coloured(26), coloured(11, 1), RECIPE)
+    again = fit(*arguments, SETTINGS, tmp_path, on_step=lambda *_: steps.append(1))
+    assert given_back == [1 + 2, 1 + 5]  # the first call tells where training begins
+    np.testing.assert_array_equal(again.logits, fitted.logits)
 
 
 def test_accumulated_gradients_equal_those_of_the_parts_by_hand(small):
