@@ -1,15 +1,9 @@
 """Test of a gain: two sets of hyper-parameters, each trained under several seeds, on cases of their own.
 
 The best of many noisy measurements looks better than it is, so what a search reports of its best set says little. Here
-both sets have been trained again and answer photos of cases that the search never saw. Two things make a difference
-uncertain, and both count: which cases were asked, and which seeds the networks were trained under. With d_r the
-difference under seed r, of R,
-
-    var(mean d) = var over resampled cases of the mean of d_r + var over seeds of d_r / R,
-
-and the interval is Student's, with Welch and Satterthwaite's degrees of freedom from the cases' C - 1 and the seeds'
-R - 1. What differs by case and seed at once is counted in both terms. Of 300 simulated studies each of 60 cases and 3
-seeds without a difference, 2 % saw one where seeds did not matter, 8 % where they mattered as much as cases.
+both sets have been trained again and answer photos of cases that the search never saw. Which cases were asked and which
+seeds the networks were trained under both make the difference uncertain: intervals are those of
+`skinjax.evaluate.training_runs.paired_by_case_and_run`.
 """
 
 from __future__ import annotations
@@ -18,12 +12,12 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr, stdtrit
 
 from skinjax.evaluate import metrics
 from skinjax.evaluate.multiclass import weighted_macro_auc
-from skinjax.evaluate.resampling import check_replicates, over_draws
+from skinjax.evaluate.resampling import check_replicates
 from skinjax.evaluate.samples import check_photos
+from skinjax.evaluate.training_runs import paired_by_case_and_run
 from skinjax.evolve.objective import Weights
 
 FITNESS = "fitness"
@@ -45,8 +39,8 @@ class Gain:
       low: lower limit over cases and seeds; NaN where there is one case or one seed, or nothing varies.
       high: upper limit, likewise.
       p_value: two-sided, of no difference; likewise.
-      case_error: standard error of the difference over cases.
-      seed_error: over seeds.
+      case_sd: standard error by cases of the difference of one seed; NaN where there is one seed.
+      seed_sd: standard deviation of the difference between seeds, likewise.
     """
 
     measure: str
@@ -58,8 +52,8 @@ class Gain:
     low: float
     high: float
     p_value: float
-    case_error: float
-    seed_error: float
+    case_sd: float
+    seed_sd: float
 
     @property
     def verdict(self) -> str:
@@ -119,86 +113,63 @@ def compare_sets(
         cases,
     )
     check_replicates(replicates, confidence)
-    share = np.array(weights.check())
-    num_seeds, num_cases = len(stacks[0]), int(codes.max()) + 1
-
-    @metrics.WeightedMetric
-    def all_measures(labels: NDArray, answers: NDArray, weights: NDArray) -> NDArray[np.float64]:
-        """Returns float64[replicates, seeds * measures]."""
-        columns = [_measures(labels, answers[:, r], weights, share) for r in range(answers.shape[1])]
-        return np.concatenate(columns, axis=1)
-
-    ones = np.ones((1, len(codes)))
-    shape = (-1, num_seeds, len(MEASURES))
-    of_start, of_evolved = (
-        all_measures.compute(truth, answers, weights=ones).reshape(shape)[0] for answers in (first, second)
-    )
-    (start_draws, evolved_draws), _ = over_draws(
-        [(all_measures, [truth, first], None), (all_measures, [truth, second], None)], codes, replicates, seed
-    )
-    draws = (evolved_draws.reshape(shape) - start_draws.reshape(shape)).mean(axis=1)
+    fit = _fitness(np.array(weights.check()))
+    probs = first.swapaxes(0, 1), second.swapaxes(0, 1)
+    classes = tuple(stack.argmax(axis=2) for stack in probs)
+    asked: dict[str, tuple[metrics.WeightedMetric, tuple[NDArray, ...]]] = {
+        FITNESS: (fit, probs),
+        "recall": (metrics.macro_recall, classes),
+        "precision": (metrics.macro_precision, classes),
+        "f1": (metrics.macro_f1, classes),
+        "auc": (weighted_macro_auc, probs),
+        "accuracy": (metrics.accuracy, classes),
+    }
     found = []
-    for i, measure in enumerate(MEASURES):
-        differences = of_evolved[:, i] - of_start[:, i]
-        kept = draws[:, i][~np.isnan(draws[:, i])]
-        case_error = float(kept.std(ddof=1)) if len(kept) > 1 else np.nan
-        seed_error = float(differences.std(ddof=1) / np.sqrt(num_seeds)) if num_seeds > 1 else np.nan
-        difference = float(differences.mean())
-        low, high, p_value = _student(
-            difference, (case_error, num_cases - 1), (seed_error, num_seeds - 1), confidence
-        )
+    for measure, (metric, (of_start, of_evolved)) in asked.items():
+        values = np.array([[metric(truth, one) for one in stack] for stack in (of_start, of_evolved)])
+        low = high = p_value = case_sd = seed_sd = np.nan
+        if values.shape[1] > 1:
+            one = paired_by_case_and_run(
+                metric, truth, list(of_evolved), list(of_start), codes, replicates, confidence, seed
+            )
+            low, high, p_value, case_sd, seed_sd = one.low, one.high, one.p_value, one.case_sd, one.run_sd
+        (start_mean, evolved_mean), (start_spread, evolved_spread) = values.mean(axis=1), map(_spread, values)
         found.append(
             Gain(
                 measure=measure,
-                start=float(of_start[:, i].mean()),
-                evolved=float(of_evolved[:, i].mean()),
-                start_spread=_spread(of_start[:, i]),
-                evolved_spread=_spread(of_evolved[:, i]),
-                difference=difference,
+                start=float(start_mean),
+                evolved=float(evolved_mean),
+                start_spread=start_spread,
+                evolved_spread=evolved_spread,
+                difference=float(evolved_mean - start_mean),
                 low=low,
                 high=high,
                 p_value=p_value,
-                case_error=case_error,
-                seed_error=seed_error,
+                case_sd=case_sd,
+                seed_sd=seed_sd,
             )
         )
     return tuple(found)
 
 
-def _measures(
-    labels: NDArray, probs: NDArray, weights: NDArray, share: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Returns float64[replicates, measures] of one network."""
-    predicted = probs.argmax(axis=1)
-    parts = np.stack(
-        [
-            metrics.macro_recall.compute(labels, predicted, weights=weights),
-            metrics.macro_precision.compute(labels, predicted, weights=weights),
-            metrics.macro_f1.compute(labels, predicted, weights=weights),
-            weighted_macro_auc.compute(labels, probs, weights=weights),
-        ],
-        axis=1,
-    )
-    counted = share > 0
-    whole = parts[:, counted] @ share[counted]
-    accuracy = metrics.accuracy.compute(labels, predicted, weights=weights)
-    return np.column_stack([whole, parts, accuracy])
+def _fitness(share: NDArray[np.float64]) -> metrics.WeightedMetric:
+    @metrics.WeightedMetric
+    def fit(labels: NDArray, probs: NDArray, weights: NDArray) -> NDArray[np.float64]:
+        predicted = probs.argmax(axis=1)
+        parts = (
+            (metrics.macro_recall, predicted),
+            (metrics.macro_precision, predicted),
+            (metrics.macro_f1, predicted),
+            (weighted_macro_auc, probs),
+        )
+        counted = [pair for pair in zip(share, parts, strict=True) if pair[0] > 0]
+        return np.sum(
+            [factor * metric.compute(labels, given, weights=weights) for factor, (metric, given) in counted],
+            axis=0,
+        )
+
+    return fit
 
 
 def _spread(values: NDArray[np.float64]) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-
-
-def _student(
-    difference: float, cases: tuple[float, int], seeds: tuple[float, int], confidence: float
-) -> tuple[float, float, float]:
-    """Limits and p-value from two standard errors, each with its degrees of freedom."""
-    variances = np.array([cases[0], seeds[0]]) ** 2
-    total = variances.sum()
-    if np.isnan(total) or total < 1e-20:  # nothing varies, so nothing is known
-        return np.nan, np.nan, 1.0 if total < 1e-20 and abs(difference) < 1e-12 else np.nan
-    degrees = total**2 / (variances**2 / (cases[1], seeds[1])).sum()
-    error = np.sqrt(total)
-    reach = float(stdtrit(degrees, (1 + confidence) / 2) * error)
-    p_value = 2 * float(stdtr(degrees, -abs(difference) / error))
-    return difference - reach, difference + reach, p_value

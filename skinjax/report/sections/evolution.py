@@ -193,8 +193,8 @@ def _retrained(found: Evolution) -> Section:
             [with_range(signed(gain.difference), gain.low, gain.high, signed) for gain in found.gains],
         ),
         Column("p", [p_value(gain.p_value) for gain in found.gains]),
-        Column("Error over cases", [decimals(gain.case_error) for gain in found.gains], number=True),
-        Column("over seeds", [decimals(gain.seed_error) for gain in found.gains], number=True),
+        Column("SD by cases", [decimals(gain.case_sd) for gain in found.gains], number=True),
+        Column("between seeds", [decimals(gain.seed_sd) for gain in found.gains], number=True),
     )
     seeds = f"{found.seeds} seed{'s' * (found.seeds > 1)}"
     tested = photos_of(found.test_photos, found.test_cases, found.unit)
