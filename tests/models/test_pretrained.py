@@ -52,6 +52,7 @@ def test_a_saved_tree_comes_back(saved):
     assert not report.new
 
 
+@pytest.mark.slow
 def test_the_latest_step_is_taken_and_the_rest_of_the_state_is_reported(saved):
     root, old, new = saved
     variables, report = load_with_report(NANO, root / "managed", 4)
@@ -100,6 +101,7 @@ def timm_arrays():
 COUNTER = {"bn1.num_batches_tracked": "I64"}
 
 
+@pytest.mark.slow
 def test_safetensors_names_and_layouts(tmp_path, timm_arrays):
     variables, arrays = timm_arrays
     path = files.write_safetensors(tmp_path / "nano.safetensors", arrays, COUNTER)

@@ -101,6 +101,7 @@ def test_the_record_counts_by_the_same_rule(frame):
     assert advice_record(probs, read, ARGMAX, two_stage("mel")).cancers["rate"] == 0
 
 
+@pytest.mark.slow
 def test_the_kept_record_is_of_one_target(tmp_path, frame):
     with RunFolder.open(tmp_path, "two_stage", Options()) as run:
         run.begin(Options(), "made up", TREE, list(frame["image"]))

@@ -163,6 +163,7 @@ def test_infinity_is_kept_as_null(predictor):
     assert run_decisions(predictor, options) == found
 
 
+@pytest.mark.slow
 def test_other_predictions_are_fitted_anew_and_a_damaged_file_is_replaced(predictor):
     before = run_decisions(predictor, DecisionOptions())
     path = predictor.workdir / "predictions" / "out_of_fold.parquet"

@@ -46,6 +46,7 @@ def test_each_photo_is_measured_in_a_space_that_its_case_had_no_part_in():
         np.testing.assert_allclose(found[out], fit_feature_space(x[~out], labels[~out]).distances(x[out]))
 
 
+@pytest.mark.slow
 def test_new_cases_are_called_far_about_as_often_as_asked_for():
     rates = []
     for seed in range(10):

@@ -194,6 +194,7 @@ def test_the_studys_own_sections_stand_first_where_it_gives_a_verdict(tmp_path):
     assert page.ids.index("methods") < page.ids.index("own") < page.ids.index("roc")
 
 
+@pytest.mark.slow
 def test_what_there_is_not_is_not_headed(tmp_path):
     (frame,) = invented(cases=30)
     page = write(tmp_path, frame, PAD, config={"config": {"manifest": "", "seed": 3, "columns": []}})

@@ -79,6 +79,7 @@ def test_rules_go_by_scaled_probabilities_and_the_cost_that_was_given(section, m
     assert f"{int((true > 0).sum())} photos of cancers" in section[0][0]
 
 
+@pytest.mark.slow
 def test_a_folds_cut_points_have_seen_neither_its_photos_nor_a_temperature_that_has(model):
     """A fold's labels are turned round: its own cut-points and scores stay as they were."""
     scaled = crossfit.tempered(model.probs, model.labels, model.cases, model.calibration_parts, model.seed)
@@ -98,6 +99,7 @@ def test_a_folds_cut_points_have_seen_neither_its_photos_nor_a_temperature_that_
     assert not np.allclose(after.cuts, before.cuts)
 
 
+@pytest.mark.slow
 def test_every_cancer_that_a_rule_grades_too_low_is_named_the_worst_first(section, model, tempered):
     true = OF_CLASS[model.labels]
     listed = table(section, "under_graded")

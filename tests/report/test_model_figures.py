@@ -90,6 +90,7 @@ def test_the_curves_of_a_target_are_its(tmp_path, taxonomy, predictions):
     )
 
 
+@pytest.mark.slow
 def test_every_other_model_has_its_confusion_matrix(written, taxonomy, predictions):
     folder, _, others = written
     data = table(folder, "models_confusion", "figures")

@@ -222,6 +222,7 @@ def test_the_figures_equal_scikit_learn_on_the_stored_predictions(written, taxon
     assert worst["photos"] == wrong.max()
 
 
+@pytest.mark.slow
 def test_it_says_what_was_trained_on_what(written, predictions):
     folder, page = written
     folds = pd.read_csv(folder / "tables" / "folds.csv", index_col="fold")

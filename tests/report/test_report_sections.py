@@ -136,6 +136,7 @@ def test_areas_of_classes_at_both_levels_are_scikit_learns(written, taxonomy, pr
     assert f"Macro AUC {np.mean(expected):.3f}" in written[1].text
 
 
+@pytest.mark.slow
 def test_the_curve_and_its_area_are_scikit_learns(written, taxonomy, predictions):
     positive, score = positives(taxonomy, predictions), scores(taxonomy, predictions)
     area = metrics.roc_auc_score(positive, score)
@@ -410,6 +411,7 @@ def test_every_figure_has_data_and_every_table_a_file(written):
     assert len(page.source) < 1_500_000
 
 
+@pytest.mark.slow
 def test_without_a_target_classes_are_told_apart(tmp_path, taxonomy, predictions):
     page = write(
         tmp_path, predictions, taxonomy, "meta", readers=pd.DataFrame(columns=["reader", "image", "call"])
