@@ -5,8 +5,8 @@
     <folder>/final/           variables of the finished network
 
 A state knows its update count, and the data order is a function of that and the seed alone, so nothing else has to be
-saved of the input. A save is asynchronous and becomes visible only when whole: a kill in the middle of one leaves
-those before it.
+saved of the input. A save is asynchronous, `wait` waits for it, and it becomes visible only when whole: a kill in the
+middle of one leaves those before it.
 """
 
 from __future__ import annotations
@@ -120,6 +120,17 @@ class Checkpoints:
         except Exception as error:  # Orbax raises whatever its storage layers raise
             raise self._cannot_write(error) from error
         self._saved_at = time.monotonic()
+
+    def wait(self) -> None:
+        """Returns when the last save is written.
+
+        Raises:
+          OSError: It could not be written.
+        """
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            raise self._cannot_write(error) from error
 
     def _cannot_write(self, error: Exception) -> OSError:
         full = "space left" in str(error) or "ENOSPC" in str(error) or "quota" in str(error).lower()

@@ -121,14 +121,17 @@ GIVING_BACK = (2, 3, 4, 8)
 in which its scratch memory lay before (docs/decisions/007)."""
 
 
-def _give_back_memory() -> None:
+@functools.lru_cache(maxsize=128)  # once per compiled function, which all folds share
+def _give_back_memory(compiled: Callable[..., Any], call: int) -> None:
     if jax.default_backend() == "cpu":
         give_back_free_memory()
 
 
-@functools.lru_cache(maxsize=128)  # once per compiled function, which all folds share
-def _give_back_after_compilation(compiled: Callable[..., Any], call: int) -> None:
-    _give_back_memory()
+def _keep_one_set(checkpoints: Checkpoints) -> None:
+    """Waits on a CPU for a checkpoint, which otherwise allocates where the next update's scratch memory was."""
+    if jax.default_backend() == "cpu":
+        checkpoints.wait()
+        give_back_free_memory()
 
 
 def predict_logits(
@@ -180,7 +183,7 @@ def predict_rows(
         while len(waiting) > updates_ahead():
             found.append(np.asarray(waiting.popleft()))
         if number in GIVING_BACK:
-            _give_back_after_compilation(compute, number)
+            _give_back_memory(compute, number)
         waiting.append(compute(variables, *inputs))
     found.extend(np.asarray(result) for result in waiting)
     # A batch's rows are one process's after another's.
@@ -301,14 +304,12 @@ class _Training:
             )
             placed = parallel.place_state(state)
             losses = _Losses(checkpoints)
-            epoch_began, saved = time.monotonic(), False
+            epoch_began = time.monotonic()
             for update, batch in enumerate(batches, done + 1):
                 photos = parallel.place_batch({name: batch[name] for name in STEP_INPUTS if name in batch})
                 losses.settle(updates_ahead())
                 if update - done in GIVING_BACK:
-                    _give_back_after_compilation(self.step, update - done)
-                elif saved:  # what a checkpoint allocates may lie where the scratch memory was, and moves it
-                    _give_back_memory()
+                    _give_back_memory(self.step, update - done)
                 placed, loss = self.step(placed, photos, recipe, class_weights)
                 losses.add(update, loss, batch["photo"])
                 at_end = update == self.total
@@ -322,10 +323,11 @@ class _Training:
                     note = history.note(epoch, settings.epochs, rows)
                     epoch_began, at_end = time.monotonic(), at_end or record.stopped
                 stop = should_stop(update) and not at_end
-                if saved := stop or at_end or checkpoints.is_due(update):
+                if stop or at_end or checkpoints.is_due(update):
                     losses.settle()
                     state = parallel.take_state(placed)
                     checkpoints.save(update, state, record)
+                    _keep_one_set(checkpoints)
                 on_step(update * settings.batch_size, photos_in_all, note)
                 if stop:
                     raise StoppedError(f"stopped after update {update} of {self.total}, which is saved")

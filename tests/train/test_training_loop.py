@@ -201,16 +201,21 @@ def test_asked_to_stop_it_saves_and_goes_on_from_there(network, model, variables
     np.testing.assert_array_equal(resumed.logits, fitted.logits)
 
 
-def test_free_memory_is_given_back_after_a_checkpoint_and_at_no_other_update(
+def test_checkpoints_are_written_and_free_memory_is_given_back_before_the_next_update(
     network, model, variables, fitted, monkeypatch, tmp_path
 ):
-    given_back, steps = [], []
-    monkeypatch.setattr(loop, "_give_back_memory", lambda: given_back.append(len(steps)))
+    told, steps = [], []
     monkeypatch.setattr(loop, "GIVING_BACK", ())
     monkeypatch.setattr(Checkpoints, "is_due", lambda self, update: update in (2, 5))
+    monkeypatch.setattr(
+        loop,
+        "give_back_free_memory",
+        lambda: told.append((len(steps), sorted(path.name for path in tmp_path.iterdir()))),
+    )
     arguments = (model, network.spec, variables, coloured(26), coloured(11, 1), RECIPE)
-    again = fit(*arguments, SETTINGS, tmp_path, on_step=lambda *_: steps.append(1))
-    assert given_back == [1 + 2, 1 + 5]  # the first call tells where training begins
+    again = fit(*arguments, SETTINGS, tmp_path, on_step=lambda done, *_: steps.append(done))
+    # The first call tells where training begins, the others come after the update.
+    assert told == [(2, ["2"]), (5, ["2", "5"]), (6, ["5", "6"])]
     np.testing.assert_array_equal(again.logits, fitted.logits)
 
 
