@@ -3,12 +3,12 @@ r"""How much a training run moves the figures: runs of one study under several s
     python -m benchmarks.training_runs --runs fused=runs/h0,runs/h1,runs/h2 --runs probe=runs/p0,runs/p1,runs/p2
 
 `--runs NAME=FOLDER,FOLDER,...` names finished runs of `skinjax train`, `hierarchy`, `probe` and the like that differ
-in `--seed`; NAME:FILE takes another file of their `predictions` than the main one, as `own:b_on_b` of `cross_dataset`.
-The folds may be other ones under every seed: photos are matched by `image`, and those count that every run answered
-when held out. Prints Markdown: each figure's mean over trainings with an interval over cases and trainings
-(`skinjax.evaluate.training_runs`), how far other cases and another training would move the figure of a single run, and
-differences of the names (paired by seed where they have the same seeds) and, where a coarser network answered too, of
-fused answers from flat ones. P-values are each by itself, not corrected for their number.
+in `--seed`; NAME:FILE takes another file of their `predictions`, named without its ending, than the main one, as
+`own:b_on_b` of `cross_dataset`. The folds may be other ones under every seed: photos are matched by `image`, and those
+count that every run answered when held out. Prints Markdown: each figure's mean over trainings with an interval over
+cases and trainings (`skinjax.evaluate.training_runs`), how far other cases and another training would move the figure
+of a single run, and differences of the names (paired by seed where they have the same seeds) and, where a coarser
+network answered too, of fused answers from flat ones. P-values are each by itself, not corrected for their number.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ def read(given: str) -> Trainings:
       ValueError: No name, fewer than two runs, one seed twice, runs of several studies, or an unknown file.
     """
     title, equals, paths = given.partition("=")
-    name, _, file = title.partition(":")
+    name, colon, file = title.partition(":")
     folders = [Path(path) for path in paths.split(",") if path]
-    if not (name and equals) or len(folders) < 2:
-        raise ValueError(f"runs must be NAME=FOLDER,FOLDER,... of at least two folders, got {given!r}")
+    if not (name and equals) or bool(colon) != bool(file) or len(folders) < 2:
+        raise ValueError(f"runs must be NAME[:FILE]=FOLDER,FOLDER,... of at least two folders, got {given!r}")
     runs = [RunFolder.read(folder) for folder in folders]
     seeds = [int(run.options["seed"]) for run in runs]
     if len(set(seeds)) < len(seeds):
@@ -109,8 +109,11 @@ def align(named: Sequence[Trainings]) -> list[Trainings]:
     """Returns the trainings on the photos that all of them answered, in one order.
 
     Raises:
-      ValueError: Classes, labels or cases that differ, or no photo in common.
+      ValueError: One name twice, classes, labels or cases that differ, or no photo in common.
     """
+    names = [one.name for one in named]
+    if len(set(names)) < len(names):
+        raise ValueError(f"runs must each have a name of their own, got {', '.join(names)}")
     every = [(one.name, part) for one in named for part in one.predictions]
     images = every[0][1].image.astype(str)
     for name, part in every[1:]:

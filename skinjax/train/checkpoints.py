@@ -5,8 +5,8 @@
     <folder>/final/           variables of the finished network
 
 A state knows its update count, and the data order is a function of that and the seed alone, so nothing else has to be
-saved of the input. A save is asynchronous, `wait` waits for it, and it becomes visible only when whole: a kill in the
-middle of one leaves those before it.
+saved of the input. A save goes on beside the updates until `wait` is called, which trainings on a CPU do at once. It
+becomes visible only when whole: a kill in the middle of one leaves those before it.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Checkpoints:
         self._saved_at = time.monotonic()
 
     def wait(self) -> None:
-        """Returns when the last save is written.
+        """Returns when the last save is written, from when on its age counts.
 
         Raises:
           OSError: It could not be written.
@@ -131,10 +131,15 @@ class Checkpoints:
             self._manager.wait_until_finished()
         except Exception as error:
             raise self._cannot_write(error) from error
+        self._saved_at = time.monotonic()
 
     def _cannot_write(self, error: Exception) -> OSError:
         full = "space left" in str(error) or "ENOSPC" in str(error) or "quota" in str(error).lower()
-        reason = "no space is left on the device" if full else str(error).splitlines()[0]
+        reason = (
+            "no space is left on the device"
+            if full
+            else (str(error).splitlines() or [type(error).__name__])[0]
+        )
         return OSError(
             f"{self._folder}: a checkpoint could not be written, {reason}; those before it are whole"
         )

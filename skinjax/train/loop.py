@@ -121,17 +121,22 @@ GIVING_BACK = (2, 3, 4, 8)
 in which its scratch memory lay before (docs/decisions/007)."""
 
 
-@functools.lru_cache(maxsize=128)  # once per compiled function, which all folds share
-def _give_back_memory(compiled: Callable[..., Any], call: int) -> None:
+def _give_back_memory() -> None:
     if jax.default_backend() == "cpu":
         give_back_free_memory()
 
 
-def _keep_one_set(checkpoints: Checkpoints) -> None:
-    """Waits on a CPU for a checkpoint, which otherwise allocates where the next update's scratch memory was."""
+@functools.lru_cache(maxsize=128)  # once per compiled function, which all folds share
+def _give_back_after_compilation(compiled: Callable[..., Any], call: int) -> None:
+    _give_back_memory()
+
+
+def _save(checkpoints: Checkpoints, update: int, state: TrainState, record: Record) -> None:
+    """Saves a state, and on a CPU waits: what is written later takes the place of the next update's scratch memory."""
+    checkpoints.save(update, state, record)
     if jax.default_backend() == "cpu":
         checkpoints.wait()
-        give_back_free_memory()
+    _give_back_memory()
 
 
 def predict_logits(
@@ -183,7 +188,7 @@ def predict_rows(
         while len(waiting) > updates_ahead():
             found.append(np.asarray(waiting.popleft()))
         if number in GIVING_BACK:
-            _give_back_memory(compute, number)
+            _give_back_after_compilation(compute, number)
         waiting.append(compute(variables, *inputs))
     found.extend(np.asarray(result) for result in waiting)
     # A batch's rows are one process's after another's.
@@ -309,7 +314,7 @@ class _Training:
                 photos = parallel.place_batch({name: batch[name] for name in STEP_INPUTS if name in batch})
                 losses.settle(updates_ahead())
                 if update - done in GIVING_BACK:
-                    _give_back_memory(self.step, update - done)
+                    _give_back_after_compilation(self.step, update - done)
                 placed, loss = self.step(placed, photos, recipe, class_weights)
                 losses.add(update, loss, batch["photo"])
                 at_end = update == self.total
@@ -326,8 +331,7 @@ class _Training:
                 if stop or at_end or checkpoints.is_due(update):
                     losses.settle()
                     state = parallel.take_state(placed)
-                    checkpoints.save(update, state, record)
-                    _keep_one_set(checkpoints)
+                    _save(checkpoints, update, state, record)
                 on_step(update * settings.batch_size, photos_in_all, note)
                 if stop:
                     raise StoppedError(f"stopped after update {update} of {self.total}, which is saved")
@@ -378,6 +382,7 @@ class _Training:
                 best = stopping.improve(best, settings.choose_by, value, epoch, update)
                 if best != record.best:
                     checkpoints.save_best(update, state.variables)
+                    _give_back_memory()
                 stopped = stopping.should_stop(best, epoch, settings.patience)
         return rows, logits, Record([*record.history, *rows], best, stopped)
 

@@ -148,9 +148,11 @@ def test_a_name_may_take_another_file_of_its_runs(sure, monkeypatch, capsys):
     )
     shares = {row[0]: float(row[3].split()[0]) for row in rows if row[1:3] == ["flat", "accuracy"]}
     assert shares["A"] > 0.6 > 0.3 > shares["B"]
-    assert next(row for row in rows if row[:2] == ["A − B", "accuracy"])[2].startswith(
-        f"{shares['A'] - shares['B']:+.2f}"[:5]
-    )
+    difference = next(row for row in rows if row[:2] == ["A − B", "accuracy"])[2]
+    assert float(difference.split()[0]) == pytest.approx(shares["A"] - shares["B"], abs=0.0011)
+    twice = ("--runs", given("A", *sure), "--runs", given("A:wrong", *sure))
+    assert "must each have a name of their own, got A, A" in refused(monkeypatch, capsys, *twice)
+    assert "must be NAME[:FILE]=" in refused(monkeypatch, capsys, "--runs", given("A:", *sure))
 
 
 def test_options_other_than_the_seed_are_named(sure, tmp_path, capsys):

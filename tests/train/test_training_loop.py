@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from sklearn.metrics import f1_score, log_loss
 
@@ -19,8 +21,9 @@ from skinjax.runs.folder import RunFolder
 from skinjax.runs.metrics import MetricsLog
 from skinjax.runs.networks import Network
 from skinjax.runs.options import Options
+from skinjax.train import checkpoints as checkpoints_module
 from skinjax.train import loop
-from skinjax.train.checkpoints import Checkpoints
+from skinjax.train.checkpoints import Checkpoints, Record
 from skinjax.train.loop import Settings, StoppedError, TrainingError, fit, predict_logits
 from skinjax.train.method import Method
 from skinjax.train.parallel import Parallel
@@ -406,3 +409,35 @@ def test_the_metrics_file_is_whole_whatever_order_networks_come_in(tmp_path):
     events = list((tmp_path / "tensorboard" / "fold_0" / "sub").glob("events*"))
     assert len(events) == 1
     assert b"train/loss" in events[0].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [("No space left on device (os error 28)", "no space is left on the device"), ("", "RuntimeError")],
+)
+def test_a_checkpoint_that_cannot_be_written_is_told(
+    network, model, variables, monkeypatch, tmp_path, error, reason
+):
+    def fail(self):
+        raise RuntimeError(error)
+
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, create_state(variables, make_optimizer(RECIPE, PLAIN), seed=0), Record())
+        with monkeypatch.context() as patched:
+            patched.setattr(ocp.CheckpointManager, "wait_until_finished", fail)
+            with pytest.raises(OSError, match=f"a checkpoint could not be written, {reason}; those"):
+                checkpoints.wait()
+
+
+def test_the_age_of_a_checkpoint_counts_from_when_it_is_written(variables, monkeypatch, tmp_path):
+    now = [0.0]
+    monkeypatch.setattr(checkpoints_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with Checkpoints(tmp_path, seconds=10) as checkpoints:
+        now[0] = 12.0
+        assert checkpoints.is_due(1)
+        checkpoints.save(1, create_state(variables, make_optimizer(RECIPE, PLAIN), seed=0), Record())
+        now[0] = 24.0  # as long as all of it took to write
+        checkpoints.wait()
+        assert not checkpoints.is_due(2)
+        now[0] = 35.0
+        assert checkpoints.is_due(2)
