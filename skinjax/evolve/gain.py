@@ -36,11 +36,12 @@ class Gain:
       start_spread: standard deviation over the start set's seeds; NaN where there is one seed.
       evolved_spread: likewise of the evolved set.
       difference: evolved minus start.
-      low: lower limit over cases and seeds; NaN where there is one case or one seed, or nothing varies.
+      low: lower limit over cases and seeds; NaN where there is no interval.
       high: upper limit, likewise.
-      p_value: two-sided, of no difference; likewise.
-      case_sd: standard error by cases of the difference of one seed; NaN where there is one seed.
-      seed_sd: standard deviation of the difference between seeds, likewise.
+      p_value: two-sided, of no difference; NaN where nothing is known of the noise.
+      case_sd: standard error by cases of the difference of one seed; NaN where there is one case or one seed.
+      seed_sd: standard deviation of the difference between seeds; NaN where there is one seed.
+      reason: reason for which there is no interval; empty where there is one.
     """
 
     measure: str
@@ -54,6 +55,7 @@ class Gain:
     p_value: float
     case_sd: float
     seed_sd: float
+    reason: str = ""
 
     @property
     def verdict(self) -> str:
@@ -128,11 +130,13 @@ def compare_sets(
     for measure, (metric, (of_start, of_evolved)) in asked.items():
         values = np.array([[metric(truth, one) for one in stack] for stack in (of_start, of_evolved)])
         low = high = p_value = case_sd = seed_sd = np.nan
+        reason = "there is one seed"
         if values.shape[1] > 1:
             one = paired_by_case_and_run(
                 metric, truth, list(of_evolved), list(of_start), codes, replicates, confidence, seed
             )
             low, high, p_value, case_sd, seed_sd = one.low, one.high, one.p_value, one.case_sd, one.run_sd
+            reason = one.reason
         (start_mean, evolved_mean), (start_spread, evolved_spread) = values.mean(axis=1), map(_spread, values)
         found.append(
             Gain(
@@ -147,6 +151,7 @@ def compare_sets(
                 p_value=p_value,
                 case_sd=case_sd,
                 seed_sd=seed_sd,
+                reason=reason,
             )
         )
     return tuple(found)

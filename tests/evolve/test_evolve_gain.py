@@ -6,8 +6,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy import stats
+from sklearn.metrics import f1_score, roc_auc_score
 
+from skinjax.evaluate.training_runs import paired_by_case_and_run
 from skinjax.evolve import evolve, fitness, measure
 from skinjax.evolve.gain import MEASURES, Gain, compare_sets
 from skinjax.report.sections.evolution import Evolution, answer, sections
@@ -39,7 +40,7 @@ def study(generator, gain, seeds=3, spread=0.3, cases=40, replicates=100):
 
 
 def test_a_comparison_adds_the_noise_of_cases_and_of_seeds():
-    labels, start, best, _, found = study(rng(7), gain=0.5)
+    labels, start, best, case, found = study(rng(7), gain=0.5)
     assert [gain.measure for gain in found] == list(MEASURES)
     accuracy = np.array([[(one.argmax(axis=1) == labels).mean() for one in kind] for kind in (start, best)])
     last = found[-1]
@@ -49,9 +50,17 @@ def test_a_comparison_adds_the_noise_of_cases_and_of_seeds():
     assert last.seed_sd == pytest.approx((accuracy[1] - accuracy[0]).std(ddof=1))
     scores = np.array([[fitness(measure(labels, one)) for one in kind] for kind in (start, best)])
     assert found[0].difference == pytest.approx((scores[1] - scores[0]).mean())
-    # Not less than the seeds alone say: the cases' part comes on top.
-    alone = stats.t.ppf(0.975, 2) * last.seed_sd / np.sqrt(3)
-    assert 0 < last.high - last.difference < 1.5 * np.hypot(alone, 1.96 * last.case_sd)
+    by_hand = {
+        "fitness": lambda labels, probs: fitness(measure(labels, probs)),
+        "f1": lambda labels, probs: f1_score(labels, probs.argmax(axis=1), average="macro"),
+        "auc": lambda labels, probs: roc_auc_score(labels, probs, multi_class="ovr"),
+    }
+    for gain in (gain for gain in found if gain.measure in by_hand):
+        one = paired_by_case_and_run(by_hand[gain.measure], labels, list(best), list(start), case, 100)
+        assert (gain.low, gain.high, gain.p_value) == pytest.approx(
+            (one.low, one.high, one.p_value), rel=1e-6
+        )
+        assert gain.low < gain.difference < gain.high
 
 
 def test_the_error_over_cases_is_that_of_independent_cases():
@@ -77,9 +86,11 @@ def test_where_nothing_differs_few_gains_are_called_real_and_a_great_one_is():
 def test_one_seed_or_one_case_gives_no_interval():
     one_seed = study(rng(1), gain=3.0, seeds=1)[-1][0]
     assert np.isnan([one_seed.low, one_seed.high, one_seed.p_value]).all()
-    assert one_seed.verdict == "unclear"
+    assert (one_seed.verdict, one_seed.reason) == ("unclear", "there is one seed")
     probs = np.stack([np.eye(2), np.eye(2)])
-    assert np.isnan(compare_sets([0, 1], probs, probs, [5, 5])[0].low)
+    one_case = compare_sets([0, 1], probs, probs, [5, 5])[0]
+    assert np.isnan(one_case.low)
+    assert "a single case" in one_case.reason
     with pytest.raises(ValueError, match="of one shape"):
         compare_sets([0, 1], probs, probs[:1], [0, 1])
     with pytest.raises(ValueError, match="evolved must hold finite numbers"):
@@ -95,7 +106,20 @@ def found(difference: float, low: float, high: float, **other) -> Evolution:
         history, fitness=np.where(np.arange(9) == 5, np.nan, 0.5 + history.fitness / 100)
     )
     gains = [
-        Gain(measure, 0.5, 0.5 + difference, 0.01, 0.02, difference, low, high, 0.02, 0.01, 0.005)
+        Gain(
+            measure,
+            0.5,
+            0.5 + difference,
+            0.01,
+            0.02,
+            difference,
+            low,
+            high,
+            0.02,
+            0.01,
+            0.005,
+            "" if low == low else "there is one seed",
+        )
         for measure in MEASURES
     ]
     given = {
@@ -110,7 +134,7 @@ def test_the_answer_says_whether_the_gain_is_real():
     assert answer(found(-0.1, -0.18, -0.02))[0].startswith("The gain is not real, the evolved set is worse")
     assert "does not stand out from the noise" in answer(found(0.1, -0.02, 0.22))[0]
     unknown = found(0.1, np.nan, np.nan, seeds=1)
-    assert answer(unknown)[0].endswith("but one seed says nothing of the noise.")
+    assert answer(unknown)[0].endswith("from the start set’s, without an interval: there is one seed.")
     assert answer(found(np.nan, np.nan, np.nan))[0].endswith("fitness is not defined.")
     assert "nothing to compare" in answer(found(0, 0, 0, gains=()))[0]
     lost = dataclasses.replace(unknown.history, fitness=np.full(9, np.nan))

@@ -102,10 +102,9 @@ def _verdict(found: Evolution) -> str:
     if np.isnan(gain.low):
         if np.isnan(gain.difference):
             return f"Whether the gain is real is not known: on {where} fitness is not defined."
-        why = "one seed" if found.seeds == 1 else "one case"
         return (
             f"Whether the gain is real is not known: on {where} the fitness of the evolved set differs by "
-            f"{signed(gain.difference)} from the start set’s, but {why} says nothing of the noise."
+            f"{signed(gain.difference)} from the start set’s, without an interval: {gain.reason}."
         )
     shown = (
         f"{signed(gain.difference)} ({100 * found.confidence:g}% interval over cases and {found.seeds} seeds "
@@ -206,9 +205,10 @@ def _retrained(found: Evolution) -> Section:
             "evolved set is no longer helped by a lucky seed here, but still by cases that happen to suit it."
         )
     words = (
-        f"Both sets were trained under the same {seeds} ({found.retrained}) {where} Figures are means over seeds; "
-        "the interval counts both what other cases and what other seeds would change. The verdict rests on "
-        "fitness alone; the other rows are not corrected for their number."
+        f"Both sets were trained under the same {seeds} ({found.retrained}) {where} Figures and differences are means "
+        "over seeds, the last two columns are of the difference of one seed; the interval counts both what other "
+        "cases and what other seeds would change. The verdict rests on fitness alone; the other rows are not "
+        "corrected for their number."
     )
     blocks: list[Block] = [Table("retraining", data, columns), Text(words, small=True)]
     if any(found.diverged):
