@@ -182,16 +182,29 @@ def _smoothed(labels: jax.Array, num_classes: int, smoothing: Scalar) -> jax.Arr
     return optax.smooth_labels(jax.nn.one_hot(labels, num_classes), smoothing)
 
 
-def is_chance(labels: np.ndarray, loss: float) -> bool:
-    """Says whether a training loss is no better than that of answering every photo by the frequencies of the classes.
+def is_chance(
+    labels: np.ndarray, loss: float, weights: np.ndarray | None = None, *, sampled_evenly: bool = False
+) -> bool:
+    """Says whether a training loss is no better than that of the best answer that is the same for every photo.
+
+    Of an unweighted loss that answer is the frequencies of the classes; weights, and classes drawn equally often, shift
+    it towards equal shares, of which the unweighted cross-entropy is higher.
 
     Args:
       labels: int[N] of the training photos.
-      loss: Mean cross-entropy of the last epoch, in nats.
+      loss: Mean cross-entropy of the last epoch, unweighted, in nats.
+      weights: float[K], weights of the classes in the loss that was trained with; None for none.
+      sampled_evenly: Whether the photos of an epoch were drawn so that classes are equally common.
 
     >>> is_chance(np.array([0, 1]), 0.69), is_chance(np.array([0, 1]), 0.4)
     (True, False)
+    >>> rare = np.repeat([0, 1], [90, 10])
+    >>> is_chance(rare, 0.5), is_chance(rare, 0.5, weights=np.array([1.0, 9.0]))
+    (True, False)
     """
-    shares = np.bincount(labels) / len(labels)
-    shares = shares[shares > 0]
-    return bool(loss >= 0.97 * -np.sum(shares * np.log(shares)) > 0)
+    shares = np.bincount(labels, minlength=0 if weights is None else len(weights)) / len(labels)
+    there = shares > 0
+    seen = there / there.sum() if sampled_evenly else shares
+    answer = seen if weights is None else seen * weights
+    answer = answer[there] / answer[there].sum()
+    return bool(loss >= 0.97 * -np.sum(seen[there] * np.log(answer)) > 0)

@@ -29,7 +29,16 @@ from skinjax.runs.metrics import MetricsLog
 from skinjax.runs.networks import Network
 from skinjax.studies.steps.course import Course
 from skinjax.studies.steps.options import FeatureOptions, FoldsConfig, TrainingConfig
-from skinjax.train.loop import RESUMED, ClassBalance, Fitted, Settings, TrainingError, fit, predict_logits
+from skinjax.train.loop import (
+    RESUMED,
+    ClassBalance,
+    Fitted,
+    Settings,
+    TrainingError,
+    class_weights,
+    fit,
+    predict_logits,
+)
 from skinjax.train.losses import is_chance
 
 _LOG = logging.getLogger(__name__)
@@ -313,19 +322,25 @@ class Trainer:
                 names = ", ".join(data.frame["image"].iloc[error.photos])
                 raise ValueError(f"{title}: {error}; its photos: {names}") from error
         course.end(steps * settings.batch_size)
-        self._warn_of_chance(title, train_photos.labels, fitted)
+        self._warn_of_chance(title, train_photos.labels, settings, fitted)
         if config.test_time_augmentation == "none":
             return fitted
         return dataclasses.replace(fitted, logits=predict(config, network, fitted, held_out_photos))
 
-    def _warn_of_chance(self, title: str, labels: np.ndarray, fitted: Fitted) -> None:
+    def _warn_of_chance(self, title: str, labels: np.ndarray, settings: Settings, fitted: Fitted) -> None:
         """Warns of a network whose training loss is that of chance, and notes it in the run's folder."""
         losses = [row["loss"] for row in fitted.history if row["split"] == "train"]
-        if self.config.smoke or not losses or not is_chance(labels, losses[-1]):
+        weights = class_weights(labels, int(labels.max()) + 1, settings)
+        evenly = settings.class_balance == "sampling"
+        if (
+            self.config.smoke
+            or not losses
+            or not is_chance(labels, losses[-1], weights, sampled_evenly=evenly)
+        ):
             return
         text = (
             f"The network {title} has learnt next to nothing: its loss on the training photos, {losses[-1]:.2f}, is "
-            "that of answering every photo by the frequencies of the classes; give more --epochs, another "
+            "that of answering every photo alike; give more --epochs, another "
             "--learning_rate, or --preset=laptop, which starts from ImageNet weights."
         )
         _LOG.warning("%s", text)

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy import optimize, special
 
 from skinjax.runs.folder import RunFolder
 from skinjax.studies import cross_dataset, hierarchy, malignancy, training, two_stage
@@ -119,6 +120,22 @@ def test_chance_is_the_loss_of_the_frequencies():
     assert losses.is_chance(labels, by_hand)
     assert not losses.is_chance(labels, 0.9 * by_hand)
     assert not losses.is_chance(np.zeros(5, int), 0.0)  # one class has nothing to learn
+
+
+@pytest.mark.parametrize("evenly", [False, True])
+def test_chance_is_what_one_answer_to_all_photos_comes_to_under_weights(evenly):
+    labels = np.repeat([0, 1, 3], [700, 200, 100])  # no photo of class 2
+    weights = np.array([0.5, 1.0, 2.0, 4.0])
+    drawn = np.repeat([0, 1, 3], 100) if evenly else labels
+
+    def trained(logits):  # weighted cross-entropy of one answer to all photos
+        return np.average(-special.log_softmax(np.append(logits, 0.0))[classes], weights=weights[drawn])
+
+    classes = np.searchsorted([0, 1, 3], drawn)
+    best = optimize.minimize(trained, np.zeros(2)).x
+    by_hand = -special.log_softmax(np.append(best, 0.0))[classes].mean()
+    assert losses.is_chance(labels, 0.975 * by_hand, weights, sampled_evenly=evenly)
+    assert not losses.is_chance(labels, 0.965 * by_hand, weights, sampled_evenly=evenly)
 
 
 def task(config):
