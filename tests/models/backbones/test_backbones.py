@@ -101,7 +101,6 @@ def test_every_backbone_is_in_the_table():
     assert {registry.spec(name).family for name in FAMILIES} == {registry.spec(n).family for n in COUNTS}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", slow_but(*FAMILIES, "efficientnet_b0", "efficientnet_b6", "xception_torch", of=COUNTS)
 )
@@ -151,7 +150,6 @@ def test_named_features(name, dtype):
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", slow_but("efficientnet_nano", of=FAMILIES))
 def test_the_number_of_classes_changes_the_head_alone(name):
     one, many = (traverse_util.flatten_dict(shapes_of(name, n), sep="/") for n in (1, 41))

@@ -81,7 +81,6 @@ def _cases():
     return [pytest.param(name, marks=[pytest.mark.slow] * (name not in quick)) for name in make.CASES]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", _cases())
 def test_equals_the_peer(name, tmp_path):
     case, expected = make.CASES[name], np.load(make.FOLDER / f"{name}.npz")

@@ -47,7 +47,6 @@ def random_run(name, size, classes=5):
     return Run(None, network.model(), variables, network.spec, tree, None, network)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), FAMILIES)
 def test_a_family_answers_as_in_jax(name, size):
     run = random_run(name, size)

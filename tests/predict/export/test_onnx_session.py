@@ -61,7 +61,6 @@ def assert_same(network, variables, photos, columns=None):
         )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), FAMILIES)
 def test_a_family_has_the_probabilities_features_and_maps_of_jax(name, size):
     run = random_run(name, size)
