@@ -114,7 +114,6 @@ def test_only_its_own_pages_may_send(headers, status):
     )  # looking is harmless, and answers are not shared
 
 
-@pytest.mark.slow
 def test_every_answer_says_what_may_be_loaded(client):
     for path, status in (
         ("/", 200),
@@ -143,7 +142,6 @@ def test_the_policies_allow_no_other_host_no_inline_script_and_no_frame():
     assert "script-src" not in guard.REPORT_POLICY
 
 
-@pytest.mark.slow
 def test_the_pages_ask_for_nothing_elsewhere(client):
     for path in ("/", "/batch", "/run", "/static/app.css", "/static/app.js", "/static/icon.svg"):
         text = client.get(path).text.replace("http://www.w3.org/2000/svg", "")

@@ -49,7 +49,6 @@ def test_without_a_probability_of_tumours_all_stays_finite():
     assert np.isfinite(slope).all()
 
 
-@pytest.mark.slow
 def test_where_all_classes_are_tumours_nothing_is_rescaled():
     degrees = np.array([0, 0, 2, 1, 1, 2])
     sums = np.stack([MANY[:, degrees == d].sum(axis=1) for d in range(3)], axis=1)
@@ -82,7 +81,6 @@ def test_degrees_called_equal_their_definitions():
             assert called == expected
 
 
-@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     arrays.arrays(np.float32, 6, elements=st.floats(0, 1, width=32)).filter(lambda p: p.sum() > 0.01),

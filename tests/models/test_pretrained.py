@@ -52,7 +52,6 @@ def test_a_saved_tree_comes_back(saved):
     assert not report.new
 
 
-@pytest.mark.slow
 def test_the_latest_step_is_taken_and_the_rest_of_the_state_is_reported(saved):
     root, old, new = saved
     variables, report = load_with_report(NANO, root / "managed", 4)
@@ -101,7 +100,6 @@ def timm_arrays():
 COUNTER = {"bn1.num_batches_tracked": "I64"}
 
 
-@pytest.mark.slow
 def test_safetensors_names_and_layouts(tmp_path, timm_arrays):
     variables, arrays = timm_arrays
     path = files.write_safetensors(tmp_path / "nano.safetensors", arrays, COUNTER)
@@ -113,7 +111,6 @@ def test_safetensors_names_and_layouts(tmp_path, timm_arrays):
     assert set(report.left_out) == {"bn1.num_batches_tracked", "classifier.weight", "classifier.bias"}
 
 
-@pytest.mark.slow
 def test_safetensors_of_half_precision(tmp_path, timm_arrays):
     variables, arrays = timm_arrays
     name = "conv_stem.weight"

@@ -146,13 +146,11 @@ def test_it_trains_and_goes_on_where_it_was_stopped(run, variables):
     assert jax.tree.structure(fitted.variables) == jax.tree.structure(variables)
 
 
-@pytest.mark.slow
 def test_photos_of_another_size_than_the_spec_s_are_taken(variables):
     model = registry.create("vit_small", 7)
     assert jax.eval_shape(model.apply, variables, jnp.zeros((2, 48, 64, 3))).shape == (2, 7)
 
 
-@pytest.mark.slow
 def test_the_first_block_is_carried_over_and_frozen_with_what_stands_before_it(variables, spec):
     coarse = registry.init_variables(registry.create("vit_small", 2), jax.random.key(1))
     started, report = transfer(variables, coarse, 1, spec)

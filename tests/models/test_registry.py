@@ -65,7 +65,6 @@ def test_create_overrides_what_the_spec_says():
     assert (model.dropout_rate, model.drop_path_rate, model.bn_momentum) == (0.0, 0.1, 0.9)
 
 
-@pytest.mark.slow
 def test_init_follows_its_key_and_leaves_the_trunk_to_itself():
     nineteen, six = (registry.create("efficientnet_nano", classes) for classes in (19, 6))
     first = flat(registry.init_variables(nineteen, jax.random.key(3)))

@@ -45,7 +45,6 @@ def test_the_thesis_s_granularities_on_b6(b6, blocks):
     assert f"carried {len(expected)} layers ({arrays[1]} arrays" in str(report)
 
 
-@pytest.mark.slow
 def test_all_layers_are_all_but_the_head(b6):
     _, report = transfer(*b6, "all", spec("efficientnet_b6"))
     assert report.kept == ("head",)

@@ -45,7 +45,6 @@ def table(folder, name, kind="tables"):
     return pd.read_csv(folder / kind / f"{name}.csv")
 
 
-@pytest.mark.slow
 def test_every_model_has_its_curve(written, taxonomy, predictions):
     folder, page, others = written
     data = table(folder, "models_roc", "figures")
@@ -70,7 +69,6 @@ def test_every_model_has_its_curve(written, taxonomy, predictions):
     assert "<b>of theirs</b>" not in page.source
 
 
-@pytest.mark.slow
 def test_the_curves_of_a_target_are_its(tmp_path, taxonomy, predictions):
     rival = blur(predictions, 0.5)
     write(tmp_path, predictions, taxonomy, target=("eczema",), others={"rival": rival}, replicates=100)
@@ -90,7 +88,6 @@ def test_the_curves_of_a_target_are_its(tmp_path, taxonomy, predictions):
     )
 
 
-@pytest.mark.slow
 def test_every_other_model_has_its_confusion_matrix(written, taxonomy, predictions):
     folder, _, others = written
     data = table(folder, "models_confusion", "figures")

@@ -170,7 +170,6 @@ def written(tmp_path_factory, taxonomy, predictions):
     return folder, page
 
 
-@pytest.mark.slow
 def test_the_figures_equal_scikit_learn_on_the_stored_predictions(written, taxonomy, predictions):
     folder, page = written
     names = list(taxonomy.classes())
@@ -222,7 +221,6 @@ def test_the_figures_equal_scikit_learn_on_the_stored_predictions(written, taxon
     assert worst["photos"] == wrong.max()
 
 
-@pytest.mark.slow
 def test_it_says_what_was_trained_on_what(written, predictions):
     folder, page = written
     folds = pd.read_csv(folder / "tables" / "folds.csv", index_col="fold")

@@ -120,7 +120,6 @@ def table(written, name, folder="tables"):
     return pd.read_csv(written[0] / folder / f"{name}.csv")
 
 
-@pytest.mark.slow
 def test_areas_of_classes_at_both_levels_are_scikit_learns(written, taxonomy, predictions):
     labels, probs = truth(taxonomy, predictions), fused(taxonomy, predictions)
     expected = [metrics.roc_auc_score(labels == k, probs[:, k]) for k in range(19)]
@@ -136,7 +135,6 @@ def test_areas_of_classes_at_both_levels_are_scikit_learns(written, taxonomy, pr
     assert f"Macro AUC {np.mean(expected):.3f}" in written[1].text
 
 
-@pytest.mark.slow
 def test_the_curve_and_its_area_are_scikit_learns(written, taxonomy, predictions):
     positive, score = positives(taxonomy, predictions), scores(taxonomy, predictions)
     area = metrics.roc_auc_score(positive, score)

@@ -176,7 +176,6 @@ def test_the_stem_is_padded_and_normalised_as_the_row_says(monkeypatch):
     np.testing.assert_allclose(ours, z / (1 + jnp.exp(-z)), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.slow
 def test_lite_is_not_widened_at_its_ends_and_has_neither_gates_nor_swish():
     for name, width, repeats in (
         ("efficientnet_lite0", 320, [1, 2, 2, 3, 3, 4, 1]),

@@ -151,7 +151,6 @@ def test_another_head_is_the_head(load, beside, layer):
         assert report.left_out[f"{layer}.weight"] == "the head has 7 classes here"
 
 
-@pytest.mark.slow
 def test_a_head_of_the_classes_that_are_asked_for_replaces_the_one_before(load):
     """As where a backbone kept ImageNet's head, and a new one reads its features."""
     arrays = network(classes=1000)

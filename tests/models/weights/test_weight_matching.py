@@ -197,7 +197,6 @@ def test_heads_of_another_name(file_of, old, new, load):
     assert report.left_out[kernel] == "beside the network"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("row", ["inception_v3", "efficientnet_nano"])
 def test_a_model_within_a_model(row, load):
     """Keras's `.h5` then has the inner model's name before its layers' names, numbered ones included."""

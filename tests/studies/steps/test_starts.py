@@ -100,7 +100,6 @@ def test_the_option_that_names_a_wrong_way_is_told():
 # What the networks start from.
 
 
-@pytest.mark.slow
 def test_ways_share_the_head_and_take_over_what_they_say(monkeypatch):
     config = changed(pretrained="weights.h5")
     coarse = networks.describe(config, "meta", 1, "meta", ("x", "y"))
