@@ -54,7 +54,7 @@ from skinjax.data.images import photos
 from skinjax.data.importers.published import PAD_UFES_20_COLUMNS
 from skinjax.data.manifest import SPLITS
 from skinjax.data.photo_set import PhotoSet, read_photos
-from skinjax.data.pipeline.builder import PhotoBuilder, Shard, pixels, shard_rows
+from skinjax.data.pipeline.builder import PhotoBuilder, PhotoInfo, Shard, pixels, shard_rows
 from skinjax.data.pipeline.prepare import BadPhoto, Fit, check_bad, fingerprints, read_ahead
 from skinjax.data.split import kfold_by_case
 from skinjax.data.tables import to_text
@@ -128,10 +128,10 @@ class _Photos(PhotoBuilder, skip_registration=True):  # type: ignore[call-arg]
     def _photos(self, dl_manager: tfds.download.DownloadManager) -> PhotoSet:
         raise NotImplementedError
 
-    def _info(self) -> tfds.core.DatasetInfo:
+    def _info(self) -> PhotoInfo:
         text = tfds.features.Text()
         image = pixels(self._image_size) if self._image_size else tfds.features.Image()
-        return tfds.core.DatasetInfo(
+        return PhotoInfo(
             builder=self,
             description="Photos of skin with label, case and fold, as skinjax read them.",
             features=tfds.features.FeaturesDict(

@@ -1,7 +1,8 @@
 """Shards of a preparation, each written into a folder of its own before all are put together.
 
 So several processes can write different shards of one preparation, and a preparation that was killed goes on with the
-shards that it lacks. A shard's folder is named after its rows and holds what TFDS writes and, last, `shard.json`.
+shards that it lacks. A shard's folder is named after its rows and holds what TFDS writes and, last, `shard.json`. A
+shard counts as written while all files that this names are there: a kill while they are moved or deleted leaves some.
 """
 
 from __future__ import annotations
@@ -132,8 +133,13 @@ def _write_shard(
         shards = (lambda: chain([first], examples),)
         with quiet():
             PreparedPhotos(image_size=image_size, shards=shards, data_dir=str(folder)).download_and_prepare()
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
     with replacing(folder / RECORD) as temporary:
-        found_here = {"records": records, "bad": [[one.row, one.image, one.reason] for one in bad]}
+        found_here = {
+            "records": records,
+            "bad": [[one.row, one.image, one.reason] for one in bad],
+            "files": [path.relative_to(folder).as_posix() for path in files],
+        }
         temporary.write_text(json.dumps(found_here), encoding="utf-8")
     return records, bad
 
@@ -181,5 +187,7 @@ def _read(folder: Path) -> tuple[list[int], list[BadPhoto]] | None:
     try:
         found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        return None
+    if "files" not in found or not all((folder / name).is_file() for name in found["files"]):
         return None
     return found["records"], [BadPhoto(*one) for one in found["bad"]]

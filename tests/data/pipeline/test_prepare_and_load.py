@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
+import types
 from pathlib import Path
 
 import numpy as np
@@ -273,6 +277,41 @@ def test_a_killed_preparation_goes_on_with_the_shards_that_it_lacks(tmp_path, mo
     assert read(prepare(frame, tmp_path, tmp_path / "killed", image_size=16)) == expected
     assert sorted(decoded) == [f"00{number}.png" for number in (2, 3, 6, 7, 8, 9)]
     assert not half.exists()
+
+
+@pytest.mark.parametrize("moved", range(6))
+def test_a_kill_while_shards_are_put_together_loses_none(tmp_path, monkeypatch, moved):
+    """Also where all were moved and some of their folders deleted."""
+    monkeypatch.setattr(shards, "LEAST_PHOTOS", 2)
+    monkeypatch.setattr(shards, "LEAST_SHARDS", 5)
+    frame = write_photos(tmp_path, 10)
+    expected = read(prepare(frame, tmp_path, tmp_path / "alone", image_size=16))
+    moves = itertools.count()
+
+    def replace(source, target):
+        if next(moves) == moved:
+            raise KeyboardInterrupt
+        os.replace(source, target)
+
+    def rmtree(folder):
+        shutil.rmtree(folder / "000000002-000000004" / "prepared_photos")
+        raise KeyboardInterrupt
+
+    prepare_share(frame, tmp_path, tmp_path / "killed", (0, 1), image_size=16)
+    with monkeypatch.context() as patched:
+        patched.setattr(shards, "os", types.SimpleNamespace(replace=replace))
+        patched.setattr(shards, "shutil", types.SimpleNamespace(rmtree=rmtree))
+        with pytest.raises(KeyboardInterrupt):
+            prepare(frame, tmp_path, tmp_path / "killed", image_size=16)
+    assert read(prepare(frame, tmp_path, tmp_path / "killed", image_size=16)) == expected
+    assert not list((tmp_path / "killed").glob("shards_*"))
+
+
+def test_no_temporary_folder_is_left(tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    read(prepare(write_photos(tmp_path, 4), tmp_path, tmp_path / "prepared", image_size=16))
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_shards_of_other_photos_or_settings_are_not_gone_on_with(tmp_path, decoded):
