@@ -162,9 +162,9 @@ def test_importing_the_package_is_quick_and_loads_neither_jax_nor_tensorflow_dat
 def test_the_installed_command_trains_evaluates_and_answers(site, tmp_path, compilations):
     command = site / "bin" / "skinjax"
     cache = f"--compilation_cache={compilations}"
-    trained = installed(site, command, "hierarchy", "--smoke", "--epochs=1", cache, folder=tmp_path)
+    trained = installed(site, command, "train", "--smoke", "--epochs=1", cache, folder=tmp_path)
     assert trained.returncode == 0, trained.stderr
-    workdir = Path("runs") / "hierarchy_smoke"
+    workdir = Path("runs") / "train_smoke"
     assert f"report: {workdir / 'report' / 'index.html'}" in trained.stdout
     assert (tmp_path / workdir / "report" / "index.html").is_file()
     photo = min((tmp_path / workdir / "photos" / "images").iterdir())

@@ -178,16 +178,16 @@ def test_options_that_do_not_fit_are_refused(photos, cache, tmp_path, flags, mes
 # The network itself.
 
 
-def test_at_the_demos_setting_the_sub_class_network_is_four_times_as_good_as_chance(cache, tmp_path):
-    """One case-grouped fold of the demo, by the study that trains one network; chance is 1 in 19."""
+def test_after_a_third_of_the_demo_the_sub_class_network_is_ten_times_as_good_as_chance(cache, tmp_path):
+    """Two of six epochs of one case-grouped fold, by the study that trains one network; chance is 1 in 19."""
     lines = (REPOSITORY / "experiments" / "flagfiles" / "demo.flags").read_text().splitlines()
-    other = ("--meta_epochs", "--workdir")
+    other = ("--epochs", "--meta_epochs", "--workdir")
     demo = [line for line in lines if line.startswith("--") and not line.startswith(other)]
-    run_command("train", *demo, "--fold=0", f"--workdir={tmp_path}", f"--compilation_cache={cache}")
+    run_command("train", *demo, "--epochs=2", "--fold=0", f"--workdir={tmp_path}", f"--compilation_cache={cache}")
     taxonomy = load_taxonomy("synthetic19")
     frame = read_predictions(tmp_path / "predictions" / "held_out.parquet")
     accuracy = accuracy_score(taxonomy.encode(frame["label"]), probabilities(frame, taxonomy).argmax(axis=1))
-    assert accuracy >= 4 / 19
+    assert accuracy >= 10 / 19
     manifest = pd.read_csv(tmp_path / "photos" / "manifest.csv", dtype=str)
     assert manifest["case_id"].isin(frame["case_id"]).sum() == len(frame)  # a case is held out whole
     assert json.loads((tmp_path / "config.json").read_text())["synthetic"] is True
