@@ -30,7 +30,7 @@ BURN_IN_SHARE = 0.1
 _COMMON = {
     "backbone": "efficientnet_lite0",
     "pretrained": "imagenet",
-    "image_size": 160,
+    "image_size": 192,
     "batch_size": 32,
     "epochs": 0,
     "batch_norm_momentum": 0.9,
