@@ -1,5 +1,7 @@
 """The report's figures on axes of one's own: they return the axes and draw what they are given."""
 
+import itertools
+
 import matplotlib
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from skinjax.evaluate.precision_recall import precision_recall_curve
 from skinjax.evaluate.readers import mean_reader, reader_points
 from skinjax.evaluate.roc import roc_curve
 from skinjax.evaluate.roc_band import roc_band
-from skinjax.report.figures import calibration_plots, canvas, group_plots, roc_plots
+from skinjax.report.figures import calibration_plots, canvas, evolution_plots, group_plots, roc_plots
+from skinjax.report.sections import evolution
 
 LABELS = np.tile([0, 0, 1, 1, 0, 1], 20)
 SCORES = np.clip(0.3 + 0.4 * LABELS + 0.3 * np.sin(np.arange(120)), 0, 1)
@@ -107,3 +110,27 @@ def test_a_degree_without_photos_stays_empty(axes):
     assert group_plots.degree_scores(axes, quantiles, ["degree 0", "degree 1"]) is axes
     assert axes.patches[0].get_width() == 20
     assert points(axes.lines[0])[0][0] == 20
+
+
+@pytest.mark.parametrize("centre", [1e-5, 3.55e-4, 0.01, 180.0])
+@pytest.mark.parametrize("factor", [1.05, 1.4, 3.0, 20.0])
+def test_labels_of_a_gene_lie_inside_its_panel_and_apart(centre, factor):
+    rng = np.random.default_rng(0)
+    width, height, margins = evolution.GENE_PANEL
+    with matplotlib.rc_context(canvas.SETTINGS):
+        for _ in range(5):
+            values = centre * factor ** rng.uniform(-1, 1, 7)
+            figure, place = canvas.blank(width, height, margins)
+            axes = figure.subplots(gridspec_kw=place)
+            evolution_plots.gene_scatter(axes, values, rng.random(7), np.arange(7), 3)
+            figure.draw_without_rendering()
+            low, high = axes.get_xlim()
+            boxes = [
+                label.get_window_extent()
+                for label in axes.get_xticklabels()
+                if low <= label.get_position()[0] <= high
+            ]
+            assert len(boxes) >= 2
+            assert boxes[0].x0 >= 0
+            assert boxes[-1].x1 <= figure.bbox.x1
+            assert all(right.x0 - left.x1 >= 3 for left, right in itertools.pairwise(boxes))

@@ -64,7 +64,7 @@ def gene_scatter(
         axes.set_xticks(places, [f"{place:g}" for place in places])
         axes.xaxis.set_minor_locator(NullLocator())
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_locator(MaxNLocator(3))  # that labels such as 0.00035 stand apart
         axes.xaxis.set_major_formatter(lambda place, _: f"{place:.3g}")
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.grid(axis="y")

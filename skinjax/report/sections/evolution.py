@@ -27,6 +27,8 @@ _MEASURES = {
     "auc": "Macro AUC",
     "accuracy": "Accuracy",
 }
+GENE_PANEL = (222.0, 150.0, (36.0, 22.0, 22.0, 22.0))
+"""Width and height of a gene's panel, and its margins left, bottom, right and top, in points."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -275,7 +277,7 @@ def _scatter(found: Evolution) -> Section:
         label = (
             f"Fitness against {gene.name}; start {cell(values[0])}, evolved {cell(values[history.evolved])}."
         )
-        panels.append(panel(f"gene_{gene.name}", (222, 150), (36, 22, 10, 22), draw, label, gene.name))
+        panels.append(panel(f"gene_{gene.name}", GENE_PANEL[:2], GENE_PANEL[2], draw, label, gene.name))
     data = pd.DataFrame(history.values, columns=[gene.name for gene in found.genes])
     data["generation"], data["fitness"] = history.generation, history.fitness
     caption = (
