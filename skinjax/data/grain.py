@@ -41,13 +41,15 @@ def as_grain(photos: PhotoSet | PreparedPhotos) -> grain.MapDataset[dict[str, An
     >>> import pandas as pd
     >>> from PIL import Image
     >>> from skinjax.labels.taxonomy import Taxonomy
-    >>> folder = Path(tempfile.mkdtemp())
+    >>> scratch = tempfile.TemporaryDirectory()
+    >>> folder = Path(scratch.name)
     >>> Image.new("RGB", (12, 10), "red").save(folder / "a.png")
     >>> frame = pd.DataFrame({"image": ["a.png"], "label": ["naevus"], "case_id": ["7"]})
     >>> photos = PhotoSet(frame, folder, Taxonomy("mine", ("class",), (("melanoma",), ("naevus",))))
     >>> example = as_grain(photos)[0]
     >>> example["image"].shape, int(example["label"]), example["case_id"]
     ((10, 12, 3), 1, '7')
+    >>> scratch.cleanup()
     """
     if isinstance(photos, PreparedPhotos):
         found, read = photos.photos, partial(_record, photos.prepared.source)
