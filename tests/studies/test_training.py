@@ -183,7 +183,9 @@ def test_after_a_third_of_the_demo_the_sub_class_network_is_ten_times_as_good_as
     lines = (REPOSITORY / "experiments" / "flagfiles" / "demo.flags").read_text().splitlines()
     other = ("--epochs", "--meta_epochs", "--workdir")
     demo = [line for line in lines if line.startswith("--") and not line.startswith(other)]
-    run_command("train", *demo, "--epochs=2", "--fold=0", f"--workdir={tmp_path}", f"--compilation_cache={cache}")
+    run_command(
+        "train", *demo, "--epochs=2", "--fold=0", f"--workdir={tmp_path}", f"--compilation_cache={cache}"
+    )
     taxonomy = load_taxonomy("synthetic19")
     frame = read_predictions(tmp_path / "predictions" / "held_out.parquet")
     accuracy = accuracy_score(taxonomy.encode(frame["label"]), probabilities(frame, taxonomy).argmax(axis=1))
