@@ -85,13 +85,23 @@ def guarded(work: Callable[[], None], command: str, options: CommandOptions, nam
             raise error
         _end(f"{command}{_process()}: {as_flags(message, names)}", code)
 
+    def fail_together(error: BaseException) -> NoReturn:
+        fail(
+            "another process of this run has ended; start all of them again, which resumes from the last "
+            f"checkpoint ({str(error).splitlines()[0][:200]})",
+            error,
+            STOPPED_CODE,
+        )
+
     _show_messages(names)
     _hush_closed_loops()
+    joined = False
     try:
         if isinstance(options, ProcessOptions):
             from skinjax.runs import processes
 
             processes.join(options.coordinator, options.processes, options.process_index)
+            joined = True
             if not processes.is_first():
                 logging.getLogger("skinjax").setLevel(logging.CRITICAL)  # only the first talks
                 sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
@@ -99,6 +109,8 @@ def guarded(work: Callable[[], None], command: str, options: CommandOptions, nam
     except BrokenPipeError:  # whoever read the output has left, which `entry` ends quietly for
         raise
     except (ValueError, OSError) as error:
+        if joined and processes.another_ended(error):
+            fail_together(error)
         fail(str(error), error)
     except ModuleNotFoundError as error:
         if not explained(error):
@@ -116,12 +128,7 @@ def guarded(work: Callable[[], None], command: str, options: CommandOptions, nam
             fail("the device has not enough memory; try a smaller --batch_size or --image_size", error)
         if not _process():
             raise
-        fail(
-            "another process of this run has ended; start all of them again, which resumes from the last "
-            f"checkpoint ({str(error).splitlines()[0][:200]})",
-            error,
-            STOPPED_CODE,
-        )
+        fail_together(error)
 
 
 def use_compilation_cache(folder: str, least_seconds: float = 0.5) -> None:

@@ -16,6 +16,8 @@ from jax.experimental import multihost_utils
 
 Result = TypeVar("Result")
 HEARTBEAT_SECONDS = 20
+# Words of the messages of CPU collectives, GPU collectives and JAX's coordination service about a process that is gone.
+_LOST = ("Gloo", "NCCL", "CoordinationService", "Barrier failed", "heartbeat timeout")
 
 
 def join(coordinator: str = "", processes: int | None = None, process_index: int | None = None) -> None:
@@ -98,22 +100,30 @@ def name() -> str:
     return f" (process {jax.process_index()})" if are_several() else ""
 
 
+def another_ended(error: BaseException) -> bool:
+    """Returns whether an error, or one it arose from, tells that another process of this run has ended.
+
+    The type does not tell: the same broken connection comes as ValueError, RuntimeError, or what Orbax makes of it.
+    """
+    if not are_several():
+        return False
+    link: BaseException | None = error
+    while link is not None:
+        if any(word in str(link) for word in _LOST):
+            return True
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return False
+
+
 def progress_stream() -> TextIO:
     """Returns the stream of progress: standard error of the first process, nowhere for the others."""
     return sys.stderr if is_first() else io.StringIO()
 
 
 def wait_for_all(name: str) -> None:
-    """Waits until every process has come here; does nothing where there is one.
-
-    Raises:
-      RuntimeError: Another process has ended.
-    """
+    """Waits until every process has come here; does nothing where there is one."""
     if jax.process_count() > 1:
-        try:
-            multihost_utils.sync_global_devices(name)
-        except ValueError as error:  # which is what a connection that breaks on a CPU comes out as here
-            raise RuntimeError(str(error)) from error
+        multihost_utils.sync_global_devices(name)
 
 
 def first_alone(name: str, work: Callable[[], Result]) -> Result:

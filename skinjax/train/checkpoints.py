@@ -25,6 +25,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from skinjax.models.weights.orbax_reads import wait_for_all_reads
+from skinjax.runs.processes import another_ended
 from skinjax.train.state import TrainState
 from skinjax.train.stopping import Best
 
@@ -170,6 +171,8 @@ class Checkpoints:
                 best = Best(**fields["best"]) if fields["best"] else None
                 record = Record(fields["history"], best, fields["stopped"])
             except Exception as error:  # whatever Orbax and its storage layers make of a damaged file
+                if another_ended(error):
+                    raise
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                 print(
                     f"{self._folder / str(step)}: this checkpoint cannot be read ({reason})", file=sys.stderr
@@ -237,6 +240,8 @@ class Checkpoints:
                 shapes = jax.tree.map(ocp.tree.to_shape_dtype_struct, like)
                 variables: Variables = checkpointer.restore(folder.absolute(), shapes)
         except Exception as error:
+            if another_ended(error):
+                raise
             raise ValueError(
                 f"{folder}: the network of the best epoch cannot be read; delete {self._folder} to start anew"
             ) from error

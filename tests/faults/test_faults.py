@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.faults import kills
+from tests.support.commands import REPOSITORY
 from tests.support.small_command import start_small
 from tests.train.test_parallel import arrays, assert_same, start, together, wait
 
@@ -136,6 +138,32 @@ def end_pair(pair: list[subprocess.Popen], workdir: Path) -> None:
     assert (workdir / "report" / "index.html").exists()
 
 
+@pytest.mark.parametrize("action", ["save", "wait"])
+def test_a_lost_process_is_no_fault_of_the_disk_or_the_options(tmp_path, action):
+    port = free_port()
+    pair = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.lost", action, tmp_path / "network", str(port), str(index)],
+            cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for index in range(2)
+    ]  # fmt: skip
+    for process in reversed(pair):
+        _, error = process.communicate(timeout=100)
+    assert pair[1].returncode == -signal.SIGKILL
+    assert_told_of_the_other(pair[0].returncode, error)
+
+
+def assert_told_of_the_other(code: int, error: str) -> None:
+    """Either this process noticed at its next word to the other, or JAX's heartbeat did, which aborts it."""
+    if code == -signal.SIGABRT:
+        assert "Terminating process because the JAX distributed service detected fatal errors" in error
+        return
+    assert code == 75, error
+    assert "another process of this run has ended; start all of them again" in error
+    assert "Traceback" not in error
+
+
 def test_where_one_process_of_two_is_killed_the_other_ends_and_both_resume(tmp_path, cache):
     workdir = tmp_path / "pair"
     pair = start_pair(workdir, cache)
@@ -145,9 +173,7 @@ def test_where_one_process_of_two_is_killed_the_other_ends_and_both_resume(tmp_p
     begun = time.monotonic()
     _, error = pair[0].communicate(timeout=90)
     assert time.monotonic() - begun < 60
-    assert pair[0].returncode == 75, error
-    assert "another process of this run has ended; start all of them again" in error
-    assert "Traceback" not in error
+    assert_told_of_the_other(pair[0].returncode, error)
     end_pair(start_pair(workdir, cache), workdir)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.util
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from skinjax.runs import processes
+from skinjax.train.checkpoints import Checkpoints, Record
+from skinjax.train.state import Totals, TrainState
 
 
 def test_flags_that_are_not_all_there_are_named():
@@ -38,13 +41,45 @@ def test_a_step_of_one_task_is_alone(monkeypatch):
     assert not processes.are_several()
 
 
-def test_a_process_that_ended_meanwhile_is_no_fault_of_the_options(monkeypatch):
-    """JAX raises ValueError, which the command would take for something that another start only repeats."""
+# As Gloo, JAX's coordination service and NCCL word it.
+LOST = (
+    "UNKNOWN: Gloo AllGather failed: [external/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer",
+    "INTERNAL: Barrier failed because: task is set to ERROR: UNAVAILABLE: Task 1 heartbeat timeout.",
+    "RPC: /xla.coordination.CoordinationService/PollForError",
+    "INTERNAL: NCCL operation ncclAllReduce failed: remote process exited or there was a network error",
+)
 
-    def broken(name):
-        raise ValueError("UNKNOWN: Gloo AllGather failed: Connection closed by peer")
 
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
-    monkeypatch.setattr(processes.multihost_utils, "sync_global_devices", broken)
-    with pytest.raises(RuntimeError, match="Connection closed by peer"):
-        processes.wait_for_all("preparation")
+@pytest.mark.parametrize("kind", [ValueError, RuntimeError])
+@pytest.mark.parametrize("message", LOST)
+def test_a_process_that_ended_is_told_from_the_error_or_its_cause(monkeypatch, message, kind):
+    def saved():
+        try:
+            raise kind(message)
+        except kind as error:
+            raise OSError("network: a checkpoint could not be written") from error
+
+    with pytest.raises(OSError, match="could not be written") as caught:
+        saved()
+    assert not processes.another_ended(caught.value)  # there is no other
+    monkeypatch.setattr(processes, "are_several", lambda: True)
+    assert processes.another_ended(caught.value)
+    assert processes.another_ended(kind(message))
+    assert not processes.another_ended(OSError("No space left on device"))
+
+
+def test_a_checkpoint_that_another_process_left_unread_is_not_damaged(monkeypatch, tmp_path):
+    state = TrainState(jnp.int32(1), {"x": jnp.zeros(3)}, {}, {}, {}, jax.random.key(0), Totals.zero())
+
+    def broken(*arguments, **items):
+        raise ValueError(LOST[0])
+
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state, Record())
+        checkpoints.wait()
+        monkeypatch.setattr(checkpoints, "_read", broken)
+        with pytest.raises(ValueError, match="none of the checkpoints can be read"):
+            checkpoints.restore(state)
+        monkeypatch.setattr(processes, "are_several", lambda: True)
+        with pytest.raises(ValueError, match=r"^UNKNOWN: Gloo"):
+            checkpoints.restore(state)

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.slow
 
 def start(folder: Path, result: Path, *flags: str, devices: int = 1, **settings: str) -> subprocess.Popen:
     environment = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        # Devices of a busy machine may wait long for each other, for which XLA would end the process after 40 s.
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} "
+        "--xla_cpu_collective_call_terminate_timeout_seconds=240",
         "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
         **settings,
