@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
 from skinjax.app.keeping import keep_case
 from skinjax.app.pictures import Picture, heat_picture, photo_picture
+from skinjax.app.questions import Question, questions
 from skinjax.app.uploads import Upload, shown
 from skinjax.data.images.photos import PhotoError
 from skinjax.predict.answers import Answer
@@ -58,11 +61,13 @@ class AnsweredCase:
     Attributes:
       answer: The answer.
       photos: Its photos.
+      given: Columns that it was given with, entry by name.
       neighbours: Similar photos of the run; None where they are not asked for.
     """
 
     answer: CaseAnswer
     photos: tuple[AnsweredPhoto, ...]
+    given: Mapping[str, str]
     neighbours: tuple[tuple[Neighbour, Picture], ...] | None = None
 
 
@@ -84,6 +89,11 @@ class Engine:
     neighbours: Neighbours | None = None
     keep: Path | None = None
 
+    @functools.cached_property
+    def questions(self) -> tuple[Question, ...]:
+        """Returns the columns that its networks read beside a photo; none where they read none."""
+        return questions(self.predictor)
+
     def warm(self) -> None:
         """Answers a photo of nothing, so that everything is compiled and read before the first person asks."""
         file = io.BytesIO()
@@ -92,14 +102,22 @@ class Engine:
         uploads = [Upload(f"{number}.jpg", file.getvalue()) for number in range(2)]
         dataclasses.replace(self, keep=None).answer("warm", uploads)
 
-    def answer(self, case: str, uploads: Sequence[Upload], pictures: bool = True) -> AnsweredCase:
+    def answer(
+        self,
+        case: str,
+        uploads: Sequence[Upload],
+        pictures: bool = True,
+        given: Mapping[str, str] | None = None,
+    ) -> AnsweredCase:
         """Answers a case.
 
         Args:
           case: Its name.
           uploads: Its photos, at least one.
           pictures: Whether to make pictures of them, and find similar ones.
+          given: Columns that networks may read beside its photos, entry by name; those left out are not known.
         """
+        given = dict(given or {})
         maps: dict[str, Explanation] = {}
 
         def draw(name: str, one: Answer, explanation: Explanation) -> str:
@@ -115,6 +133,7 @@ class Engine:
                 batch_size=1,
                 explain=ExplanationTarget() if pictures else None,
                 draw=draw if pictures else None,
+                columns=pd.DataFrame([given] * len(uploads)) if given else None,
             )
         )
 
@@ -135,8 +154,8 @@ class Engine:
             counted_data = [u.data for u, inside in zip(uploads, answer.counted, strict=True) if inside]
             near = tuple(self._near(counted_data))
         if self.keep is not None and answer.error is None:
-            self._keep(answer, [upload.data for upload in uploads])
-        return AnsweredCase(answer, photos, near)
+            self._keep(answer, given, [upload.data for upload in uploads])
+        return AnsweredCase(answer, photos, given, near)
 
     def _near(self, photos: Sequence[bytes]) -> list[tuple[Neighbour, Picture]]:
         if self.neighbours is None:
@@ -155,7 +174,7 @@ class Engine:
                 continue  # taken away since it was looked at
         return found
 
-    def _keep(self, answer: CaseAnswer, photos: Sequence[bytes]) -> None:
+    def _keep(self, answer: CaseAnswer, given: Mapping[str, str], photos: Sequence[bytes]) -> None:
         assert self.keep is not None
         document = answer.to_dict(self.predictor.taxonomy)
         del document["case"]  # a name of a folder or file, which may be a person's
@@ -163,6 +182,8 @@ class Engine:
         document = _renamed(document, names)
         for photo in document["photos"]:
             photo.pop("explanation", None)
+        if self.questions:
+            document["columns"] = dict(given)
         keep_case(self.keep, photos, document)
 
 

@@ -22,6 +22,7 @@ from skinjax.app.figures import RunFigures
 from skinjax.app.grouping import group_photos
 from skinjax.app.guard import REPORT_POLICY
 from skinjax.app.language import Language, chosen, languages
+from skinjax.app.questions import FIELD, entries
 from skinjax.app.uploads import Form, Limits, Upload, UploadError, discard, printable, read_form, read_text
 from skinjax.app.worker import BusyError, Worker
 from skinjax.predict import wording
@@ -95,7 +96,7 @@ class Pages:
 
     async def answer_page(self, request: Request, say: Language) -> Response:
         """Answers one case, as a whole page or for the script on it."""
-        found = await self._answered(request, CASE_LIMITS)
+        found = await self._answered(request, say)
         if found.answer.error is not None:
             first = found.answer.photos[0]
             reason = wording.translated(first.error or "", say.code)
@@ -104,7 +105,7 @@ class Pages:
         if _for_script(request):
             html = _templates().get_template("case.html.j2").render(case=view, say=say, notes=self.notes)
             return JSONResponse({"summary": view["summary"], "html": html})
-        return self._page(request, "photo.html.j2", "photo_title", case=view, problem="")
+        return self._page(request, "photo.html.j2", "photo_title", case=view, problem="", given=found.given)
 
     async def batch_page(self, request: Request) -> Response:
         """Shows the form for many cases."""
@@ -225,10 +226,13 @@ class Pages:
             raise UploadError("error_none", 422)
         return form
 
-    async def _answered(self, request: Request, limits: Limits) -> AnsweredCase:
+    async def _answered(self, request: Request, say: Language) -> AnsweredCase:
         async with self.worker.turn():
-            form = await self._form(request, limits)
-            return await self.worker.compute(functools.partial(self.engine.answer, "", form.uploads))
+            form = await self._form(request, CASE_LIMITS)
+            given = entries(self.engine.questions, form.fields, say)
+            return await self.worker.compute(
+                functools.partial(self.engine.answer, "", form.uploads, given=given)
+            )
 
     def _row(self, case: str, uploads: Sequence[Upload], say: Language) -> dict[str, Any]:
         taxonomy = self.engine.predictor.taxonomy
@@ -253,6 +257,7 @@ class Pages:
     ) -> Response:
         say = _language(request)
         here = request.url.path if request.url.path in _PAGES else "/"
+        context = {"given": {}} | context
         html = (
             _templates()
             .get_template(template)
@@ -260,7 +265,7 @@ class Pages:
                 say=say, languages=languages(), here=here, title=say(title),
                 kept=self.engine.keep.name if self.engine.keep else "",
                 rendered=self.engine.context.photo.rendered is not None,
-                limits=CASE_LIMITS, notes=self.notes, **context,
+                limits=CASE_LIMITS, notes=self.notes, questions=self.engine.questions, field=FIELD, **context,
             )
         )  # fmt: skip
         headers = {"Content-Language": say.tag, "Vary": "Accept, Accept-Language, Cookie"}

@@ -12,6 +12,7 @@ from skinjax.app.engine import AnsweredCase, Engine
 from skinjax.app.figures import ClassFigures, RunFigures
 from skinjax.app.language import Language
 from skinjax.app.pictures import Picture
+from skinjax.app.questions import sentences
 from skinjax.labels.degrees import URGENCIES, degree_names
 from skinjax.labels.taxonomy import Taxonomy
 from skinjax.labels.titles import title_in
@@ -55,6 +56,7 @@ def case_view(found: AnsweredCase, engine: Engine, figures: RunFigures, say: Lan
         "sure": [
             wording.set_sentence(answer, taxonomy, coverage, code) if answer.usable else say("not_usable"),
             *wording.case_sentences(answer, code),
+            *sentences(engine.questions, found.given, say),
         ],
         "levels": [_level(answer, taxonomy, level, say) for level in reversed(taxonomy.levels)],
         "malignancy": _malignancy(answer, say),

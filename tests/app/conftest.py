@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.predict import make_run
+from skinjax.data.columns import Column, ColumnCoding
 from skinjax.synthetic import CLASS_NAMES, render_case
-from tests.support import small_backbones
+from tests.support import small_backbones, small_runs
 
 pytest.importorskip("starlette", reason="the page needs the extra app")
 
@@ -23,6 +25,13 @@ from skinjax.app.server import listen, make_app, make_server
 from skinjax.studies import app
 
 ORIGIN = "http://127.0.0.1"
+CODING = ColumnCoding(
+    (
+        Column("age", "number", 50, 10),
+        Column("sex", "category", values=("female", "male"), shares=(0.5, 0.5)),
+        Column('the "lump" (µm)', "category", values=("a & b", "c"), shares=(0.5, 0.5)),
+    )
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,9 +76,28 @@ def client(engine):
         yield client
 
 
+@pytest.fixture(scope="session")
+def asking(tmp_path_factory) -> Engine:
+    """A run whose networks read `CODING` beside a photo; its photos lie in `photos` beside its folder."""
+    place = tmp_path_factory.mktemp("asking")
+    with small_backbones.registered():
+        small_runs.make_photos(place / "photos", small_runs.COUNT)
+        small_runs.make_pair(place / "run", place / "photos", CODING)
+        made, _ = app.open_engine(app.Config(), place / "run")
+        made.warm()
+    return made
+
+
 @pytest.fixture
 def address(engine) -> Iterator[str]:
     """Where a server of its own answers."""
+    with serving(engine) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def serving(engine: Engine) -> Iterator[str]:
+    """Serves a run, and gives the address."""
     with listen("127.0.0.1", 0) as listening:
         server = make_server(make_app(engine))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

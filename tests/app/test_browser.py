@@ -21,6 +21,7 @@ from playwright import sync_api
 from skinjax.labels.titles import title_in
 from skinjax.predict import wording
 from skinjax.predict.cases import case_header, predict_cases
+from tests.app.conftest import serving
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
@@ -271,3 +272,26 @@ def test_without_scripts_a_case_is_answered_all_the_same(browser, address, photo
     assert page.locator("tbody tr").count() == 2
     assert re.match("data:text/csv", page.get_attribute("#download", "href"))
     context.close()
+
+
+def test_columns_are_filled_in_and_the_answer_says_so(browser, asking):
+    photo = asking.predictor.workdir.parent / "photos" / "0.png"
+    with serving(asking) as address:
+        for width in (1280, 390):
+            context = browser.new_context(viewport={"width": width, "height": 844})
+            page = context.new_page()
+            page.goto(address)
+            check(page)
+            page.set_input_files("#choose", photo)
+            page.get_by_label("Age", exact=True).fill("old")
+            page.click("form [type=submit]")
+            sync_api.expect(page.locator("#problem")).to_have_text("Age must be a number, got “old”.")
+            page.get_by_label("Age", exact=True).fill("80")
+            page.get_by_label("Sex", exact=True).select_option("male")
+            page.click("form [type=submit]")
+            page.wait_for_selector("#answer-title")
+            assert "Age (80), Sex (male)" in page.inner_text("#result")
+            check(page)
+            page.click("form [type=reset]")
+            assert page.get_by_label("Age", exact=True).input_value() == ""
+            context.close()

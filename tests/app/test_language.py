@@ -43,7 +43,7 @@ def test_every_phrase_is_used_and_every_used_one_is_there():
     asked = set(re.findall(r"""say\(\s*["'](\w+)["'][,)\s]""", text)) | set(
         re.findall(r"""UploadError\(\s*["'](\w+)["']""", text)
     )
-    made = ("level_", "column_", "group_by_")
+    made = ("level_", "column_", "group_by_", "about_", "value_")
     assert asked - set(made) <= set(ENGLISH) | set(wording.phrases("en"))
     quoted = set(re.findall(r"""["'](\w+)["']""", text))
     assert {key for key in ENGLISH if key not in quoted and not key.startswith(made)} == set()

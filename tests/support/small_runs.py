@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from PIL import Image
 
+from skinjax.data.columns import ColumnCoding
 from skinjax.data.predictions import from_arrays, write_predictions
 from skinjax.labels.taxonomy import Taxonomy
 from skinjax.models import registry
@@ -21,12 +22,18 @@ TREE = Taxonomy("tree", ("kind", "disease"), (("rash", "a"), ("rash", "b"), ("gr
 COUNT = 60
 
 
-def make_run(folder: Path, study: str, networks: Sequence[tuple[str, str]], photos: Path) -> RunFolder:
+def make_run(
+    folder: Path,
+    study: str,
+    networks: Sequence[tuple[str, str]],
+    photos: Path,
+    columns: ColumnCoding | None = None,
+) -> RunFolder:
     """Makes a run of random networks of `small`, a stage and a level each; the registry must know it."""
     with RunFolder.open(folder, study, Options()) as run:
         run.begin(Options(), "made up", TREE, [], photo_root=run.place_of(photos))
         for number, (stage, level) in enumerate(networks):
-            network = Network(stage, 0, "small", level, TREE.classes(level), 32)
+            network = Network(stage, 0, "small", level, TREE.classes(level), 32, columns=columns)
             run.write_network(network)
             variables = registry.init_variables(network.model(), jax.random.key(number))
             with Checkpoints(run.checkpoints(network)) as checkpoints:
@@ -34,9 +41,9 @@ def make_run(folder: Path, study: str, networks: Sequence[tuple[str, str]], phot
         return run
 
 
-def make_pair(folder: Path, photos: Path) -> RunFolder:
+def make_pair(folder: Path, photos: Path, columns: ColumnCoding | None = None) -> RunFolder:
     """Makes a run of two levels, with predictions of `COUNT` photos."""
-    run = make_run(folder, "hierarchy", [("sub", "disease"), ("meta", "kind")], photos)
+    run = make_run(folder, "hierarchy", [("sub", "disease"), ("meta", "kind")], photos, columns)
     rng = np.random.default_rng(0)
     fine = rng.dirichlet([1, 1, 1], COUNT)
     coarse = np.column_stack([fine[:, :2].sum(axis=1), fine[:, 2]])

@@ -27,8 +27,9 @@ async function send(address, body, signal) {
   }
 }
 
-function formOf(files) {
-  const form = new FormData();
+function formOf(files, fields) {
+  const form = new FormData(fields);
+  form.delete("photos");
   for (const file of files) form.append("photos", file, file.webkitRelativePath || file.name);
   return form;
 }
@@ -139,7 +140,7 @@ function photoPage(form) {
     if (!files.length) return;
     submit.setAttribute("aria-disabled", "true");
     tell("status", said.working);
-    const answer = await send(form.action, formOf(files));
+    const answer = await send(form.action, formOf(files, form));
     submit.removeAttribute("aria-disabled");
     finish(answer, "result");
   });
