@@ -41,15 +41,16 @@ class Cluster:
 
     Args:
       place: Folder of its key, settings, state and logs.
+      module: What runs as `skinjax`.
     """
 
-    def __init__(self, place: Path) -> None:
-        self.place = place
+    def __init__(self, place: Path, module: str) -> None:
+        self.place, self.module = place, module
         self._daemons: list[subprocess.Popen[bytes]] = []
         bin_folder = place / "bin"
         bin_folder.mkdir(parents=True)
         command = bin_folder / "skinjax"
-        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m skinjax "$@"\n', encoding="utf-8")
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n', encoding="utf-8")
         command.chmod(0o755)
         self.environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {
             "PATH": f"{bin_folder}:{PATH}",
@@ -176,7 +177,7 @@ class Cluster:
         named = {f"SLURM_JOB_ID={number}", f"SLURM_PROCID={task}"}
         for folder in Path("/proc").iterdir():
             try:
-                if not folder.name.isdigit() or "skinjax" not in (folder / "cmdline").read_text():
+                if not folder.name.isdigit() or self.module not in (folder / "cmdline").read_text():
                     continue
                 if named <= set((folder / "environ").read_text(errors="replace").split("\0")):
                     os.kill(int(folder.name), signal.SIGKILL)
@@ -220,12 +221,13 @@ def results(workdir: Path) -> Mapping[str, bytes]:
     return found
 
 
-def run(place: Path, *flags: str, seconds: float = 900) -> list[str]:
+def run(place: Path, *flags: str, module: str = "skinjax", seconds: float = 900) -> list[str]:
     """Trains with and without a killed task; returns what was seen, a line each.
 
     Args:
       place: An empty folder.
       *flags: Of `skinjax train`, beside the smoke settings.
+      module: What runs as `skinjax`; with the networks of the tests it is `tests.support.small_command`.
       seconds: How long either job may take.
 
     Raises:
@@ -234,7 +236,7 @@ def run(place: Path, *flags: str, seconds: float = 900) -> list[str]:
     told = []
     shared = ("train", "--smoke", "--noaudit", "--epochs=8", "--checkpoint_seconds=0", *flags)
     cache = f"--compilation_cache={place / 'compiled'}"
-    with Cluster(place / "slurm") as cluster:
+    with Cluster(place / "slurm", module) as cluster:
         alone = cluster.submit(*shared, cache, f"--workdir={place / 'alone'}")
         ended = cluster.finish(alone, seconds)
         assert ended["JobState"] == "COMPLETED", cluster.log(alone)

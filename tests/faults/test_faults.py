@@ -123,7 +123,7 @@ def test_sigterm_saves_and_ends_with_a_code_of_its_own_and_a_second_run_is_refus
     assert "Traceback" not in error
 
 
-PAIR_FLAGS = ("--epochs=40", "--checkpoint_seconds=0", "--evaluate_every=40")
+PAIR_FLAGS = ("--epochs=24", "--checkpoint_seconds=0", "--evaluate_every=24")
 
 
 def start_pair(workdir: Path, cache: Path) -> list[subprocess.Popen]:
