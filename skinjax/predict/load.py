@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -29,6 +30,9 @@ from skinjax.train.step import compiled_predict
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from skinjax.predict.networks import Runtime
+    from skinjax.predict.table import Opened
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -87,14 +91,19 @@ class Run:
         self,
         photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | pd.DataFrame,
         columns: pd.DataFrame | None = None,
+        *,
+        runtime: Runtime = "jax",
         **options: Any,
     ) -> pd.DataFrame:
         """Answers photos: by the networks of this fold together, calibrated, with sets and reasons.
+
+        What a call reads and fits is kept for the next one with the same runtime and options.
 
         Args:
           photos: Photos and folders of photos, or a single one; or a frame with a column `image` and the columns that
             networks read beside the photos.
           columns: What networks may read beside the photos, a row for each of `photos`, which are then no folders.
+          runtime: Library that computes the networks, `jax` or `onnx`, which needs the extra `export`.
           options: Those of `skinjax.predict.decisions.DecisionOptions`, such as `coverage`.
 
         Returns:
@@ -107,13 +116,19 @@ class Run:
           ValueError: An option out of range, or networks that cannot answer together.
         """
         from skinjax.predict.networks import DEFAULT_STAGES
-        from skinjax.predict.table import answers_table
+        from skinjax.predict.table import answers_table, open_answers
 
-        network = self.network
-        alone = network.level == self.taxonomy.finest and network.stage not in DEFAULT_STAGES
-        return answers_table(
-            self.workdir, network.fold, photos, (network.stage,) if alone else (), columns, **options
-        )
+        key = f"{runtime} {sorted(options.items())}"
+        if key not in self._opened:
+            network = self.network
+            alone = network.level == self.taxonomy.finest and network.stage not in DEFAULT_STAGES
+            stages = (network.stage,) if alone else ()
+            self._opened[key] = open_answers(self.workdir, network.fold, stages, runtime, **options)
+        return answers_table(self._opened[key], photos, columns)
+
+    @functools.cached_property
+    def _opened(self) -> dict[str, Opened]:
+        return {}
 
 
 def load_run(workdir: str | os.PathLike[str], stage: str = "", fold: int = 0) -> Run:

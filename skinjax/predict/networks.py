@@ -14,7 +14,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import jax
 import numpy as np
@@ -273,8 +273,10 @@ def load_predictor(
 
     Raises:
       ValueError: There is no such run, fold or stage, several networks of a level, none of the finest, one whose
-        training has not come to its end, or networks that the runtime cannot compute.
+        training has not come to its end, an unknown runtime, or networks that the runtime cannot compute.
     """
+    if runtime not in get_args(Runtime):
+        raise ValueError(f"runtime must be one of {', '.join(get_args(Runtime))}, got {runtime!r}")
     if runtime == "onnx":
         from skinjax.predict.export.onnx_session import check_installed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import logging
 import os
@@ -17,8 +18,8 @@ from skinjax.labels.taxonomy import Taxonomy
 from skinjax.predict.answers import Answer, csv_header
 from skinjax.predict.decisions import DecisionOptions
 from skinjax.predict.degrees import degrees_of
-from skinjax.predict.networks import load_predictor
-from skinjax.predict.photos import predict_photos, prepare_answers
+from skinjax.predict.networks import Predictor, Runtime, load_predictor
+from skinjax.predict.photos import AnswerContext, predict_photos, prepare_answers
 from skinjax.predict.reading import find_photos
 from skinjax.runs.folder import RunFolder
 
@@ -39,34 +40,40 @@ def read_answers(source: str | os.PathLike[str] | io.StringIO) -> pd.DataFrame:
     return pd.read_csv(source, keep_default_na=False, na_values=[""])
 
 
-def answers_table(
+@dataclasses.dataclass(frozen=True, eq=False)
+class Opened:
+    """A run that is ready to answer.
+
+    Attributes:
+      predictor: Its networks.
+      context: Settings that turn network outputs into answers.
+    """
+
+    predictor: Predictor
+    context: AnswerContext
+
+
+def open_answers(
     workdir: str | os.PathLike[str],
     fold: int,
-    photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | pd.DataFrame,
     stages: Sequence[str] = (),
-    columns: pd.DataFrame | None = None,
+    runtime: Runtime = "jax",
     **options: Any,
-) -> pd.DataFrame:
-    """Answers photos with the networks of a run.
+) -> Opened:
+    """Reads the networks of a run, and fits what their answers rest on.
 
     Args:
       workdir: Folder of the run.
       fold: Whose networks answer; -1 for the mean over all folds.
-      photos: Photos and folders of photos, or a single one; or a frame with a column `image` and the columns that
-        networks read beside the photos.
       stages: Which networks answer, one per level; by default as `skinjax.predict.networks.load_predictor` chooses.
-      columns: What networks may read beside the photos, a row for each of `photos`, which are then no folders; None for
-        nothing.
+      runtime: Library that computes the networks; `onnx` needs the extra `export`.
       options: Of `skinjax.predict.decisions.DecisionOptions`.
 
-    Returns:
-      A row per photo, with the columns of `skinjax.predict.answers.csv_header`.
-
     Raises:
-      ValueError: An option out of range, networks that cannot answer together, or columns of other photos.
+      ValueError: An option out of range, or networks that cannot answer together.
     """
     folder = RunFolder.read(workdir)
-    predictor = load_predictor(folder.path, fold, stages)
+    predictor = load_predictor(folder.path, fold, stages, runtime=runtime)
     degrees = degrees_of(predictor.taxonomy, folder.options.get("degrees", ""))
     decision_options = DecisionOptions(**{"degree_of_class": degrees} | options)
     context = prepare_answers(predictor, decision_options, folder.photo_root, say=_LOG.warning)
@@ -74,6 +81,30 @@ def answers_table(
         _LOG.warning(NOT_CALIBRATED)
     if context.target is not None:
         _LOG.info("%s", context.target.note())
+    return Opened(predictor, context)
+
+
+def answers_table(
+    opened: Opened,
+    photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | pd.DataFrame,
+    columns: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Answers photos with the networks of a run.
+
+    Args:
+      opened: The run.
+      photos: Photos and folders of photos, or a single one; or a frame with a column `image` and the columns that
+        networks read beside the photos.
+      columns: What networks may read beside the photos, a row for each of `photos`, which are then no folders; None for
+        nothing.
+
+    Returns:
+      A row per photo, with the columns of `skinjax.predict.answers.csv_header`.
+
+    Raises:
+      ValueError: A frame without photos' names, or columns of other photos.
+    """
+    predictor = opened.predictor
     if isinstance(photos, pd.DataFrame):
         if "image" not in photos:
             raise ValueError(f"photos must have a column image, got {', '.join(map(str, photos))}")
@@ -87,7 +118,7 @@ def answers_table(
     for note in unknown_columns(predictor.coding, columns):
         _LOG.warning("%s", note)
     batch_size = 1 if len(paths) <= ONE_BY_ONE else 16
-    answers = predict_photos(predictor, paths, context, batch_size=batch_size, columns=columns)
+    answers = predict_photos(predictor, paths, opened.context, batch_size=batch_size, columns=columns)
     return _table(answers, predictor.taxonomy)
 
 

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from skinjax.predict import table
 from skinjax.predict.load import load_run
+from skinjax.predict.table import open_answers
 from tests.support import small_backbones
 from tests.support.small_runs import TREE, make_pair, make_photos, make_run
 
@@ -62,19 +64,44 @@ def test_apply_is_pure_and_traces_under_jit_grad_and_vmap(place):
 def test_photos_become_a_table_with_a_row_each(place):
     run = load_run(place / "pair")
     files = [place / "photos" / "0.png", place / "photos" / "gone.png"]
-    table = run.predict(files)
-    assert list(table["photo"]) == [str(file) for file in files]
-    assert table["error"].tolist()[1] == "does not exist"
-    first = table.iloc[0]
+    found = run.predict(files)
+    assert list(found["photo"]) == [str(file) for file in files]
+    assert found["error"].tolist()[1] == "does not exist"
+    first = found.iloc[0]
     probs = first[[f"p_{name}" for name in TREE.classes()]].astype(float)
     assert probs.sum() == pytest.approx(1, abs=1e-5)
     assert first["disease"] == TREE.classes()[int(np.argmax(probs))]
     assert first["disease_probability"] == pytest.approx(probs.max())
     assert set(str(first["conformal_set"]).split("|")) <= set(TREE.classes())
-    pd.testing.assert_frame_equal(run.predict(files[0]), table[:1], check_dtype=False)
+    pd.testing.assert_frame_equal(run.predict(files[0]), found[:1], check_dtype=False)
     assert len(run.predict(place / "photos")) == 6
     with pytest.raises(ValueError, match=r"coverage must lie in \(0, 1\), got 2"):
         run.predict(files, coverage=2)
+
+
+@pytest.mark.slow
+def test_what_answers_rest_on_is_fitted_once_for_each_runtime_and_set_of_options(place, monkeypatch):
+    opened = []
+
+    def counted(*arguments, **options):
+        opened.append(arguments)
+        return open_answers(*arguments, **options)
+
+    monkeypatch.setattr(table, "open_answers", counted)
+    run, file = load_run(place / "pair"), place / "photos" / "0.png"
+    first = run.predict(file)
+    pd.testing.assert_frame_equal(run.predict(file), first)
+    assert len(opened) == 1
+    wider = run.predict(file, coverage=0.99, degree_of_class=(0, 1, 2))
+    assert len(opened) == 2
+    assert len(str(wider["conformal_set"][0])) >= len(str(first["conformal_set"][0]))
+    with pytest.raises(ValueError, match=r"runtime must be one of jax, onnx, got 'torch'"):
+        run.predict(file, runtime="torch")
+    pytest.importorskip("onnxruntime")
+    probs = [f"p_{name}" for name in TREE.classes()]
+    theirs = run.predict(file, runtime="onnx")
+    np.testing.assert_allclose(theirs[probs].astype(float), first[probs].astype(float), atol=1e-4)
+    assert opened[-1][-1] == "onnx"
 
 
 @pytest.mark.slow
