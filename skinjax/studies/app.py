@@ -52,7 +52,7 @@ class Config(RuntimeOptions):
     port: int = option(8000, "Port to listen on. 0: any free port.", low=0, high=65535)
     keep: str = option(
         "",
-        "Folder in which photos (pixels alone) and answers are stored. Default: nothing is stored.",
+        "Folder in which photos (pixels alone), entries and answers are stored. Default: nothing is stored.",
         path=True,
     )
     neighbours: bool = option(
