@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,7 +22,7 @@ from skinjax.app.figures import RunFigures
 from skinjax.app.grouping import group_photos
 from skinjax.app.guard import REPORT_POLICY
 from skinjax.app.language import Language, chosen, languages
-from skinjax.app.questions import FIELD, entries
+from skinjax.app.questions import FIELD, RUN_FIELD, digest, entries
 from skinjax.app.uploads import Form, Limits, Upload, UploadError, discard, printable, read_form, read_text
 from skinjax.app.worker import BusyError, Worker
 from skinjax.predict import wording
@@ -100,7 +100,7 @@ class Pages:
         if found.answer.error is not None:
             first = found.answer.photos[0]
             reason = wording.translated(first.error or "", say.code)
-            raise UploadError("error_photo", 422, name=first.photo, reason=reason)
+            raise UploadError("error_photo", 422, entered=found.given, name=first.photo, reason=reason)
         view = views.case_view(found, self.engine, self.figures, say)
         if _for_script(request):
             html = _templates().get_template("case.html.j2").render(case=view, say=say, notes=self.notes)
@@ -208,7 +208,8 @@ class Pages:
             try:
                 return await answer(request, say)
             except UploadError as error:
-                return self._problem(request, say(error.phrase, **error.values), error.status)
+                sentence = say(error.phrase, **error.values)
+                return self._problem(request, sentence, error.status, given=error.entered)
             except BusyError:
                 await discard(request.stream(), CASE_LIMITS)
                 return self._problem(request, say("error_busy"), 503, busy=True)
@@ -265,20 +266,34 @@ class Pages:
                 say=say, languages=languages(), here=here, title=say(title),
                 kept=self.engine.keep.name if self.engine.keep else "",
                 rendered=self.engine.context.photo.rendered is not None,
-                limits=CASE_LIMITS, notes=self.notes, questions=self.engine.questions, field=FIELD, **context,
+                limits=CASE_LIMITS, notes=self.notes, questions=self.engine.questions, field=FIELD,
+                run_field=RUN_FIELD, digest=digest(self.engine.questions), **context,
             )
         )  # fmt: skip
         headers = {"Content-Language": say.tag, "Vary": "Accept, Accept-Language, Cookie"}
         return HTMLResponse(html, status_code, headers)
 
-    def _problem(self, request: Request, sentence: str, status: int, **more: Any) -> Response:
+    def _problem(
+        self,
+        request: Request,
+        sentence: str,
+        status: int,
+        given: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> Response:
         headers = {"Retry-After": "60"} if status == 503 else {}
         if _for_script(request):
             return JSONResponse({"problem": sentence, **more}, status, headers)
         path = request.url.path
         if path == "/answer":
             response = self._page(
-                request, "photo.html.j2", "photo_title", status, case=None, problem=sentence
+                request,
+                "photo.html.j2",
+                "photo_title",
+                status,
+                case=None,
+                problem=sentence,
+                given=given or {},
             )
         else:
             response = self._page(request, "message.html.j2", "error_title", status, problem=sentence)

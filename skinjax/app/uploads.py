@@ -12,15 +12,15 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-FIELD_BYTES = 1 << 16
-"""Bytes of a field that is no file, at most; a longer one is cut."""
+FIELD_BYTES, FIELDS = 1 << 12, 400
+"""Bytes of a field that is no file, at most, a longer one is cut; and how many are kept."""
 
 MEGABYTE = 1_000_000
 
@@ -32,10 +32,14 @@ class UploadError(ValueError):
       phrase: Key of the sentence that tells the user why, see `skinjax.app.language`.
       values: What the sentence names.
       status: Of the HTTP response.
+      entered: Entries of the form that are shown again, by column.
     """
 
-    def __init__(self, phrase: str, status: int = 400, **values: object) -> None:
+    def __init__(
+        self, phrase: str, status: int = 400, *, entered: Mapping[str, str] | None = None, **values: object
+    ) -> None:
         self.phrase = phrase
+        self.entered = dict(entered or {})
         self.values = values
         self.status = status
         super().__init__(f"{phrase} {values}" if values else phrase)
@@ -84,7 +88,7 @@ class Form:
 
     Attributes:
       uploads: Files that are not empty, in order.
-      fields: Other fields, the last of a name.
+      fields: Other fields, the last of a name, the first `FIELDS` of them.
     """
 
     uploads: tuple[Upload, ...]
@@ -214,7 +218,8 @@ class _Reader:
         if self.error is not None:
             return
         if self._file is None:
-            self.fields[self._field] = self._data.decode("utf-8", "replace")
+            if self._field in self.fields or len(self.fields) < FIELDS:
+                self.fields[self._field] = self._data.decode("utf-8", "replace")
         elif self._data:  # a browser sends an empty file for an input without any
             self.uploads.append(Upload(self._file, bytes(self._data)))
         elif self._file:

@@ -85,14 +85,6 @@ def guarded(work: Callable[[], None], command: str, options: CommandOptions, nam
             raise error
         _end(f"{command}{_process()}: {as_flags(message, names)}", code)
 
-    def fail_together(error: BaseException) -> NoReturn:
-        fail(
-            "another process of this run has ended; start all of them again, which resumes from the last "
-            f"checkpoint ({str(error).splitlines()[0][:200]})",
-            error,
-            STOPPED_CODE,
-        )
-
     _show_messages(names)
     _hush_closed_loops()
     joined = False
@@ -108,27 +100,28 @@ def guarded(work: Callable[[], None], command: str, options: CommandOptions, nam
         work()
     except BrokenPipeError:  # whoever read the output has left, which `entry` ends quietly for
         raise
-    except (ValueError, OSError) as error:
-        if joined and processes.another_ended(error):
-            fail_together(error)
-        fail(str(error), error)
-    except ModuleNotFoundError as error:
-        if not explained(error):
-            raise
-        fail(explained(error), error)
     except KeyboardInterrupt:
         _end("interrupted; the same command again resumes", 130)
     except Exception as error:
-        # Types whose modules only a command that trains imports.
+        # A type whose module only a command that trains imports.
         if type(error).__name__ == "StoppedError":
             fail(f"{error}; the same command again resumes", error, STOPPED_CODE)
-        if not isinstance(error, RuntimeError):  # what XLA raises is one
-            raise
-        if "RESOURCE_EXHAUSTED" in str(error):
+        several = joined and bool(_process())
+        runtime = isinstance(error, RuntimeError)  # what XLA raises is one
+        if runtime and "RESOURCE_EXHAUSTED" in str(error):
             fail("the device has not enough memory; try a smaller --batch_size or --image_size", error)
-        if not _process():
-            raise
-        fail_together(error)
+        if several and (runtime or processes.another_ended(error)):
+            fail(
+                "another process of this run has ended; start all of them again, which resumes from the last "
+                f"checkpoint ({processes.first_line(error)[:200]})",
+                error,
+                STOPPED_CODE,
+            )
+        if isinstance(error, ValueError | OSError):
+            fail(str(error), error)
+        if isinstance(error, ModuleNotFoundError) and (sentence := explained(error)):
+            fail(sentence, error)
+        raise
 
 
 def use_compilation_cache(folder: str, least_seconds: float = 0.5) -> None:

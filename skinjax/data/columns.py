@@ -74,14 +74,14 @@ class Column:
     def knows(self, cells: pd.Series) -> npt.NDArray[np.bool_]:
         """Returns bool[N], which cells are known and, of categories, among the training photos'."""
         if self.kind == "number":
-            return np.isfinite(_numbers(cells))
+            return np.isfinite(parsed_numbers(cells))
         return np.asarray(cells.isin(self.values), bool)
 
     def encode(self, cells: pd.Series) -> npt.NDArray[np.float32]:
         """Returns the features of known or unknown cells, float32[N, features]; `cells` as `known_text` gives them."""
         known = self.knows(cells)
         if self.kind == "number":
-            distance = np.clip((_numbers(cells) - self.mean) / self.deviation, -FARTHEST, FARTHEST)
+            distance = np.clip((parsed_numbers(cells) - self.mean) / self.deviation, -FARTHEST, FARTHEST)
             own = np.where(known, distance, 0)[:, None]
         else:
             hot = cells.to_numpy(object)[:, None] == np.array(self.values, object)[None]
@@ -346,8 +346,12 @@ def known_text(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=range(len(frame)))
 
 
-def _numbers(cells: pd.Series) -> npt.NDArray[np.float64]:
-    """Returns text as numbers, NaN where it is none; a comma may stand for the point."""
+def parsed_numbers(cells: pd.Series) -> npt.NDArray[np.float64]:
+    """Returns text as numbers, NaN where it is none; a comma may stand for the point.
+
+    Args:
+      cells: Of `known_text`.
+    """
     import pandas as pd
 
     pointed = cells.str.replace(r"^([+-]?\d+),(\d+)$", r"\1.\2", regex=True)
@@ -356,7 +360,7 @@ def _numbers(cells: pd.Series) -> npt.NDArray[np.float64]:
 
 def _kind(cells: pd.Series) -> str:
     known = cells[cells != ""]
-    return "number" if len(known) and np.isfinite(_numbers(known)).all() else "category"
+    return "number" if len(known) and np.isfinite(parsed_numbers(known)).all() else "category"
 
 
 def _faults_among_numbers(frame: pd.DataFrame, name: str, cells: pd.Series) -> str:
@@ -366,7 +370,7 @@ def _faults_among_numbers(frame: pd.DataFrame, name: str, cells: pd.Series) -> s
     A column of many different numbers is one, so that a slip in one cell does not make groups of all its numbers.
     """
     known = (cells != "").to_numpy(bool)
-    numbers = np.isfinite(_numbers(cells))
+    numbers = np.isfinite(parsed_numbers(cells))
     faulty = np.flatnonzero(known & ~numbers)
     many = cells[numbers].nunique() > _MOST_NAMES and numbers.sum() >= _MOSTLY_NUMBERS * known.sum()
     if not len(faulty) or not many:
@@ -384,7 +388,7 @@ def _fit(cells: pd.Series, name: str, silent: bool) -> Column:
     known = cells[cells != ""]
     indicator = not silent and 0 < len(known) < len(cells)
     if _kind(cells) == "number":
-        numbers = _numbers(known)
+        numbers = parsed_numbers(known)
         deviation = float(numbers.std())
         return Column(name, "number", float(numbers.mean()), deviation or 1.0, indicator=indicator)
     values, counts = np.unique(known.to_numpy(str), return_counts=True)

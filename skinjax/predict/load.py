@@ -31,8 +31,9 @@ from skinjax.train.step import compiled_predict
 if TYPE_CHECKING:
     import pandas as pd
 
-    from skinjax.predict.networks import Runtime
-    from skinjax.predict.table import Opened
+    from skinjax.predict.decisions import DecisionOptions
+    from skinjax.predict.networks import Predictor, Runtime
+    from skinjax.predict.photos import AnswerContext
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -97,7 +98,7 @@ class Run:
     ) -> pd.DataFrame:
         """Answers photos: by the networks of this fold together, calibrated, with sets and reasons.
 
-        What a call reads and fits is kept for the next one with the same runtime and options.
+        Networks are read once per runtime, and what answers rest on is fitted once per runtime and options.
 
         Args:
           photos: Photos and folders of photos, or a single one; or a frame with a column `image` and the columns that
@@ -115,19 +116,26 @@ class Run:
         Raises:
           ValueError: An option out of range, or networks that cannot answer together.
         """
-        from skinjax.predict.networks import DEFAULT_STAGES
-        from skinjax.predict.table import answers_table, open_answers
+        from skinjax.predict.networks import DEFAULT_STAGES, load_predictor
+        from skinjax.predict.table import answer_context, answers_table, decision_options
 
-        key = f"{runtime} {sorted(options.items())}"
-        if key not in self._opened:
+        if runtime not in self._predictors:
             network = self.network
             alone = network.level == self.taxonomy.finest and network.stage not in DEFAULT_STAGES
             stages = (network.stage,) if alone else ()
-            self._opened[key] = open_answers(self.workdir, network.fold, stages, runtime, **options)
-        return answers_table(self._opened[key], photos, columns)
+            self._predictors[runtime] = load_predictor(self.workdir, network.fold, stages, runtime=runtime)
+        predictor = self._predictors[runtime]
+        key = runtime, decision_options(predictor, **options)
+        if key not in self._contexts:
+            self._contexts[key] = answer_context(predictor, key[1])
+        return answers_table(predictor, self._contexts[key], photos, columns)
 
     @functools.cached_property
-    def _opened(self) -> dict[str, Opened]:
+    def _predictors(self) -> dict[Runtime, Predictor]:
+        return {}
+
+    @functools.cached_property
+    def _contexts(self) -> dict[tuple[Runtime, DecisionOptions], AnswerContext]:
         return {}
 
 

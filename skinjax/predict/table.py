@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from skinjax.labels.taxonomy import Taxonomy
 from skinjax.predict.answers import Answer, csv_header
 from skinjax.predict.decisions import DecisionOptions
 from skinjax.predict.degrees import degrees_of
-from skinjax.predict.networks import Predictor, Runtime, load_predictor
+from skinjax.predict.networks import Predictor
 from skinjax.predict.photos import AnswerContext, predict_photos, prepare_answers
 from skinjax.predict.reading import find_photos
 from skinjax.runs.folder import RunFolder
@@ -40,59 +39,45 @@ def read_answers(source: str | os.PathLike[str] | io.StringIO) -> pd.DataFrame:
     return pd.read_csv(source, keep_default_na=False, na_values=[""])
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Opened:
-    """A run that is ready to answer.
-
-    Attributes:
-      predictor: Its networks.
-      context: Settings that turn network outputs into answers.
-    """
-
-    predictor: Predictor
-    context: AnswerContext
-
-
-def open_answers(
-    workdir: str | os.PathLike[str],
-    fold: int,
-    stages: Sequence[str] = (),
-    runtime: Runtime = "jax",
-    **options: Any,
-) -> Opened:
-    """Reads the networks of a run, and fits what their answers rest on.
+def decision_options(predictor: Predictor, **options: Any) -> DecisionOptions:
+    """Returns the options of a run's answers: those given, and the degrees of the run.
 
     Args:
-      workdir: Folder of the run.
-      fold: Whose networks answer; -1 for the mean over all folds.
-      stages: Which networks answer, one per level; by default as `skinjax.predict.networks.load_predictor` chooses.
-      runtime: Library that computes the networks; `onnx` needs the extra `export`.
+      predictor: Its networks.
       options: Of `skinjax.predict.decisions.DecisionOptions`.
 
     Raises:
-      ValueError: An option out of range, or networks that cannot answer together.
+      ValueError: An option out of range.
     """
-    folder = RunFolder.read(workdir)
-    predictor = load_predictor(folder.path, fold, stages, runtime=runtime)
-    degrees = degrees_of(predictor.taxonomy, folder.options.get("degrees", ""))
-    decision_options = DecisionOptions(**{"degree_of_class": degrees} | options)
-    context = prepare_answers(predictor, decision_options, folder.photo_root, say=_LOG.warning)
-    if not context.decisions.photos:
-        _LOG.warning(NOT_CALIBRATED)
-    if context.target is not None:
-        _LOG.info("%s", context.target.note())
-    return Opened(predictor, context)
+    named = RunFolder.read(predictor.workdir).options.get("degrees", "")
+    return DecisionOptions(**{"degree_of_class": degrees_of(predictor.taxonomy, named)} | options)
+
+
+def answer_context(predictor: Predictor, options: DecisionOptions) -> AnswerContext:
+    """Fits what a run's answers rest on.
+
+    Args:
+      predictor: Its networks.
+      options: Of `decision_options`.
+
+    Raises:
+      ValueError: Networks that cannot answer together.
+    """
+    folder = RunFolder.read(predictor.workdir)
+    return prepare_answers(predictor, options, folder.photo_root, say=_LOG.warning)
 
 
 def answers_table(
-    opened: Opened,
+    predictor: Predictor,
+    context: AnswerContext,
     photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | pd.DataFrame,
     columns: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Answers photos with the networks of a run.
 
     Args:
-      opened: The run.
+      predictor: Its networks.
+      context: Of `answer_context`.
       photos: Photos and folders of photos, or a single one; or a frame with a column `image` and the columns that
         networks read beside the photos.
       columns: What networks may read beside the photos, a row for each of `photos`, which are then no folders; None for
@@ -104,7 +89,10 @@ def answers_table(
     Raises:
       ValueError: A frame without photos' names, or columns of other photos.
     """
-    predictor = opened.predictor
+    if not context.decisions.photos:
+        _LOG.warning(NOT_CALIBRATED)
+    if context.target is not None:
+        _LOG.info("%s", context.target.note())
     if isinstance(photos, pd.DataFrame):
         if "image" not in photos:
             raise ValueError(f"photos must have a column image, got {', '.join(map(str, photos))}")
@@ -118,7 +106,7 @@ def answers_table(
     for note in unknown_columns(predictor.coding, columns):
         _LOG.warning("%s", note)
     batch_size = 1 if len(paths) <= ONE_BY_ONE else 16
-    answers = predict_photos(predictor, paths, opened.context, batch_size=batch_size, columns=columns)
+    answers = predict_photos(predictor, paths, context, batch_size=batch_size, columns=columns)
     return _table(answers, predictor.taxonomy)
 
 

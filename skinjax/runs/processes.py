@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -15,9 +16,12 @@ import jax
 from jax.experimental import multihost_utils
 
 Result = TypeVar("Result")
-HEARTBEAT_SECONDS = 20
-# Words of the messages of CPU collectives, GPU collectives and JAX's coordination service about a process that is gone.
-_LOST = ("Gloo", "NCCL", "CoordinationService", "Barrier failed", "heartbeat timeout")
+HEARTBEAT_SECONDS, JOIN_SECONDS = 20, 120
+# How CPU collectives, GPU collectives and JAX's coordination service word that a process is gone.
+_LOST = re.compile(
+    r"Gloo [\w-]+ failed: |NCCL operation \w+ failed|/xla\.coordination\.CoordinationService/"
+    r"|tensorflow\.CoordinationServiceError|Barrier failed because|Task \d+ heartbeat timeout"
+)
 
 
 def join(coordinator: str = "", processes: int | None = None, process_index: int | None = None) -> None:
@@ -29,7 +33,8 @@ def join(coordinator: str = "", processes: int | None = None, process_index: int
       process_index: Which of them this one is, from 0.
 
     Raises:
-      ValueError: Arguments that do not fit together, or processes that did not find each other.
+      ValueError: Arguments that do not fit together, or an address that cannot be used. Where the others do not come
+        within `JOIN_SECONDS`, JAX aborts the process.
     """
     given = {"coordinator": coordinator, "processes": processes, "process_index": process_index}
     if any(value not in (None, "") for value in given.values()):
@@ -56,14 +61,14 @@ def join(coordinator: str = "", processes: int | None = None, process_index: int
     try:
         jax.distributed.initialize(
             **arguments,
-            initialization_timeout=120,
+            initialization_timeout=JOIN_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=HEARTBEAT_SECONDS,
         )
     except Exception as error:
         where = coordinator or "the address that the cluster gave"
         raise ValueError(
-            f"the processes of this run did not find each other at {where} ({str(error).splitlines()[0]})"
+            f"the processes of this run did not find each other at {where} ({first_line(error)})"
         ) from error
 
 
@@ -107,12 +112,28 @@ def another_ended(error: BaseException) -> bool:
     """
     if not are_several():
         return False
-    link: BaseException | None = error
-    while link is not None:
-        if any(word in str(link) for word in _LOST):
+    links, seen = [error], set[int]()
+    while links:
+        link = links.pop()
+        if id(link) in seen:
+            continue
+        seen.add(id(link))
+        of_a_file = isinstance(link, OSError) and link.filename is not None
+        if not of_a_file and _LOST.search(str(link)):
             return True
-        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+        links += getattr(link, "exceptions", ())
+        earlier = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+        links += [earlier] if earlier is not None else []
     return False
+
+
+def first_line(error: BaseException) -> str:
+    r"""Returns the first line of an error's message, or its type where it has none.
+
+    >>> first_line(OSError("full\nTraceback")), first_line(TimeoutError())
+    ('full', 'TimeoutError')
+    """
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def progress_stream() -> TextIO:

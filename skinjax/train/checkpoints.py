@@ -25,7 +25,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from skinjax.models.weights.orbax_reads import wait_for_all_reads
-from skinjax.runs.processes import another_ended
+from skinjax.runs.processes import another_ended, first_line
 from skinjax.train.state import TrainState
 from skinjax.train.stopping import Best
 
@@ -136,11 +136,7 @@ class Checkpoints:
 
     def _cannot_write(self, error: Exception) -> OSError:
         full = "space left" in str(error) or "ENOSPC" in str(error) or "quota" in str(error).lower()
-        reason = (
-            "no space is left on the device"
-            if full
-            else (str(error).splitlines() or [type(error).__name__])[0]
-        )
+        reason = "no space is left on the device" if full else first_line(error)
         return OSError(
             f"{self._folder}: a checkpoint could not be written, {reason}; those before it are whole"
         )
@@ -173,7 +169,7 @@ class Checkpoints:
             except Exception as error:  # whatever Orbax and its storage layers make of a damaged file
                 if another_ended(error):
                     raise
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                reason = first_line(error)
                 print(
                     f"{self._folder / str(step)}: this checkpoint cannot be read ({reason})", file=sys.stderr
                 )

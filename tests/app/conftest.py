@@ -30,6 +30,7 @@ CODING = ColumnCoding(
         Column("age", "number", 50, 10),
         Column("sex", "category", values=("female", "male"), shares=(0.5, 0.5)),
         Column('the "lump" (µm)', "category", values=("a & b", "c"), shares=(0.5, 0.5)),
+        Column("keys", "number", 0, 1),
     )
 )
 

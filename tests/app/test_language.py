@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from skinjax.app import language
+from skinjax.data.importers import published
 from skinjax.labels.taxonomy import load_taxonomy
 from skinjax.labels.titles import title_in
 from skinjax.predict import wording
@@ -51,7 +52,25 @@ def test_every_phrase_is_used_and_every_used_one_is_there():
 
 def test_chinese_phrases_are_chinese():
     han = re.compile("[\u4e00-\u9fff]")
-    assert {key for key, phrase in language.page_phrases("zh").items() if not han.search(phrase)} == {"tag"}
+    assert {key for key, phrase in language.page_phrases("zh").items() if not han.search(phrase)} == {
+        "tag",
+        "entry",
+    }
+
+
+def test_columns_and_categories_of_the_importers_have_phrases():
+    columns = {*published.PAD_UFES_20_COLUMNS, "age", "sex", "body_site", "skin_tone"}
+    # As HAM10000, ISIC 2019, PAD-UFES-20 and the built-in photos name them.
+    sites = (
+        "abdomen", "acral", "back", "chest", "ear", "face", "foot", "genital", "hand", "lower_extremity",
+        "neck", "scalp", "trunk", "upper_extremity", "anterior_torso", "head/neck", "lateral_torso",
+        "oral/genital", "palms/soles", "posterior_torso", "arm", "forearm", "lip", "nose", "thigh",
+        "upper_arm", "lower_leg",
+    )  # fmt: skip
+    values = {*sites, "female", "male", "true", "false"}
+    for code in language.languages():
+        phrases = language.page_phrases(code)
+        assert {f"about_{one}" for one in columns} | {f"value_{one}" for one in values} <= set(phrases)
 
 
 @pytest.mark.parametrize("name", ["synthetic19", "pad_ufes_20", "ham10000", "isic2019", "tumours10"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import re
@@ -12,18 +13,17 @@ import pytest
 from starlette.testclient import TestClient
 
 from skinjax.app.engine import Engine
-from skinjax.app.language import languages
-from skinjax.app.questions import Question, entries, questions
+from skinjax.app.questions import Question, digest, questions
 from skinjax.app.server import make_app
-from skinjax.app.uploads import UploadError
-from skinjax.data.columns import ColumnCoding
+from skinjax.app.uploads import FIELD_BYTES, FIELDS, Limits, read_form
+from skinjax.data.columns import Column, ColumnCoding
 from skinjax.predict.cases import predict_cases
 from skinjax.studies import app
 from tests.app.conftest import CODING, ORIGIN
 from tests.support import small_backbones, small_runs
 
 SCRIPT = {"Accept": "application/json"}
-_, SEX, LUMP = CODING.columns
+AGE, SEX, LUMP, _ = CODING.columns
 
 
 @pytest.fixture
@@ -58,13 +58,14 @@ def text_of(html: str) -> str:
 
 def test_every_column_is_asked_for_by_its_label(client):
     page = client.get("/").text
-    for place, label in enumerate(("Age", "Sex", "The &#34;lump&#34; (µm)")):
+    for place, label in enumerate(("Age", "Sex", "The &#34;lump&#34; (µm)", "Keys")):
         assert f'<label for="about-{place}">{label}</label>' in page
         assert page.count(f'name="about:{place}"') == 1
     assert re.findall(r'<option value="([^"]*)">([^<]*)', page) == [
         ("", "not known"), ("female", "female"), ("male", "male"),
         ("", "not known"), ("a &amp; b", "a &amp; b"), ("c", "c"),
     ]  # fmt: skip
+    assert "built-in" not in page  # of which a mapping has keys
     assert "性别" in client.get("/", headers={"Accept-Language": "zh"}).text
 
 
@@ -75,7 +76,7 @@ def test_a_run_of_photos_alone_asks_for_nothing(place, photo):
         assert alone.questions == ()
         with TestClient(make_app(alone), base_url=ORIGIN) as client:
             assert "about:" not in client.get("/").text
-            assert "not known" not in ask(client, photo, about0="80").json()["html"]
+            assert "Not given" not in ask(client, photo, about0="80").json()["html"]
 
 
 @pytest.mark.parametrize(
@@ -114,9 +115,9 @@ def test_columns_change_the_answer(engine, place):
 
 def test_the_answer_says_what_it_was_given_with_and_what_without(client, photo):
     text = text_of(ask(client, photo, about0="80", about1="male").json()["html"])
-    assert "Beside the photos the networks read: Age (80), Sex (male)." in text
-    assert "Taken as not known: The &#34;lump&#34; (µm)." in text
-    assert "Taken as not known: Age, Sex, The" in text_of(ask(client, photo).json()["html"])
+    assert "In addition to the photos, the networks used: Age (80), Sex (male)." in text
+    assert "Not given: The &#34;lump&#34; (µm), Keys." in text
+    assert "Not given: Age, Sex, The" in text_of(ask(client, photo).json()["html"])
     page = ask(client, photo, headers={}, about0="80", about1="male").text  # the form keeps what was entered
     assert 'value="80"' in page
     assert '<option value="male" selected>' in page
@@ -139,11 +140,14 @@ def test_what_cannot_be_read_is_refused_in_a_sentence(client, photo, about, sent
 
 
 def test_the_batch_says_that_columns_are_not_known_there(client, photo):
-    assert "taken as not known" in client.get("/batch").text
-    row = client.post(
-        "/batch/case", files=[("photos", ("0.png", photo))], data={"about:0": "80"}, headers=SCRIPT
-    )
-    assert row.status_code == 200
+    assert "cannot be given here" in client.get("/batch").text
+    rows = [
+        client.post("/batch/case", files=[("photos", ("0.png", photo))], data=data, headers=SCRIPT).json()[
+            "row"
+        ]
+        for data in ({"about:0": "80"}, {})
+    ]
+    assert rows[0] == rows[1]
 
 
 def test_they_are_kept_where_answers_are(engine, photo, tmp_path):
@@ -154,21 +158,68 @@ def test_they_are_kept_where_answers_are(engine, photo, tmp_path):
     assert json.loads(file.read_text())["columns"] == {"age": "80"}
 
 
-def test_networks_of_several_folds_ask_for_the_categories_of_all(engine):
-    (member,) = engine.predictor.members
-    other = ColumnCoding((dataclasses.replace(SEX, values=("female", "other"), shares=(0.5, 0.5)),))
-    networks = {
-        level: dataclasses.replace(one, network=dataclasses.replace(one.network, columns=other))
-        for level, one in member.items()
-    }
-    both = dataclasses.replace(engine.predictor, members=(member, networks))
-    assert [one for one in questions(both) if one.name == "sex"] == [
-        Question("sex", ("female", "male", "other"))
-    ]
+def test_networks_of_several_folds_ask_for_what_any_of_them_knows(engine):
+    def of(*columns: Column):
+        return {
+            level: dataclasses.replace(
+                one, network=dataclasses.replace(one.network, columns=ColumnCoding(columns))
+            )
+            for level, one in engine.predictor.members[0].items()
+        }
+
+    count = Column("count", "category", values=("1", "2", "3+"), shares=(0.5, 0.3, 0.2))
+    other = dataclasses.replace(SEX, values=("female", "other"))
+    members = (of(AGE, SEX, count), of(other, Column("count", "number"), Column("empty", "category")))
+    asked = questions(dataclasses.replace(engine.predictor, members=members))
+    assert [one.name for one in asked] == ["age", "sex", "count"]  # no entry of the fourth could be known
+    assert asked[1].values == ("female", "male", "other")
+    assert [asked[2].read(entry) for entry in ("3+", "4", "many", "", "unk")] == ["3+", "4", None, "", ""]
+    assert digest(asked) != digest(engine.questions)
 
 
-def test_a_word_for_unknown_is_none(engine):
-    say = languages()["en"]
-    assert entries(engine.questions, {"about:0": "NA", "about:1": "Unknown", "about:7": "x"}, say) == {}
-    with pytest.raises(UploadError, match="error_number"):
-        entries(engine.questions, {"about:0": "1e400"}, say)
+@pytest.mark.parametrize(
+    ("entry", "read"),
+    [
+        ("61,5", "61.5"), (" 007 ", "7"), ("４５", "45"), ("\ufeff61\u200b", "61"), ("1,000", "1"), ("-5", "-5"),
+        ("9" * 300, "1e+300"), ("NA", ""), ("nan", ""), ("inf", None), ("0x10", None), ("1_000", None),
+        ("61 years", None),
+    ],
+)  # fmt: skip
+def test_a_number_is_shown_as_the_networks_read_it(entry, read):
+    assert Question("age", (AGE,)).read(entry) == read
+
+
+@pytest.mark.parametrize("entry", ["left arm", "LEFT  ARM", "left\r\narm", "left\u00a0arm"])
+def test_a_category_is_found_however_it_is_spaced(entry):
+    column = Column("site", "category", values=("left\narm", "leg"), shares=(0.5, 0.5))
+    assert Question("site", (column,)).read(entry) == "left\narm"
+
+
+def test_a_form_of_another_run_is_refused(engine, client, photo):
+    fields = {"about:0": "61", "asked": "0123456789abcdef"}
+    response = client.post("/answer", files=[("photos", ("0.png", photo))], data=fields, headers=SCRIPT)
+    assert (response.status_code, "reload" in response.json()["problem"]) == (409, True)
+    page = client.get("/").text
+    assert f'name="asked" value="{digest(engine.questions)}"' in page
+
+
+def test_without_a_script_a_refusal_keeps_what_was_entered(client, photo):
+    page = ask(client, photo, headers={}, about0="61", about1="male", about3="old").text
+    assert 'value="61"' in page
+    assert '<option value="male" selected>' in page
+    assert 'value="old"' in page
+    unread = client.post("/answer", files=[("photos", ("0.png", b"no photo"))], data={"about:0": "61"})
+    assert 'value="61"' in unread.text
+
+
+def test_fields_without_end_are_not_kept():
+    body = "".join(
+        f'--b\r\nContent-Disposition: form-data; name="f{n}"\r\n\r\n{"x" * 9000}\r\n' for n in range(3000)
+    )
+
+    async def chunks():
+        yield (body + "--b--\r\n").encode()
+
+    form = asyncio.run(read_form("multipart/form-data; boundary=b", chunks(), Limits()))
+    assert len(form.fields) == FIELDS
+    assert {len(text) for text in form.fields.values()} == {FIELD_BYTES}

@@ -140,18 +140,24 @@ def end_pair(pair: list[subprocess.Popen], workdir: Path) -> None:
 
 @pytest.mark.parametrize("action", ["save", "wait"])
 def test_a_lost_process_is_no_fault_of_the_disk_or_the_options(tmp_path, action):
-    port = free_port()
-    pair = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.lost", action, tmp_path / "network", str(port), str(index)],
-            cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for index in range(2)
-    ]  # fmt: skip
-    for process in reversed(pair):
-        _, error = process.communicate(timeout=100)
-    assert pair[1].returncode == -signal.SIGKILL
-    assert_told_of_the_other(pair[0].returncode, error)
+    codes = set()
+    for number in range(3):  # the heartbeat, which comes after 20 s, is not the first to notice each time
+        port, folder = free_port(), tmp_path / str(number)
+        pair = [
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.lost", action, folder, str(port), str(index)],
+                cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+            for index in range(2)
+        ]  # fmt: skip
+        for process in reversed(pair):
+            _, error = process.communicate(timeout=100)
+        assert pair[1].returncode == -signal.SIGKILL
+        assert_told_of_the_other(pair[0].returncode, error)
+        codes.add(pair[0].returncode)
+        if 75 in codes:
+            return
+    pytest.fail(f"the other process ended with {codes}")
 
 
 def assert_told_of_the_other(code: int, error: str) -> None:

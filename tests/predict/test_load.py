@@ -13,7 +13,7 @@ from PIL import Image
 
 from skinjax.predict import table
 from skinjax.predict.load import load_run
-from skinjax.predict.table import open_answers
+from skinjax.predict.photos import prepare_answers
 from tests.support import small_backbones
 from tests.support.small_runs import TREE, make_pair, make_photos, make_run
 
@@ -85,23 +85,26 @@ def test_what_answers_rest_on_is_fitted_once_for_each_runtime_and_set_of_options
 
     def counted(*arguments, **options):
         opened.append(arguments)
-        return open_answers(*arguments, **options)
+        return prepare_answers(*arguments, **options)
 
-    monkeypatch.setattr(table, "open_answers", counted)
+    monkeypatch.setattr(table, "prepare_answers", counted)
     run, file = load_run(place / "pair"), place / "photos" / "0.png"
     first = run.predict(file)
     pd.testing.assert_frame_equal(run.predict(file), first)
     assert len(opened) == 1
-    wider = run.predict(file, coverage=0.99, degree_of_class=(0, 1, 2))
+    smaller = run.predict(file, coverage=0.3, degree_of_class=(0, 1, 2))
     assert len(opened) == 2
-    assert len(str(wider["conformal_set"][0])) >= len(str(first["conformal_set"][0]))
+    assert set(smaller["conformal_set"][0].split("|")) < set(first["conformal_set"][0].split("|"))
+    assert opened[0][0] is opened[1][0]  # the same networks
+    pd.testing.assert_frame_equal(run.predict(file), first)  # and not what the second call asked for
+    assert len(opened) == 2
     with pytest.raises(ValueError, match=r"runtime must be one of jax, onnx, got 'torch'"):
         run.predict(file, runtime="torch")
     pytest.importorskip("onnxruntime")
     probs = [f"p_{name}" for name in TREE.classes()]
     theirs = run.predict(file, runtime="onnx")
     np.testing.assert_allclose(theirs[probs].astype(float), first[probs].astype(float), atol=1e-4)
-    assert opened[-1][-1] == "onnx"
+    assert [loaded.runtime for loaded in opened[2][0].members[0].values()] == ["onnx", "onnx"]
 
 
 @pytest.mark.slow

@@ -6,8 +6,10 @@ import importlib.util
 
 import jax
 import jax.numpy as jnp
+import orbax.checkpoint as ocp
 import pytest
 
+from skinjax.cli.launch import ProcessOptions, guarded
 from skinjax.runs import processes
 from skinjax.train.checkpoints import Checkpoints, Record
 from skinjax.train.state import Totals, TrainState
@@ -44,6 +46,7 @@ def test_a_step_of_one_task_is_alone(monkeypatch):
 # As Gloo, JAX's coordination service and NCCL word it.
 LOST = (
     "UNKNOWN: Gloo AllGather failed: [external/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer",
+    "UNKNOWN: Gloo all-reduce failed: [external/gloo/gloo/transport/tcp/pair.cc:538] Read error [127.0.0.1]:55449",
     "INTERNAL: Barrier failed because: task is set to ERROR: UNAVAILABLE: Task 1 heartbeat timeout.",
     "RPC: /xla.coordination.CoordinationService/PollForError",
     "INTERNAL: NCCL operation ncclAllReduce failed: remote process exited or there was a network error",
@@ -65,7 +68,82 @@ def test_a_process_that_ended_is_told_from_the_error_or_its_cause(monkeypatch, m
     monkeypatch.setattr(processes, "are_several", lambda: True)
     assert processes.another_ended(caught.value)
     assert processes.another_ended(kind(message))
+    assert processes.another_ended(ExceptionGroup("two", [KeyError("a"), kind(message)]))
     assert not processes.another_ended(OSError("No space left on device"))
+
+
+def test_a_name_of_a_file_tells_nothing_of_processes(monkeypatch):
+    monkeypatch.setattr(processes, "are_several", lambda: True)
+    assert not processes.another_ended(
+        ValueError("/home/Gloor/manifest.csv: row 3, label must be one of a, b")
+    )
+    for name in ("/scratch/NCCL-tests/manifest.csv", "Barrier failed because/x.csv"):
+        assert not processes.another_ended(FileNotFoundError(2, "No such file or directory", name))
+
+
+def test_an_error_that_is_its_own_cause_comes_to_an_end(monkeypatch):
+    monkeypatch.setattr(processes, "are_several", lambda: True)
+    error = ValueError("a")
+    error.__cause__ = error
+    assert not processes.another_ended(error)
+
+
+class Lost:
+    """A checkpointer whose process has lost another."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def restore(self, *_):
+        raise ValueError(LOST[0])
+
+
+def test_nor_is_the_best_network(monkeypatch, tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        monkeypatch.setattr(ocp, "StandardCheckpointer", Lost)
+        with pytest.raises(ValueError, match="cannot be read; delete"):
+            checkpoints.load_best(1, {"x": jnp.zeros(3)})
+        monkeypatch.setattr(processes, "are_several", lambda: True)
+        with pytest.raises(ValueError, match=r"^UNKNOWN: Gloo"):
+            checkpoints.load_best(1, {"x": jnp.zeros(3)})
+
+
+def caused(error: Exception) -> Exception:
+    error.__cause__ = ValueError(LOST[0])
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError(LOST[0]), caused(TimeoutError()), caused(KeyError("key")), RuntimeError(), RuntimeError("a")],
+)
+def test_whatever_its_type_the_command_ends_with_the_code_to_start_again(monkeypatch, capsys, error):
+    def work():
+        raise error
+
+    monkeypatch.setattr(processes, "join", lambda *_: None)
+    with pytest.raises(type(error)):
+        guarded(work, "train", ProcessOptions(traceback=True), [])
+    monkeypatch.setattr(processes, "are_several", lambda: True)
+    with pytest.raises(SystemExit) as ended:
+        guarded(work, "train", ProcessOptions(), [])
+    assert ended.value.code == 75
+    assert "another process of this run has ended; start all of them again" in capsys.readouterr().err
+
+
+def test_processes_that_did_not_find_each_other_are_refused(monkeypatch, capsys):
+    def join(*_):
+        raise caused(ValueError("the processes of this run did not find each other at a:1"))
+
+    monkeypatch.setattr(processes, "join", join)
+    monkeypatch.setattr(processes, "are_several", lambda: True)
+    with pytest.raises(SystemExit) as ended:
+        guarded(lambda: None, "train", ProcessOptions(), [])
+    assert ended.value.code == 2
+    assert "did not find each other" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_another_process_left_unread_is_not_damaged(monkeypatch, tmp_path):
