@@ -19,6 +19,7 @@ from skinjax.predict.degrees import degrees_of
 from skinjax.predict.networks import load_predictor
 from skinjax.studies import prediction
 from skinjax.synthetic import CLASS_NAMES, render_case
+from tests.support import small_backbones
 from tests.support.commands import Ended, run_command
 
 pytestmark = pytest.mark.slow
@@ -27,6 +28,12 @@ TAXONOMY = load_taxonomy("synthetic19")
 
 def predict(folder: Path, *flags: str, code: int = 0) -> Ended:
     return run_command("predict", f"--compilation_cache={folder / 'cache'}", *flags, code=code, folder=folder)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def backbones():
+    with small_backbones.registered():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +45,7 @@ def folder(tmp_path_factory) -> Path:
         name = CLASS_NAMES[seed % len(CLASS_NAMES)]
         for number, photo in enumerate(render_case(np.random.default_rng(seed), name, photos=2, size=96)):
             Image.fromarray(photo).save(folder / "photos" / f"{seed}_{number}.jpg")
-    make_run(folder / "run", "efficientnet_nano", 64, folder / "photos")
+    make_run(folder / "run", "small", 64, folder / "photos")
     for seed in range(3):
         case = folder / "clinic" / f"patient{seed}"
         case.mkdir(parents=True)
