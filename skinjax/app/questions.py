@@ -71,7 +71,7 @@ class Question:
             return ""
         if not any(column.kind == "number" and column.knows(text)[0] for column in self.columns):
             return None
-        return f"{parsed_numbers(text)[0]:g}"
+        return f"{parsed_numbers(text)[0]:.12g}"
 
 
 def questions(predictor: Predictor) -> tuple[Question, ...]:

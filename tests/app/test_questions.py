@@ -180,7 +180,7 @@ def test_networks_of_several_folds_ask_for_what_any_of_them_knows(engine):
 @pytest.mark.parametrize(
     ("entry", "read"),
     [
-        ("61,5", "61.5"), (" 007 ", "7"), ("４５", "45"), ("\ufeff61\u200b", "61"), ("1,000", "1"), ("-5", "-5"),
+        ("61,5", "61.5"), (" 007 ", "7"), ("４５", "45"), ("\ufeff61\u200b", "61"), ("1,000", "1"), ("-5", "-5"), ("12345678", "12345678"),
         ("9" * 300, "1e+300"), ("NA", ""), ("nan", ""), ("inf", None), ("0x10", None), ("1_000", None),
         ("61 years", None),
     ],
