@@ -49,6 +49,7 @@ from skinjax.files.host import restart_tuned
 from skinjax.models.registry import spec
 from skinjax.models.weights.packages import find_imagenet
 from skinjax.runs.folder import RunFolder
+from skinjax.studies.steps import presets
 from skinjax.train.priors import log_shares
 from tests.peers.adapters import import_timm
 
@@ -285,7 +286,6 @@ def main() -> None:
     args = parser.parse_args()
     run = RunFolder.read(args.workdir)
     flags = run.options
-    args.epochs, args.batch_size = flags["epochs"], flags["batch_size"]
     ours = read_predictions(next(iter(run.predictions.values())))
     frame, source = photos_of(run, args.prepared or args.workdir / "prepared", args.threads)
     held_out = frame["image"].isin(ours["image"]).to_numpy()
@@ -294,6 +294,8 @@ def main() -> None:
     train, test = np.flatnonzero(~held_out), np.flatnonzero(held_out)
     if shared := set(frame["case_id"].iloc[train]) & set(frame["case_id"].iloc[test]):
         raise SystemExit(f"{len(shared)} cases are trained on and held out")
+    args.batch_size = flags["batch_size"]
+    args.epochs = flags["epochs"] or presets.epochs_for(flags["preset"], len(train))
     path = (args.out or args.workdir) / f"timm_{args.recipe}.parquet"
     took = "predictions of a former call"
     if not path.exists():
