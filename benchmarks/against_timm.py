@@ -20,8 +20,7 @@ is then the frameworks' and, of the augmentation, shifts, zoom and colour, which
 
 `--recipe=finetune` gives timm the start and the recipe of `--preset=laptop`: the same file of ImageNet weights, timm's
 own AdamW with layer decay, cosine schedule with warm-up and moving average, torchvision's rotations, shifts, zoom,
-mirror images and colour at the same strengths, the mean over the eight symmetries, and the same part of the class
-frequencies taken off the logits.
+mirror images and colour at the same strengths, the mean over the eight symmetries, and the same weights of the classes.
 """
 
 import argparse
@@ -50,7 +49,7 @@ from skinjax.models.registry import spec
 from skinjax.models.weights.packages import find_imagenet
 from skinjax.runs.folder import RunFolder
 from skinjax.studies.steps import presets
-from skinjax.train.priors import log_shares
+from skinjax.train.priors import log_weights
 from tests.peers.adapters import import_timm
 
 TIMM = {
@@ -71,7 +70,7 @@ class Recipe:
       average_decay: Of the moving averages of the weights; 0 for none.
       augmentation: "mirrors", "turns" (and mirrors), or "affine" (turns by any angle, shifts, zoom and colour too).
       symmetries: Whether photos are predicted as the mean over eight.
-      prior: Factor of log(class frequency) that is taken off the logits.
+      prior: Share of balanced accuracy in what the answers maximise (`skinjax.train.priors`).
     """
 
     options: dict[str, float]
@@ -249,12 +248,12 @@ def predict_timm(
     name: str,
     images: Callable[[int], np.ndarray],
     count: int,
-    prior: np.ndarray,
+    weights: np.ndarray,
     args: argparse.Namespace,
 ) -> np.ndarray:
     """Returns float64[count, K] probabilities, the mean over a photo's eight symmetries where the recipe says so.
 
-    `prior` is float[K] and taken off the logits.
+    `weights` is float[K], the logarithms of the classes' weights, which are added to the logits.
     """
     import torch
 
@@ -267,7 +266,9 @@ def predict_timm(
             total = np.zeros(())
             for turn, mirror in symmetries if RECIPES[args.recipe].symmetries else symmetries[:1]:
                 seen = np.rot90(batch[:, :, ::-1] if mirror else batch, turn, (1, 2))
-                logits = model(as_tensor(seen, name, device)).double() - torch.as_tensor(prior, device=device)
+                logits = model(as_tensor(seen, name, device)).double() + torch.as_tensor(
+                    weights, device=device
+                )
                 total = total + torch.softmax(logits, 1).cpu().numpy()
             answers.append(total / total.sum(axis=1, keepdims=True))
     return np.concatenate(answers)
@@ -308,8 +309,10 @@ def main() -> None:
             classes,
             args,
         )
-        prior = RECIPES[args.recipe].prior * log_shares(labels[train], classes)
-        probs = predict_timm(model, name, lambda row: source[int(test[row])]["image"], len(test), prior, args)
+        weights = log_weights(labels[train], classes, RECIPES[args.recipe].prior)
+        probs = predict_timm(
+            model, name, lambda row: source[int(test[row])]["image"], len(test), weights, args
+        )
         of = frame.iloc[test]
         write_predictions(
             from_arrays(of["image"], of["case_id"], of["label"], 0, probs, taxonomy, extra=of), path, taxonomy

@@ -69,12 +69,13 @@ Program = Callable[[], Any]
 Options = dict[str, str]
 
 
-def skinjax_program(name: str, images: np.ndarray, train: bool) -> Program:
-    """Compiles our forward pass or training step."""
+def skinjax_program(name: str, images: np.ndarray, train: bool, *, plain: bool = False) -> Program:
+    """Compiles our forward pass or training step, with our compiler options unless it is to be plain `jax.jit`."""
+    options = {} if plain else compiler_options()
     model = create(name, CLASSES, dtype=DTYPE)
     variables = init_variables(model, jax.random.key(0))
     if not train:
-        return _forward(lambda v, x: model.apply(v, x), variables, images, compiler_options())
+        return _forward(lambda v, x: model.apply(v, x), variables, images, options)
 
     def apply(params: Any, stats: Any, photos: jax.Array, key: jax.Array) -> Any:
         logits, changed = model.apply(
@@ -86,7 +87,7 @@ def skinjax_program(name: str, images: np.ndarray, train: bool) -> Program:
         )
         return logits, changed["batch_stats"]
 
-    return _step(apply, variables["params"], variables["batch_stats"], images, compiler_options())
+    return _step(apply, variables["params"], variables["batch_stats"], images, options)
 
 
 def keras_program(name: str, images: np.ndarray, train: bool) -> Program:
@@ -171,12 +172,17 @@ def timm_program(name: str, images: np.ndarray, train: bool) -> Program:
     return run
 
 
-PROGRAMS = {"skinjax": skinjax_program, "timm": timm_program, "keras": keras_program}
+PROGRAMS = {
+    "skinjax": skinjax_program,
+    "plain": functools.partial(skinjax_program, plain=True),
+    "timm": timm_program,
+    "keras": keras_program,
+}
 
 
 def serve(library: str, name: str, batch: str, size: str, train: str) -> None:
     """Builds a program in a worker, then runs it a while at each turn."""
-    _IMPORTS[library]()
+    _IMPORTS.get(library, lambda: None)()
     peak = functools.partial(peak_device, library) if GPU else peak_resident
     before = peak()
     images = (
@@ -206,7 +212,7 @@ def repeat(program: Program, seconds: float) -> float:
     return spent / runs
 
 
-_IMPORTS = {"skinjax": lambda: None, "timm": import_timm, "keras": import_keras}
+_IMPORTS = {"timm": import_timm, "keras": import_keras}
 
 
 def compare(name: str, batch: int, size: int, train: bool, options: argparse.Namespace) -> None:

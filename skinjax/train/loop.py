@@ -26,7 +26,7 @@ from skinjax.train.history import Row
 from skinjax.train.losses import balanced_class_weights, effective_number_weights
 from skinjax.train.method import Method
 from skinjax.train.parallel import Parallel, gather_rows, local_copy, local_mesh
-from skinjax.train.priors import without_prior
+from skinjax.train.priors import weigh_classes
 from skinjax.train.state import Recipe, Totals, TrainState, create_state
 from skinjax.train.step import compiled_predict, compiled_train_step, make_optimizer, rate_factors
 
@@ -65,9 +65,9 @@ class Settings:
       seed: Seed of the data order, augmentation and dropout.
       class_balance: `"weights"` weighs the loss inversely to class frequency, `"effective"` by the effective number of
         photos (Cui et al. 2019), `"sampling"` draws classes equally often.
-      prior_adjustment: Factor tau of log(share of the training photos) that is taken off each class's logit once the
-        network is trained, in its head's bias (Menon et al. 2021, doi:10.48550/arXiv.2007.07314, section 4): 0 for
-        nothing, 1 for answers as if classes were equally common.
+      prior_adjustment: Share s in [0, 1] of balanced accuracy in what the trained network's answers maximise, accuracy
+        having the rest; the classes' weights (`skinjax.train.priors`) go into its head's bias. 1 answers as if classes
+        were equally common.
       method: Optimiser, loss and the like.
       parallel: Devices, and how they work together.
       evaluate_every: Epochs between evaluations; the last epoch always has one.
@@ -342,8 +342,8 @@ class _Training:
             if record.best is not None and record.best.step != int(state.step):
                 final, logits = checkpoints.load_best(record.best.step, final), None
             if settings.prior_adjustment:
-                tau = settings.prior_adjustment
-                final, logits = without_prior(final, self.spec.head, self.train.labels, tau), None
+                share = settings.prior_adjustment
+                final, logits = weigh_classes(final, self.spec.head, self.train.labels, share), None
             checkpoints.save_final(final)
         if logits is None:
             logits = self._predict(final, self.held_out)

@@ -1,4 +1,13 @@
-"""Class frequencies taken off the logits of a trained network (Menon et al. 2021, doi:10.48550/arXiv.2007.07314)."""
+"""Weights of the classes in a trained network's answers, between those for accuracy and those for balanced accuracy.
+
+Where a network says the probability p_k of each of K classes, and a class has the share π_k of the photos, the rule
+
+    answer = argmax over k of w_k p_k,    w_k = (1 - s) + s / (K π_k),
+
+has the highest expected (1 - s) · accuracy + s · balanced accuracy of all rules: both figures are sums over classes of
+the probability of being that class and answered so, accuracy with the weight 1 and balanced accuracy with 1 / (K π_k).
+s = 0 leaves the network as it is, s = 1 is the logit adjustment of Menon et al. 2021 (doi:10.48550/arXiv.2007.07314).
+"""
 
 from __future__ import annotations
 
@@ -8,14 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def without_prior(variables: dict[str, Any], head: str, labels: np.ndarray, tau: float) -> dict[str, Any]:
-    """Returns a network whose logits lack tau times the logarithm of each class's share of the training photos.
+def weigh_classes(variables: dict[str, Any], head: str, labels: np.ndarray, share: float) -> dict[str, Any]:
+    """Returns a network whose logits are greater by the logarithm of each class's weight.
 
     Args:
       variables: Of the network.
       head: Name of its head, whose bias changes.
       labels: int[N], classes of the training photos.
-      tau: At least 0; 1 answers as if all classes were equally common.
+      share: s, in [0, 1].
 
     Raises:
       ValueError: The head has no bias; see `head_path`.
@@ -24,7 +33,7 @@ def without_prior(variables: dict[str, Any], head: str, labels: np.ndarray, tau:
     params = changed = dict(variables["params"])
     for name in path:
         changed[name] = changed = dict(changed[name])
-    changed[last] = changed[last] - jnp.asarray(tau * log_shares(labels, len(changed[last])))
+    changed[last] = changed[last] + jnp.asarray(log_weights(labels, len(changed[last]), share))
     return variables | {"params": params}
 
 
@@ -50,15 +59,17 @@ def head_path(params: dict[str, Any], head: str) -> tuple[str, ...]:
     raise ValueError("prior_adjustment must be 0 for a network whose head has no bias")
 
 
-def log_shares(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Returns float32[K], the logarithm of each class's share of the photos; of a class without any, of half a photo.
+def log_weights(labels: np.ndarray, num_classes: int, share: float) -> np.ndarray:
+    """Returns float32[K], the logarithm of each class's weight; a class without photos counts as having half of one.
 
     Args:
-      labels: int[N].
+      labels: int[N], classes of the training photos.
       num_classes: K.
+      share: s, in [0, 1].
 
-    >>> np.exp(log_shares(np.array([0, 0, 0, 1]), 2)).round(2).tolist()
-    [0.75, 0.25]
+    >>> weights = np.exp(log_weights(np.array([0, 0, 0, 1]), 2, share=0.5))  # classes with 3/4 and 1/4 of the photos
+    >>> [round(float(weight), 3) for weight in weights]
+    [0.833, 1.5]
     """
     counts = np.maximum(np.bincount(labels, minlength=num_classes), 0.5)
-    return np.log(counts / len(labels)).astype(np.float32)
+    return np.log1p(share * (len(labels) / (num_classes * counts) - 1)).astype(np.float32)

@@ -355,16 +355,16 @@ def test_class_weights_and_sampling_change_what_is_learnt(network, model, variab
     assert share["sampling"] < share["none"] - 0.02
 
 
-def test_the_prior_is_taken_off_the_logits_of_the_trained_network(small, tmp_path):
+def test_the_weights_of_classes_are_in_the_logits_of_the_trained_network(small, tmp_path):
     model, variables = small
     many = coloured(30)
     train = dataclasses.replace(many, indices=many.indices[:22], labels=np.minimum(many.labels[:22], 1))
     held_out, fits = coloured(9, 1), []
-    for tau in (0.0, 0.5):
-        settings = dataclasses.replace(SETTINGS, prior_adjustment=tau)
-        fits.append(fit(model, SMALL, variables, train, held_out, RECIPE, settings, tmp_path / str(tau)))
+    for share in (0.0, 0.5):
+        settings = dataclasses.replace(SETTINGS, prior_adjustment=share)
+        fits.append(fit(model, SMALL, variables, train, held_out, RECIPE, settings, tmp_path / str(share)))
     shares = np.array([8, 14, 0.5]) / 22  # no photo of the third class counts as half of one
-    np.testing.assert_allclose(fits[1].logits, fits[0].logits - 0.5 * np.log(shares), atol=1e-5)
+    np.testing.assert_allclose(fits[1].logits, fits[0].logits + np.log(0.5 + 0.5 / (3 * shares)), atol=1e-5)
     again = predict_logits(model, SMALL, fits[1].variables, held_out, 4)
     np.testing.assert_allclose(again, fits[1].logits, atol=1e-5)
     kernels = [fitted.variables["params"]["head"]["kernel"] for fitted in fits]

@@ -88,11 +88,11 @@ class NetworkOptions(Options):
     )
     prior_adjustment: float = option(
         0.0,
-        "Factor of log(class frequency) subtracted from the trained network's logits, so that rare "
+        "Share of balanced accuracy in what the trained network's answers maximise, so that rare "
         "classes are named more often: 0 is best for accuracy, 1 treats all classes as equally "
-        "common.",
+        "common, 0.5 is best for the mean of both.",
         low=0,
-        high=2,
+        high=1,
     )
     evaluate_every: int = option(1, "Epochs between two evaluations on the held-out photos.", low=1)
     validation_fraction: float = option(
