@@ -298,6 +298,11 @@ def test_columns_are_filled_in_and_the_answer_says_so(browser, asking):
             assert "Age (80), Sex (male)" in page.inner_text("#result")
             assert page.locator("[aria-invalid]").count() == page.locator(".fault:visible").count() == 0
             check(page)
+            age.fill("older")
+            page.click("form [type=submit]")
+            sync_api.expect(age).to_have_accessible_description("Age must be a number, got “older”.")
+            assert page.inner_text("#result") == ""  # no answer that was given with other entries
             page.click("form [type=reset]")
+            assert page.locator("[aria-invalid]").count() == page.locator(".fault:visible").count() == 0
             assert page.get_by_label("Age", exact=True).input_value() == ""
             context.close()
