@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -65,6 +66,19 @@ def languages() -> Mapping[str, Language]:
         for code in wording.languages()
         if page_phrases(code)
     }
+
+
+def sentence(text: str) -> str:
+    """Returns a text as it stands alone on the page: with a capital, unless its first word is a name of code or a file.
+
+    Args:
+      text: Such as a reason of an answer, or a note, which the command line writes after a colon.
+
+    >>> sentence("none of 2 photos can be read"), sentence("scan.jpg: too dark"), sentence("two_stage: 5 folds")
+    ('None of 2 photos can be read', 'scan.jpg: too dark', 'two_stage: 5 folds')
+    """
+    plain = re.match(r"[^\W\d_]+(?![\w.=/])", text)
+    return text[:1].upper() + text[1:] if plain else text
 
 
 def chosen(cookie: str, accepted: str) -> Language:

@@ -21,11 +21,10 @@ from skinjax.app.engine import AnsweredCase, Engine
 from skinjax.app.figures import RunFigures
 from skinjax.app.grouping import group_photos
 from skinjax.app.guard import REPORT_POLICY
-from skinjax.app.language import Language, chosen, languages
+from skinjax.app.language import Language, chosen, languages, sentence
 from skinjax.app.questions import FIELD, RUN_FIELD, digest, entries
 from skinjax.app.uploads import Form, Limits, Upload, UploadError, discard, printable, read_form, read_text
 from skinjax.app.worker import BusyError, Worker
-from skinjax.predict import wording
 
 _HERE = Path(__file__).parent
 _LOG = logging.getLogger(__name__)
@@ -50,13 +49,15 @@ _REPORT_KINDS = {
 
 @functools.cache
 def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["sentence"] = sentence
+    return made
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,9 +99,7 @@ class Pages:
         """Answers one case, as a whole page or for the script on it."""
         found = await self._answered(request, say)
         if found.answer.error is not None:
-            first = found.answer.photos[0]
-            reason = wording.translated(first.error or "", say.code)
-            raise UploadError("error_photo", 422, entered=found.given, name=first.photo, reason=reason)
+            raise UploadError("error_photo", 422, entered=found.given, **views.unreadable(found.answer, say))
         view = views.case_view(found, self.engine, self.figures, say)
         if _for_script(request):
             html = _templates().get_template("case.html.j2").render(case=view, say=say, notes=self.notes)
@@ -208,8 +207,8 @@ class Pages:
             try:
                 return await answer(request, say)
             except UploadError as error:
-                sentence = say(error.phrase, **error.values)
-                return self._problem(request, sentence, error.status, given=error.entered)
+                told = say(error.phrase, **error.values)
+                return self._problem(request, told, error.status, error.entered, error.faults)
             except BusyError:
                 await discard(request.stream(), CASE_LIMITS)
                 return self._problem(request, say("error_busy"), 503, busy=True)
@@ -221,16 +220,19 @@ class Pages:
 
         return answered
 
-    async def _form(self, request: Request, limits: Limits) -> Form:
-        form = await read_form(request.headers.get("content-type", ""), request.stream(), limits)
+    async def _form(
+        self, request: Request, limits: Limits, check: Callable[[Mapping[str, str]], object] | None = None
+    ) -> Form:
+        form = await read_form(request.headers.get("content-type", ""), request.stream(), limits, check)
         if not form.uploads:
             raise UploadError("error_none", 422)
         return form
 
     async def _answered(self, request: Request, say: Language) -> AnsweredCase:
         async with self.worker.turn():
-            form = await self._form(request, CASE_LIMITS)
-            given = entries(self.engine.questions, form.fields, say)
+            read = functools.partial(entries, self.engine.questions, say=say)
+            form = await self._form(request, CASE_LIMITS, check=read)
+            given = read(form.fields)
             return await self.worker.compute(
                 functools.partial(self.engine.answer, "", form.uploads, given=given)
             )
@@ -258,7 +260,7 @@ class Pages:
     ) -> Response:
         say = _language(request)
         here = request.url.path if request.url.path in _PAGES else "/"
-        context = {"given": {}} | context
+        context = {"given": {}, "faults": {}} | context
         html = (
             _templates()
             .get_template(template)
@@ -276,14 +278,17 @@ class Pages:
     def _problem(
         self,
         request: Request,
-        sentence: str,
+        told: str,
         status: int,
         given: Mapping[str, str] | None = None,
+        faults: Mapping[int, str] | None = None,
         **more: Any,
     ) -> Response:
+        told, faults = sentence(told), faults or {}
         headers = {"Retry-After": "60"} if status == 503 else {}
         if _for_script(request):
-            return JSONResponse({"problem": sentence, **more}, status, headers)
+            more |= {"faults": faults} if faults else {}
+            return JSONResponse({"problem": told, **more}, status, headers)
         path = request.url.path
         if path == "/answer":
             response = self._page(
@@ -292,11 +297,12 @@ class Pages:
                 "photo_title",
                 status,
                 case=None,
-                problem=sentence,
+                problem="" if faults else told,  # of entries at fault each says it
                 given=given or {},
+                faults=faults,
             )
         else:
-            response = self._page(request, "message.html.j2", "error_title", status, problem=sentence)
+            response = self._page(request, "message.html.j2", "error_title", status, problem=told)
         response.headers.update(headers)
         return response
 

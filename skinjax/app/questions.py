@@ -7,6 +7,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -108,7 +109,8 @@ def entries(asked: Sequence[Question], fields: Mapping[str, str], say: Language)
       say: The language of messages.
 
     Raises:
-      UploadError: Text in place of a number, a category that no network knows, or a form of another run.
+      UploadError: Text in place of a number, a category that no network knows, or a form of another run. It says so
+        of the first entry, and its `faults` of each.
 
     >>> from skinjax.app.language import languages
     >>> sex = Column("sex", "category", values=("female", "male"), shares=(0.5, 0.5))
@@ -122,16 +124,22 @@ def entries(asked: Sequence[Question], fields: Mapping[str, str], say: Language)
     if fields.get(RUN_FIELD, digest(asked)) != digest(asked):
         raise UploadError("error_questions", 409)
     given: dict[str, str] = {}
-    for question in asked:
+    refused: dict[int, UploadError] = {}
+    for place, question in enumerate(asked):
         value = question.read(raw.get(question.name, ""))
         if value is None:
-            told = {"name": question.title(say), "value": printable(raw[question.name], _LONGEST_ENTRY)}
-            if not question.values:
-                raise UploadError("error_number", 422, entered=raw, **told)
-            known = say("comma").join(question.value_title(one, say) for one in question.values)
-            raise UploadError("error_value", 422, entered=raw, known=known, **told)
-        if value:
+            told: dict[str, Any] = {"name": question.title(say)}
+            told["value"] = printable(raw[question.name], _LONGEST_ENTRY)
+            refused[place] = UploadError("error_number", **told)
+            if question.values:
+                known = say("comma").join(question.value_title(one, say) for one in question.values)
+                refused[place] = UploadError("error_value", known=known, **told)
+        elif value:
             given[question.name] = value
+    if refused:
+        first = next(iter(refused.values()))
+        faults = {place: say(one.phrase, **one.values) for place, one in refused.items()}
+        raise UploadError(first.phrase, 422, entered=raw, faults=faults, **first.values)
     return given
 
 

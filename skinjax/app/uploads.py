@@ -33,13 +33,21 @@ class UploadError(ValueError):
       values: What the sentence names.
       status: Of the HTTP response.
       entered: Entries of the form that are shown again, by column.
+      faults: Sentence for each entry that is refused, by the place of its question.
     """
 
     def __init__(
-        self, phrase: str, status: int = 400, *, entered: Mapping[str, str] | None = None, **values: object
+        self,
+        phrase: str,
+        status: int = 400,
+        *,
+        entered: Mapping[str, str] | None = None,
+        faults: Mapping[int, str] | None = None,
+        **values: object,
     ) -> None:
         self.phrase = phrase
         self.entered = dict(entered or {})
+        self.faults = dict(faults or {})
         self.values = values
         self.status = status
         super().__init__(f"{phrase} {values}" if values else phrase)
@@ -95,25 +103,31 @@ class Form:
     fields: dict[str, str]
 
 
-async def read_form(content_type: str, chunks: AsyncIterator[bytes], limits: Limits) -> Form:
+async def read_form(
+    content_type: str,
+    chunks: AsyncIterator[bytes],
+    limits: Limits,
+    check: Callable[[Mapping[str, str]], object] | None = None,
+) -> Form:
     """Reads a form of `multipart/form-data`.
 
     Args:
       content_type: Header of the request.
       chunks: Its body.
       limits: What is taken at most.
+      check: Refuses a form by the fields that stand before its first file, so that none of its files is kept.
 
     Returns:
       The form.
 
     Raises:
-      UploadError: It is no such form, damaged, too slow, or beyond a limit. Of the body of one beyond a limit the rest
-        has been read.
+      UploadError: It is no such form, damaged, too slow, beyond a limit, or refused by `check`. Of the body of one of
+        the last two the rest has been read.
     """
     kind, options = parse_options_header(content_type)
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
         raise UploadError("error_form")
-    reader = _Reader(limits)
+    reader = _Reader(limits, check)
     parser = MultipartParser(options[b"boundary"], reader.callbacks())
     read = 0
     try:
@@ -157,14 +171,15 @@ async def _flowing(chunks: AsyncIterator[bytes], limits: Limits) -> AsyncIterato
 
 
 class _Reader:
-    """Callbacks of the parser: collect files and fields, and stops collecting at the first limit."""
+    """Callbacks of the parser: collect files and fields, and stop collecting at the first limit or refusal."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, check: Callable[[Mapping[str, str]], object] | None) -> None:
         self.uploads: list[Upload] = []
         self.fields: dict[str, str] = {}
         self.error: UploadError | None = None
         self.ended = False
         self._limits = limits
+        self._check = check
         self._total = 0
         self._files = 0
         self._header, self._value = b"", b""
@@ -195,6 +210,11 @@ class _Reader:
 
     def _headers_finished(self) -> None:
         if self._file:
+            if self._check is not None and self._files == 0:
+                try:
+                    self._check(self.fields)
+                except UploadError as error:
+                    self._stop(error)
             self._files += 1
             if self._files > self._limits.photos:
                 self._stop(UploadError("error_many", 413, photos=self._limits.photos))

@@ -10,7 +10,7 @@ from typing import Any
 
 from skinjax.app.engine import AnsweredCase, Engine
 from skinjax.app.figures import ClassFigures, RunFigures
-from skinjax.app.language import Language
+from skinjax.app.language import Language, sentence
 from skinjax.app.pictures import Picture
 from skinjax.app.questions import sentences
 from skinjax.labels.degrees import URGENCIES, degree_names
@@ -86,7 +86,9 @@ def row_view(answer: CaseAnswer, count: int, taxonomy: Taxonomy, say: Language) 
     }
     code = say.code
     if answer.error is not None:
-        told = wording.translated(answer.error, code)
+        told = sentence(wording.translated(answer.error, code))
+        if len(answer.photos) == 1:
+            told = say("error_photo", **unreadable(answer, say))
         cells = [("–", "", ""), ("–", "", ""), (told, f"2{told}", ""), ("–", "", ""), ("–", "", "")]
     else:
         name, share = answer.top(taxonomy, taxonomy.finest)[0]
@@ -124,6 +126,17 @@ def error_row(case: str, count: int, problem: str, taxonomy: Taxonomy, say: Lang
       say: The language.
     """
     return row_view(CaseAnswer(case, error=problem), count, taxonomy, say)
+
+
+def unreadable(answer: CaseAnswer, say: Language) -> dict[str, Any]:
+    """Returns what the phrase `error_photo` says of the first photo of a case that cannot be answered.
+
+    Args:
+      answer: Its `error` is no None.
+      say: The language.
+    """
+    first = answer.photos[0]
+    return {"name": first.photo, "reason": wording.translated(first.error or "", say.code)}
 
 
 def csv_line(cells: Sequence[str]) -> str:
@@ -231,7 +244,7 @@ def _photo(found: AnsweredCase, place: int, taxonomy: Taxonomy, say: Language) -
         "heat": heat and heat.source,
         "width": picture and picture.width,
         "height": picture and picture.height,
-        "line": wording.photo_line(found.answer, place, taxonomy, say.code),
+        "line": sentence(wording.photo_line(found.answer, place, taxonomy, say.code)),
     }
 
 

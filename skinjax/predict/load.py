@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from skinjax.predict.photos import AnswerContext
 
 
+FITS = 8
+"""Sets of options whose fits a run keeps, the last used ones."""
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class Run:
     """A network of a run, ready to predict.
@@ -98,7 +102,8 @@ class Run:
     ) -> pd.DataFrame:
         """Answers photos: by the networks of this fold together, calibrated, with sets and reasons.
 
-        Networks are read once per runtime, and what answers rest on is fitted once per runtime and options.
+        Networks are read once per runtime, and what answers rest on is fitted once per runtime and options, of which
+        the last `FITS` are kept.
 
         Args:
           photos: Photos and folders of photos, or a single one; or a frame with a column `image` and the columns that
@@ -117,7 +122,7 @@ class Run:
           ValueError: An option out of range, or networks that cannot answer together.
         """
         from skinjax.predict.networks import DEFAULT_STAGES, load_predictor
-        from skinjax.predict.table import answer_context, answers_table, decision_options
+        from skinjax.predict.table import answers_table, decision_options
 
         if runtime not in self._predictors:
             network = self.network
@@ -125,18 +130,18 @@ class Run:
             stages = (network.stage,) if alone else ()
             self._predictors[runtime] = load_predictor(self.workdir, network.fold, stages, runtime=runtime)
         predictor = self._predictors[runtime]
-        key = runtime, decision_options(predictor, **options)
-        if key not in self._contexts:
-            self._contexts[key] = answer_context(predictor, key[1])
-        return answers_table(predictor, self._contexts[key], photos, columns)
+        context = self._context(predictor, decision_options(predictor, **options))
+        return answers_table(predictor, context, photos, columns)
 
     @functools.cached_property
     def _predictors(self) -> dict[Runtime, Predictor]:
         return {}
 
     @functools.cached_property
-    def _contexts(self) -> dict[tuple[Runtime, DecisionOptions], AnswerContext]:
-        return {}
+    def _context(self) -> Callable[[Predictor, DecisionOptions], AnswerContext]:
+        from skinjax.predict.table import answer_context
+
+        return functools.lru_cache(maxsize=FITS)(answer_context)
 
 
 def load_run(workdir: str | os.PathLike[str], stage: str = "", fold: int = 0) -> Run:

@@ -285,13 +285,24 @@ def test_columns_are_filled_in_and_the_answer_says_so(browser, asking):
             page.set_input_files("#choose", photo)
             page.get_by_label("Age", exact=True).fill("old")
             page.click("form [type=submit]")
-            sync_api.expect(page.locator("#problem")).to_have_text("Age must be a number, got “old”.")
+            age = page.get_by_label("Age", exact=True)
+            sync_api.expect(age).to_have_accessible_description("Age must be a number, got “old”.")
+            sync_api.expect(age).to_be_focused()
+            assert page.locator("[aria-invalid=true]").count() == 1
+            assert page.locator("#problem").is_hidden()
+            check(page)
             page.get_by_label("Age", exact=True).fill("80")
             page.get_by_label("Sex", exact=True).select_option("male")
             page.click("form [type=submit]")
             page.wait_for_selector("#answer-title")
             assert "Age (80), Sex (male)" in page.inner_text("#result")
+            assert page.locator("[aria-invalid]").count() == page.locator(".fault:visible").count() == 0
             check(page)
+            age.fill("older")
+            page.click("form [type=submit]")
+            sync_api.expect(age).to_have_accessible_description("Age must be a number, got “older”.")
+            assert page.inner_text("#result") == ""  # no answer that was given with other entries
             page.click("form [type=reset]")
+            assert page.locator("[aria-invalid]").count() == page.locator(".fault:visible").count() == 0
             assert page.get_by_label("Age", exact=True).input_value() == ""
             context.close()

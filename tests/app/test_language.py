@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from skinjax.app import language
+from skinjax.app.questions import Question
 from skinjax.data.importers import published
 from skinjax.labels.taxonomy import load_taxonomy
 from skinjax.labels.titles import title_in
@@ -48,6 +49,14 @@ def test_every_phrase_is_used_and_every_used_one_is_there():
     assert asked - set(made) <= set(ENGLISH) | set(wording.phrases("en"))
     quoted = set(re.findall(r"""["'](\w+)["']""", text))
     assert {key for key in ENGLISH if key not in quoted and not key.startswith(made)} == set()
+
+
+@pytest.mark.parametrize("key", [key for key in ENGLISH if re.match("error_(?!title)", key)])
+def test_every_refusal_is_a_sentence_whatever_it_names(key):
+    names = dict.fromkeys(places(ENGLISH[key]), "a.jpg")
+    if "value" in names:
+        names["name"] = Question("biopsed", ()).title(language.languages()["en"])
+    assert re.fullmatch(r"[A-Z].*\.", language.languages()["en"](key, **names))
 
 
 def test_chinese_phrases_are_chinese():

@@ -91,7 +91,7 @@ def test_the_page_shows_the_answer_that_python_gives(client, engine, photos, exp
         assert reason in text.replace("&#39;", "'")
     assert html.count('class="heat"') == 2
     assert "Similar photos" in text
-    assert "a note" in text
+    assert "A note" in text
 
 
 def test_of_a_photo_that_is_none_of_the_runs_nothing_is_claimed(client):
@@ -179,6 +179,7 @@ def test_a_bad_upload_gets_one_sentence(client, photos, kind, language):
     if language == "en":
         assert words in problem
         assert len(re.findall(r"[.!?](?: |$)", problem)) == 1, problem
+        assert problem[0].isupper(), problem
     else:
         assert re.search("[\u4e00-\u9fff].*。$", problem), problem
     assert "Traceback" not in problem
@@ -192,7 +193,7 @@ def test_too_many_bytes_get_one_sentence(client, monkeypatch):
     one = client.post("/answer", files=sent(("big.jpg", bytes(3_000_000))), headers=SCRIPT)
     assert (one.status_code, one.json()["problem"]) == (
         413,
-        "big.jpg is too large: a photo may have at most 1 MB.",
+        "The file big.jpg is too large: a photo may have at most 1 MB.",
     )
     both = client.post(
         "/answer", files=sent(*((f"{n}.jpg", bytes(900_000)) for n in range(2))), headers=SCRIPT
@@ -355,7 +356,10 @@ def test_a_case_of_a_batch_that_cannot_be_answered_has_a_row_that_says_why(clien
     bad = client.post(
         "/batch/case", files=sent(("a.pdf", b"%PDF-1.7" + bytes(99))), data={"case": "x"}, headers=SCRIPT
     )
-    assert "PDF" in bad.json()["row"]
+    assert ">The file a.pdf cannot be read: it is a PDF document," in bad.json()["row"]
+    both = [("a.pdf", b"%PDF-1.7" + bytes(99)), ("b.jpg", b"")]
+    pair = client.post("/batch/case", files=sent(*both), data={"case": "x"}, headers=SCRIPT)
+    assert ">None of 2 photos can be read; the first, a.pdf: is a PDF document," in pair.json()["row"]
     many = client.post(
         "/batch/case",
         files=sent(*((f"{n}.jpg", b"x") for n in range(40))),

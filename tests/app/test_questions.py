@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from starlette.testclient import TestClient
 
+from skinjax.app import pages
 from skinjax.app.engine import Engine
 from skinjax.app.questions import Question, digest, questions
 from skinjax.app.server import make_app
@@ -134,9 +135,50 @@ def test_the_answer_says_what_it_was_given_with_and_what_without(client, photo):
 def test_what_cannot_be_read_is_refused_in_a_sentence(client, photo, about, sentence):
     response = ask(client, photo, **about)
     assert (response.status_code, response.json()["problem"]) == (422, sentence)
+    assert response.json()["faults"] == {next(iter(about)).removeprefix("about"): sentence}
     page = ask(client, photo, headers={}, **about)
     assert page.status_code == 422
     assert "<b>" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("language", "age", "lump"),
+    [
+        (
+            "en",
+            "Age must be a number, got “old”.",
+            "The &#34;lump&#34; (µm) must be one of a &amp; b, c, got “d”.",
+        ),
+        (
+            "zh",
+            "年龄必须是数字，但收到“old”。",
+            "The &#34;lump&#34; (µm)必须是以下之一：a &amp; b、c，但收到“d”。",
+        ),
+    ],
+)
+def test_every_entry_that_is_refused_is_marked_and_the_first_has_the_focus(
+    client, photo, language, age, lump
+):
+    about = {"about0": "old", "about1": "male", "about2": "d"}
+    page = ask(client, photo, headers={"Accept-Language": language}, **about).text
+    marked = re.findall(r'<(?:input|select) id="about-(\d)"[^>]* aria-invalid="true"([^>]*)>', page)
+    assert marked == [
+        ("0", ' aria-describedby="fault-0" autofocus'),
+        ("2", ' aria-describedby="fault-2"'),
+    ]
+    assert re.findall(r'<span class="fault" id="fault-(\d)">([^<]*)<', page) == [("0", age), ("2", lump)]
+    assert re.search(r'id="problem"[^>]* hidden></p>', page)
+    assert "aria-invalid" not in client.get("/").text
+
+
+def test_an_entry_is_refused_before_photos_are_kept(client, monkeypatch):
+    monkeypatch.setattr(pages, "CASE_LIMITS", Limits(photo_bytes=1000))
+    large = ("photos", ("0.png", bytes(2_000_000)))
+    statuses = [
+        client.post("/answer", files=[large], data={"about:0": age}, headers=SCRIPT).status_code
+        for age in ("61", "old")
+    ]
+    assert statuses == [413, 422]
 
 
 def test_the_batch_says_that_columns_are_not_known_there(client, photo):

@@ -64,7 +64,7 @@ def test_300_megabytes_get_one_sentence_and_no_broken_connection(address):
         answer = HTTPResponse(connection)  # which may come in several pieces
         answer.begin()
         assert answer.status == 413
-        assert "a.jpg is too large: a photo may have at most 40 MB." in answer.read().decode()
+        assert "The file a.jpg is too large: a photo may have at most 40 MB." in answer.read().decode()
 
 
 def test_the_server_does_not_say_what_it_runs_on(address):

@@ -124,6 +124,30 @@ def test_beyond_a_limit_the_rest_is_read_and_nothing_of_it_kept():
     assert seen > 5_000_000
 
 
+@pytest.mark.parametrize("size", [7, 100_000])
+def test_what_stands_before_the_files_is_checked_before_they_are_kept(size):
+    head = b'--edge\r\nContent-Disposition: form-data; name="age"\r\n\r\nold\r\n'
+    seen, asked = 0, []
+
+    async def counted():
+        nonlocal seen
+        async for piece in pieces(
+            head + body([("a.jpg", bytes(5000)), ("b.jpg", b"x")], {"by": "name"}), size
+        ):
+            seen += len(piece)
+            yield piece
+
+    def check(fields):
+        asked.append(dict(fields))
+        raise UploadError("error_number", 422)
+
+    with pytest.raises(UploadError) as caught:
+        asyncio.run(read_form(TYPE, counted(), Limits(photo_bytes=1000), check))
+    assert (caught.value.phrase, caught.value.status) == ("error_number", 422)
+    assert asked == [{"age": "old"}]
+    assert seen > 5000
+
+
 def test_reading_stops_at_what_may_be_thrown_away():
     seen = 0
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from skinjax.predict import table
-from skinjax.predict.load import load_run
+from skinjax.predict.load import FITS, load_run
 from skinjax.predict.photos import prepare_answers
 from tests.support import small_backbones
 from tests.support.small_runs import TREE, make_pair, make_photos, make_run
@@ -105,6 +105,22 @@ def test_what_answers_rest_on_is_fitted_once_for_each_runtime_and_set_of_options
     theirs = run.predict(file, runtime="onnx")
     np.testing.assert_allclose(theirs[probs].astype(float), first[probs].astype(float), atol=1e-4)
     assert [loaded.runtime for loaded in opened[2][0].members[0].values()] == ["onnx", "onnx"]
+
+
+def test_fits_of_the_last_used_options_alone_are_kept(place, monkeypatch):
+    fitted = []
+    monkeypatch.setattr(
+        table, "answer_context", lambda predictor, options: fitted.append(options) or object()
+    )
+    monkeypatch.setattr(table, "answers_table", lambda *arguments: arguments[1])
+    run = load_run(place / "pair")
+    coverages = [0.5 + 0.01 * step for step in range(FITS + 1)]
+    first = [run.predict([], coverage=coverage) for coverage in coverages]
+    again = [run.predict([], coverage=coverage) for coverage in reversed(coverages)]
+    assert again[:-1] == first[:0:-1]  # the last used ones
+    assert again[-1] is not first[0]
+    assert len(fitted) == FITS + 2
+    assert load_run(place / "pair").predict([], coverage=0.5) not in first + again  # a run keeps its own
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import string
 import numpy as np
 import pytest
 
+from skinjax.data.images.headers import PhotoError, format_of
 from skinjax.data.images.quality import Quality, QualityLimits, faults
 from skinjax.evaluate.calls import UNKNOWN
 from skinjax.labels import degrees
@@ -24,6 +25,7 @@ from skinjax.predict.target_call import SampleSize, TargetCall, TargetDecision, 
 TREE = load_taxonomy("pad_ufes_20")
 CLASSES = TREE.classes()
 OTHERS = [language for language in wording.languages() if language != wording.ENGLISH]
+NAMES = re.compile(r"a\.jpg|AVIF|BigTIFF|JPEG|PDF|PNG|Photoshop|TIFF|WebP|ZIP")  # the same in every language
 LATE = {"rate": 0.031, "low": 0.012, "high": 0.07, "photos": 120, "cases": 80}
 
 
@@ -57,6 +59,20 @@ def test_every_language_has_the_keys_and_places_of_english(language):
         assert other[key].strip()
 
 
+def unread() -> list[str]:
+    """Why files are no photos, by their first bytes."""
+    beginnings = (
+        b"%PDF", b"PK\3\4", b"8BPS", b"MM\0+", b"\xff\x0a", b"\xff\x4f\xff\x51", b"\0\0\0\1ftypmp42",
+        b"\0\0\0\1ftypavif", b"\0\0", b"<html>", b"text",
+    )  # fmt: skip
+    found = []
+    for data in beginnings:
+        with pytest.raises(PhotoError) as caught:
+            format_of(data)
+        found.append(caught.value.reason)
+    return found
+
+
 def every_sentence() -> list[str]:
     """All reasons and advice that answers can hold, from the functions that make them."""
     at = QualityLimits(sharpness=2, grain=50, darkest=20, brightest=200, dark=0.5, bright=0.5)
@@ -77,6 +93,7 @@ def every_sentence() -> list[str]:
         "the photos disagree (0.62, must be at most 0.41)",
         NOT_KNOWN,
         "none of 2 photos can be read; the first, a.jpg: does not exist",
+        *unread(),
     ]
     return found
 
@@ -84,10 +101,10 @@ def every_sentence() -> list[str]:
 @pytest.mark.parametrize("language", OTHERS)
 def test_every_sentence_of_an_answer_is_translated_with_its_figures(language):
     sentences = every_sentence()
-    assert len(sentences) == 21
+    assert len(sentences) == 32
     for sentence in sentences:
         told = wording.translated(sentence, language)
-        assert not re.search(r"[A-Za-z]{3,}", told.replace("a.jpg", "")), told
+        assert not re.search(r"[A-Za-z]{3,}", NAMES.sub("", told)), told
         assert set(re.findall(r"\d+(?:\.\d+)?", told)) == set(re.findall(r"\d+(?:\.\d+)?", sentence)), told
         assert wording.translated(sentence, "en") == sentence
     assert wording.translated("something new", language) == "something new"

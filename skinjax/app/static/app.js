@@ -54,6 +54,22 @@ function finish(answer, place) {
   show(answer.html, byId(place));
 }
 
+// Marks the entries that are refused, each with why, and goes to the first.
+function mark(form, faults = {}) {
+  for (const field of form.querySelectorAll("[aria-invalid]")) {
+    field.removeAttribute("aria-invalid");
+    field.removeAttribute("aria-describedby");
+  }
+  for (const old of form.querySelectorAll(".fault")) old.hidden = true;
+  for (const [place, sentence] of Object.entries(faults)) {
+    tell(`fault-${place}`, sentence);
+    byId(`fault-${place}`).hidden = false;
+    byId(`about-${place}`).setAttribute("aria-invalid", "true");
+    byId(`about-${place}`).setAttribute("aria-describedby", `fault-${place}`);
+  }
+  form.querySelector("[aria-invalid]")?.focus();
+}
+
 function photoPage(form) {
   const said = form.dataset;
   const list = byId("chosen");
@@ -129,6 +145,7 @@ function photoPage(form) {
   form.addEventListener("reset", () => {
     files = [];
     draw();
+    mark(form);
     byId("result").replaceChildren();
     tell("status", "");
     tell("problem", "");
@@ -139,10 +156,14 @@ function photoPage(form) {
     tell("problem", files.length ? "" : said.none);
     if (!files.length) return;
     submit.setAttribute("aria-disabled", "true");
+    mark(form);
+    byId("result").replaceChildren(); // it was given with other entries or photos
     tell("status", said.working);
     const answer = await send(form.action, formOf(files, form));
     submit.removeAttribute("aria-disabled");
-    finish(answer, "result");
+    const faults = answer.faults ?? {};
+    finish(Object.keys(faults).length ? {} : answer, "result");
+    mark(form, faults);
   });
 }
 
