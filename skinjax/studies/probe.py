@@ -69,7 +69,14 @@ class Config(PreparationOptions, FeatureOptions, RunOptions):
     columns: tuple[str, ...] = option(
         (), "Columns of the manifest that the heads read beside the features, e.g. age,sex,body_site."
     )
-    balanced: bool = option(True, "Weight every class alike in the fit; otherwise every photo.")
+    prior_adjustment: float = option(
+        0.5,
+        "Share of balanced accuracy in what the answers maximise, so that rare classes are named more "
+        "often: 0 is best for accuracy, 1 treats all classes as equally common, 0.5 is best for the "
+        "mean of both.",
+        low=0,
+        high=1,
+    )
     meta_level: str = option("", "Coarser level that is fused with the finest. Default: the level above it.")
     folds: int = option(
         5,
@@ -170,7 +177,7 @@ def _probe(photos: PhotoSet | None, files: _Files | None, config: Config, folder
     meta_level = _coarse_level(taxonomy, config.meta_level)
     labels, cases = taxonomy.encode(first["label"]), first["case_id"].to_numpy(str)
     fold_of = split.kfold_by_case(labels, cases, config.folds, config.seed)
-    settings = probed.ProbeSettings(config.folds, config.inner_folds, config.balanced, config.seed)
+    settings = probed.ProbeSettings(config.folds, config.inner_folds, config.prior_adjustment, config.seed)
     models = probe_models(folder.options)
     stored = stored_predictions(NAME, folder.options, "")
     frames: dict[str, pd.DataFrame] = {}

@@ -1,6 +1,6 @@
 """Weights of the classes in a trained network's answers, between those for accuracy and those for balanced accuracy.
 
-Where a network says the probability p_k of each of K classes, and a class has the share π_k of the photos, the rule
+Where a network says the probability p_k of each class, and K classes have photos, each the share π_k of them, the rule
 
     answer = argmax over k of w_k p_k,    w_k = (1 - s) + s / (K π_k),
 
@@ -60,16 +60,18 @@ def head_path(params: dict[str, Any], head: str) -> tuple[str, ...]:
 
 
 def log_weights(labels: np.ndarray, num_classes: int, share: float) -> np.ndarray:
-    """Returns float32[K], the logarithm of each class's weight; a class without photos counts as having half of one.
+    """Returns float32[num_classes], the logarithm of each class's weight; 0 for a class without photos.
 
     Args:
       labels: int[N], classes of the training photos.
-      num_classes: K.
+      num_classes: Classes of the network.
       share: s, in [0, 1].
 
     >>> weights = np.exp(log_weights(np.array([0, 0, 0, 1]), 2, share=0.5))  # classes with 3/4 and 1/4 of the photos
     >>> [round(float(weight), 3) for weight in weights]
     [0.833, 1.5]
     """
-    counts = np.maximum(np.bincount(labels, minlength=num_classes), 0.5)
-    return np.log1p(share * (len(labels) / (num_classes * counts) - 1)).astype(np.float32)
+    counts = np.bincount(labels, minlength=num_classes)
+    present = counts > 0
+    even = len(labels) / (present.sum() * np.maximum(counts, 1))
+    return np.where(present, np.log1p(share * (even - 1)), 0).astype(np.float32)

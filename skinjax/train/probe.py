@@ -11,6 +11,7 @@ from scipy.special import logsumexp
 
 from skinjax.data.split import kfold_by_case
 from skinjax.train.logistic import fit_all
+from skinjax.train.priors import log_weights
 
 PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """Penalties lambda that are tried, for features of unit variance."""
@@ -28,8 +29,7 @@ class Probe:
       kernel: float32[F, K], of features as they are stored; their standardisation is part of it.
       bias: float32[K].
       penalty: The chosen lambda.
-      inner_losses: Penalty -> mean log loss of the inner cases that were held out, weighted as in the fit; of those
-        that were tried.
+      inner_losses: Penalty -> mean log loss of the inner cases that were held out; of those that were tried.
     """
 
     kernel: NDArray[np.float32]
@@ -55,7 +55,7 @@ def fit_probe(
     cases: ArrayLike,
     *,
     num_classes: int | None = None,
-    balanced: bool = True,
+    prior_adjustment: float = 0.5,
     factors: ArrayLike | None = None,
     penalties: Sequence[float] = PENALTIES,
     inner_folds: int = INNER_FOLDS,
@@ -72,7 +72,8 @@ def fit_probe(
       labels: int[N] in [0, K).
       cases: [N], the case of each photo; no case is in both parts of an inner split.
       num_classes: K; None takes one more than the largest label.
-      balanced: Whether every class weighs the same, in the fit and in the choice of the penalty; else every photo.
+      prior_adjustment: Share in [0, 1] of balanced accuracy in what the answers maximise, accuracy having the rest; the
+        classes' weights (`skinjax.train.priors`) go into the bias of the fitted head.
       factors: float[F] above 0, multiplied to the standardised features: the penalty bears less on one with a larger
         factor. None for 1 throughout.
       penalties: Values that lambda may have, each above 0; see `skinjax.train.logistic`.
@@ -83,8 +84,8 @@ def fit_probe(
       The head.
 
     Raises:
-      ValueError: Shapes do not fit, features are not finite or none varies, labels are out of range, or no penalty is
-        above 0.
+      ValueError: Shapes do not fit, features are not finite or none varies, labels or `prior_adjustment` are out of
+        range, or no penalty is above 0.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 40)
@@ -99,6 +100,8 @@ def fit_probe(
         raise ValueError(f"penalties must be finite numbers above 0, got {list(penalties)}")
     if inner_folds < 2:
         raise ValueError(f"inner_folds must be at least 2, got {inner_folds}")
+    if not 0 <= prior_adjustment <= 1:
+        raise ValueError(f"prior_adjustment must lie in [0, 1], got {prior_adjustment}")
     mean = inputs.mean(axis=0, dtype=np.float64)
     deviation = inputs.std(axis=0, dtype=np.float64)
     varies = deviation > _LEAST_VARIATION * np.abs(mean)
@@ -119,14 +122,14 @@ def fit_probe(
     parts = [np.ones(len(truth), bool)]
     if inner is not None:
         parts = [inner != fold for fold in range(folds)] + parts
-    weights = np.stack([_weights(truth, part, classes, balanced) for part in parts])
+    weights = np.stack(parts).astype(np.float64)
     tried: dict[float, Tried] = {}
     while len(tried) < len(choices) and (not tried or _best(tried) == min(tried)):
         some = choices[len(tried) :][: _NEXT if tried else _FIRST]
         tried |= _try(scaled, truth, inner, weights, some, classes)
     penalty = _best(tried)
     kernel = tried[penalty].kernel / deviation[:, None]
-    bias = tried[penalty].bias - mean @ kernel
+    bias = tried[penalty].bias - mean @ kernel + log_weights(truth, classes, prior_adjustment)
     losses = {one: tried[one].inner_loss for one in tried}
     return Probe(kernel.astype(np.float32), bias.astype(np.float32), penalty, losses)
 
@@ -168,9 +171,7 @@ def _try(
     for place, penalty in enumerate(penalties):
         of_penalty = slice(place * parts, (place + 1) * parts)
         heads = list(zip(kernels[of_penalty], biases[of_penalty], strict=True))
-        loss = (
-            float("nan") if inner is None else _held_out_loss(scaled, truth, inner, heads[:-1], weights[-1])
-        )
+        loss = float("nan") if inner is None else _held_out_loss(scaled, truth, inner, heads[:-1])
         found[penalty] = Tried(kernel=heads[-1][0], bias=heads[-1][1], inner_loss=loss)
     return found
 
@@ -198,28 +199,17 @@ def _checked(
     return inputs, truth.astype(np.int64), case_ids, classes
 
 
-def _weights(
-    truth: NDArray[np.int64], part: NDArray[np.bool_], classes: int, balanced: bool
-) -> NDArray[np.float64]:
-    """Returns float64[N], the weight of each photo of a part; 0 outside of it."""
-    if not balanced:
-        return part.astype(np.float64)
-    counts = np.bincount(truth[part], minlength=classes)
-    return np.where(part, 1 / np.maximum(counts, 1)[truth], 0.0)
-
-
 def _held_out_loss(
     scaled: NDArray[np.float32],
     truth: NDArray[np.int64],
     inner: NDArray[np.integer],
     heads: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
-    weights: NDArray[np.float64],
 ) -> float:
-    """Returns the weighted mean log loss of every photo under the head that has not seen its case."""
+    """Returns the mean log loss of every photo under the head that has not seen its case."""
     losses = np.zeros(len(truth))
     for fold, (kernel, bias) in enumerate(heads):
         held_out = inner == fold
         logits = (scaled[held_out] @ kernel + bias).astype(np.float64)
         own = np.take_along_axis(logits, truth[held_out][:, None], axis=1)[:, 0]
         losses[held_out] = logsumexp(logits, axis=1) - own
-    return float(losses @ weights / weights.sum())
+    return float(losses.mean())

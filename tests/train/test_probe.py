@@ -49,34 +49,33 @@ def test_all_problems_are_solved_as_scikit_learn_solves_them(rows: int, width: i
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("balanced", [True, False])
-def test_the_penalty_is_the_best_of_a_search_by_case(balanced: bool) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.7])
+def test_the_penalty_is_the_best_of_a_search_by_case(share: float) -> None:
     features, labels, cases = photos()
     penalties, classes = (0.003, 0.03, 0.3, 3.0), 4
-    probe = fit_probe(features, labels, cases, balanced=balanced, penalties=penalties, seed=3)
+    probe = fit_probe(features, labels, cases, prior_adjustment=share, penalties=penalties, seed=3)
     scaled = StandardScaler().fit_transform(features.astype(np.float64))
     inner = kfold_by_case(labels, cases, 3, 3)
-
-    def weights(part: NDArray) -> NDArray:
-        return len(part) / np.bincount(labels[part])[labels[part]] if balanced else np.ones(part.sum())
-
+    every = np.ones(len(labels))
     expected = {}
     for penalty in penalties:
         probs = np.zeros((len(labels), classes))
         for fold in range(3):
             part = inner != fold
-            probs[~part] = peer(scaled[part], labels[part], weights(part), penalty, scaled[~part])
-        expected[penalty] = log_loss(labels, probs, sample_weight=weights(np.ones(len(labels), bool)))
+            probs[~part] = peer(scaled[part], labels[part], every[part], penalty, scaled[~part])
+        expected[penalty] = log_loss(labels, probs)
     assert probe.inner_losses == pytest.approx(expected, abs=2e-3)
     assert probe.penalty == min(expected, key=expected.__getitem__)
-    whole = peer(scaled, labels, weights(np.ones(len(labels), bool)), probe.penalty, scaled)
+    whole = peer(scaled, labels, every, probe.penalty, scaled)
+    whole *= 1 - share + share * len(labels) / (4 * np.bincount(labels))
+    whole /= whole.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(softmax(probe.logits(features), axis=1), whole, atol=3e-3)
 
 
 def test_the_penalty_bears_less_on_a_feature_with_a_larger_factor():
     features, labels, cases = photos()
     factors = np.geomspace(0.5, 8, 12)
-    probe = fit_probe(features, labels, cases, balanced=False, factors=factors, penalties=(0.3,))
+    probe = fit_probe(features, labels, cases, prior_adjustment=0, factors=factors, penalties=(0.3,))
     scaled = StandardScaler().fit_transform(features.astype(np.float64)) * factors
     expected = peer(scaled, labels, np.ones(len(labels)), 0.3, scaled)
     np.testing.assert_allclose(softmax(probe.logits(features), axis=1), expected, atol=2e-3)
@@ -121,6 +120,7 @@ def test_inner_folds_keep_cases_whole() -> None:
         ({"labels": [0.0, 1.0, 0.0, 1.0]}, "labels must be integers, got float64"),
         ({"labels": [0, 1, 2, 5], "num_classes": 3}, "labels must lie in 0 to 2, got 0 to 5"),
         ({"penalties": (0.0,)}, r"penalties must be finite numbers above 0, got \[0.0\]"),
+        ({"prior_adjustment": 2}, r"prior_adjustment must lie in \[0, 1\], got 2"),
         ({"inner_folds": 1}, "inner_folds must be at least 2, got 1"),
         ({"factors": [1.0, 0.0]}, r"factors must be 2 finite numbers above 0, got shape \[2\]"),
         ({"features": np.ones((4, 2))}, "features must vary, got the same for all photos"),

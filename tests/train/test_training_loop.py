@@ -363,8 +363,8 @@ def test_the_weights_of_classes_are_in_the_logits_of_the_trained_network(small, 
     for share in (0.0, 0.5):
         settings = dataclasses.replace(SETTINGS, prior_adjustment=share)
         fits.append(fit(model, SMALL, variables, train, held_out, RECIPE, settings, tmp_path / str(share)))
-    shares = np.array([8, 14, 0.5]) / 22  # no photo of the third class counts as half of one
-    np.testing.assert_allclose(fits[1].logits, fits[0].logits + np.log(0.5 + 0.5 / (3 * shares)), atol=1e-5)
+    weights = [0.5 + 0.5 * 22 / (2 * 8), 0.5 + 0.5 * 22 / (2 * 14), 1]  # no photo of the third class
+    np.testing.assert_allclose(fits[1].logits, fits[0].logits + np.log(weights), atol=1e-5)
     again = predict_logits(model, SMALL, fits[1].variables, held_out, 4)
     np.testing.assert_allclose(again, fits[1].logits, atol=1e-5)
     kernels = [fitted.variables["params"]["head"]["kernel"] for fitted in fits]

@@ -36,13 +36,13 @@ class ProbeSettings:
     Attributes:
       folds: Folds of whole cases.
       inner_folds: Of the choice of the penalty.
-      balanced: Whether every class weighs the same.
+      prior_adjustment: Share of balanced accuracy in what the answers maximise.
       seed: Of folds and inner folds.
     """
 
     folds: int
     inner_folds: int
-    balanced: bool
+    prior_adjustment: float
     seed: int
 
 
@@ -108,8 +108,8 @@ def fit_heads(
                 labels = fine if level == finest else taxonomy.parents(finest, level)[fine]
                 heads[level] = fit_probe(
                     inputs[train], labels[train], cases[train], num_classes=len(taxonomy.classes(level)),
-                    balanced=settings.balanced, inner_folds=settings.inner_folds, factors=factors,
-                    seed=settings.seed,
+                    prior_adjustment=settings.prior_adjustment,
+                    inner_folds=settings.inner_folds, factors=factors, seed=settings.seed,
                 )  # fmt: skip
                 logits = heads[level].logits(inputs[held_out])
                 probs[level][held_out] = np.asarray(jax.nn.softmax(logits), np.float64)
