@@ -31,7 +31,7 @@ OURS: Mapping[tuple[str, ...], str] = {
     ("parts", "validation_fraction", "folds"): "split splits val_split test_split test_size val_fraction",
     ("seed",): "random_state random_seed rng",
     ("taxonomy",): "classes labels class_names label_map hierarchy",
-    ("class_balance", "balanced"): "class_weight class_weights balance sampler weighted",
+    ("class_balance", "prior_adjustment"): "balanced class_weight class_weights balance sampler weighted",
     ("precision",): "amp fp16 bf16 dtype mixed_precision half",
     ("test_time_augmentation",): "tta",
     ("patience",): "early_stopping early_stop",

@@ -47,7 +47,9 @@ FORMER = {
     ),
     "malignancy": TRAINING + "cost degrees fold folds readers",
     "features": PHOTOS + "backbone batch_size out precision pretrained",
-    "probe": PHOTOS + "backbone balanced batch_size columns features folds inner_folds meta_level precision pretrained",
+    "probe": PHOTOS + (
+        "backbone batch_size columns features folds inner_folds meta_level precision pretrained prior_adjustment"
+    ),
     "cross_dataset": TRAINING + (
         "equal_size fold folds other_dataset other_manifest other_source other_taxonomy shared_taxonomy"
     ),
