@@ -182,7 +182,8 @@ PROGRAMS = {
 
 def serve(library: str, name: str, batch: str, size: str, train: str) -> None:
     """Builds a program in a worker, then runs it a while at each turn."""
-    _IMPORTS.get(library, lambda: None)()
+    if library in _IMPORTS:
+        _IMPORTS[library]()
     peak = functools.partial(peak_device, library) if GPU else peak_resident
     before = peak()
     images = (

@@ -69,15 +69,18 @@ def languages() -> Mapping[str, Language]:
 
 
 def sentence(text: str) -> str:
-    """Returns a text as it stands alone on the page: with a capital, unless its first word is a name of code or a file.
+    """Returns a text as it stands alone on the page: with a capital, unless it begins with a name of code or a file.
 
     Args:
       text: Such as a reason of an answer, or a note, which the command line writes after a colon.
 
     >>> sentence("none of 2 photos can be read"), sentence("scan.jpg: too dark"), sentence("two_stage: 5 folds")
     ('None of 2 photos can be read', 'scan.jpg: too dark', 'two_stage: 5 folds')
+    >>> sentence("my left-arm.jpg: too dark")
+    'my left-arm.jpg: too dark'
     """
-    plain = re.match(r"[^\W\d_]+(?![\w.=/])", text)
+    file = re.search(r"\.\w+$", text.partition(": ")[0])
+    plain = not file and re.match(r"[^\W\d_]+(?![\w.=/])", text)
     return text[:1].upper() + text[1:] if plain else text
 
 

@@ -115,7 +115,8 @@ async def read_form(
       content_type: Header of the request.
       chunks: Its body.
       limits: What is taken at most.
-      check: Refuses a form by the fields that stand before its first file, so that none of its files is kept.
+      check: Refuses a form by the fields that stand before its first file, as the page's script sends it, so that no
+        file is kept. Without scripts files come first, and it sees no field.
 
     Returns:
       The form.

@@ -132,7 +132,7 @@ def unreadable(answer: CaseAnswer, say: Language) -> dict[str, Any]:
     """Returns what the phrase `error_photo` says of the first photo of a case that cannot be answered.
 
     Args:
-      answer: Its `error` is no None.
+      answer: Its `error` is not None.
       say: The language.
     """
     first = answer.photos[0]

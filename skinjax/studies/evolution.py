@@ -53,7 +53,9 @@ from skinjax.studies.steps.options import OneFoldConfig
 from skinjax.studies.steps.presets import Preset
 
 NAME = "evolution"
-FIXED = ("evaluate_every", "validation_fraction", "choose_by", "patience", "test_time_augmentation")
+FIXED = (
+    "evaluate_every", "validation_fraction", "choose_by", "patience", "test_time_augmentation", "prior_adjustment",
+)  # fmt: skip
 """Options of training that a candidate has no use for: it is trained to the last epoch and predicts once."""
 
 _LOG = logging.getLogger(__name__)
@@ -125,7 +127,7 @@ class Config(OneFoldConfig):
             value = getattr(self, name)
             if value != type(self).__dataclass_fields__[name].default:
                 raise ValueError(
-                    f"{name}={value} is not used here: a candidate predicts after its last epoch"
+                    f"{name}={value} is not used here: a candidate is judged by its network as its last epoch leaves it"
                 )
         if self.columns:
             raise ValueError(

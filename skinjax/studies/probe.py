@@ -44,7 +44,7 @@ from skinjax.runs.options import option
 from skinjax.studies.result import StudyResult
 from skinjax.studies.steps import inputs, networks, pooled, probed, reporting, running
 from skinjax.studies.steps.data_options import PreparationOptions, RunOptions
-from skinjax.studies.steps.options import FeatureOptions
+from skinjax.studies.steps.options import BALANCE_HELP, FeatureOptions
 from skinjax.train.probe import INNER_FOLDS
 
 NAME = "probe"
@@ -69,14 +69,7 @@ class Config(PreparationOptions, FeatureOptions, RunOptions):
     columns: tuple[str, ...] = option(
         (), "Columns of the manifest that the heads read beside the features, e.g. age,sex,body_site."
     )
-    prior_adjustment: float = option(
-        0.5,
-        "Share of balanced accuracy in what the answers maximise, so that rare classes are named more "
-        "often: 0 is best for accuracy, 1 treats all classes as equally common, 0.5 is best for the "
-        "mean of both.",
-        low=0,
-        high=1,
-    )
+    prior_adjustment: float = option(0.5, BALANCE_HELP, low=0, high=1)
     meta_level: str = option("", "Coarser level that is fused with the finest. Default: the level above it.")
     folds: int = option(
         5,

@@ -351,6 +351,8 @@ def _check(recipes: Sequence[Recipe], settings: Settings) -> None:
         raise ValueError(f"epochs must be at least 1, got {settings.epochs}")
     if settings.choose_by is not None:
         raise ValueError(f"choose_by is {settings.choose_by}, but a population takes the last epoch")
+    if settings.prior_adjustment:
+        raise ValueError(f"prior_adjustment must be 0 in a population, got {settings.prior_adjustment}")
     settings.parallel.check(settings.batch_size)
     if settings.batch_size % settings.method.accumulate:
         raise ValueError(

@@ -27,7 +27,7 @@ class Probe:
 
     Attributes:
       kernel: float32[F, K], of features as they are stored; their standardisation is part of it.
-      bias: float32[K].
+      bias: float32[K]; the logarithms of the classes' weights are part of it.
       penalty: The chosen lambda.
       inner_losses: Penalty -> mean log loss of the inner cases that were held out; of those that were tried.
     """

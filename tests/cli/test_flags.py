@@ -32,7 +32,7 @@ TRAINING = PHOTOS + (
     "process_index processes rotation scale shear test_time_augmentation translation validation_fraction weight_decay "
     "workers "
 )
-# The flags of the first release, which command lines and flagfiles of users have.
+# Flags that command lines and flagfiles of users have.
 FORMER = {
     "audit": PHOTOS,
     "preview": PHOTOS + "hsv_h preset rotation shown versions",

@@ -212,6 +212,7 @@ def test_hyper_parameters_for_photos_of_ones_own_are_searched_both_ways(tmp_path
     [
         (["--fitness_weights=0,0,0,0"], "--fitness_weights=0,0,0,0 must be up to four numbers of at least 0"),
         (["--test_time_augmentation=flips"], "--test_time_augmentation=flips is not used here"),
+        (["--prior_adjustment=0.5"], "--prior_adjustment=0.5 is not used here"),
         (["--search_backbone=vgg"], "vgg"),
     ],
 )

@@ -128,6 +128,7 @@ def test_the_way_follows_the_platform():
     [
         ([], settings(), {}, "recipes must hold one at least"),
         (RECIPES, settings(choose_by="auc"), {}, "choose_by is auc"),
+        (RECIPES, settings(prior_adjustment=0.5), {}, "prior_adjustment must be 0 in a population, got 0.5"),
         (RECIPES, settings(method=Method(accumulate=3)), {}, "accumulate's 3 parts"),
         (RECIPES, settings(epochs=0), {}, "epochs must be at least 1, got 0"),
         (RECIPES, settings(), {"at_once": "pmap"}, "at_once must be one of one, vmap, devices"),

@@ -28,7 +28,7 @@ def test_no_rule_has_more_of_accuracy_and_balanced_accuracy(share):
 def test_weights_reach_from_none_to_equally_common_classes():
     labels = np.array([0] * 6 + [2] * 2)
     np.testing.assert_array_equal(log_weights(labels, 3, 0.0), np.zeros(3))
-    np.testing.assert_allclose(
-        log_weights(labels, 3, 1.0), np.log([2 / 3, 1, 2]), rtol=1e-6
-    )  # none of class 1
+    # Of class 1 there is no photo, so that its weight is 1.
+    np.testing.assert_allclose(log_weights(labels, 3, 1.0), np.log([2 / 3, 1, 2]), rtol=1e-6)
     np.testing.assert_allclose(log_weights(labels, 3, 0.5), np.log([5 / 6, 1, 3 / 2]), rtol=1e-6)
+    np.testing.assert_array_equal(log_weights(np.array([1, 1]), 3, 1.0), np.zeros(3))

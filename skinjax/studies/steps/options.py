@@ -27,6 +27,10 @@ from skinjax.train.schedules import Decay
 from skinjax.train.state import Recipe
 
 METHOD, SETTINGS = Method(), Settings()
+BALANCE_HELP = (
+    "Share of balanced accuracy in what the answers maximise, so that rare classes are named more often: 0 is best for "
+    "accuracy, 1 treats all classes as equally common, 0.5 is best for the mean of both."
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,12 +91,7 @@ class NetworkOptions(Options):
         "(sampling).",
     )
     prior_adjustment: float = option(
-        0.0,
-        "Share of balanced accuracy in what the trained network's answers maximise, so that rare "
-        "classes are named more often: 0 is best for accuracy, 1 treats all classes as equally "
-        "common, 0.5 is best for the mean of both.",
-        low=0,
-        high=1,
+        0.0, f"{BALANCE_HELP} Presets leave it at 0 beside --class_balance.", low=0, high=1
     )
     evaluate_every: int = option(1, "Epochs between two evaluations on the held-out photos.", low=1)
     validation_fraction: float = option(

@@ -249,11 +249,13 @@ def _advice(config: TrainingConfig, sets: Sequence[PreparedPhotos], tasks: Seque
         found.append(
             "--preset=laptop: networks learn more from the same photos when they start from ImageNet weights"
         )
-    for data in sets:
+    evened = (
+        config.class_balance != "none" or config.prior_adjustment or "prior_adjustment" in config.unfilled
+    )
+    for data in () if evened else sets:
         counts = np.bincount(data.labels)
         counts = counts[counts > 0]
-        unbalanced = config.class_balance == "none" and not config.prior_adjustment
-        if counts.max() >= RARE * counts.min() and unbalanced:
+        if counts.max() >= RARE * counts.min():
             ratio = counts.max() / counts.min()
             found.append(
                 f"--prior_adjustment=0.5: the commonest class has {ratio:.0f} times the photos of the rarest, which is "

@@ -57,6 +57,8 @@ def values_of(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
     >>> values_of("laptop", {"batch_size": 8})["learning_rate"]
     0.0005
+    >>> [values_of("laptop", given).get("prior_adjustment") for given in ({}, {"class_balance": "sampling"})]
+    [0.5, None]
     >>> values_of("thesis", {})
     {}
     """
@@ -71,6 +73,8 @@ def values_of(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if given.get("optimizer", "adamw") != "adamw":  # its rates are those of another optimiser
         for name in ("learning_rate", "final_learning_rate", "momentum", "weight_decay", "layer_decay"):
             del values[name]
+    if given.get("class_balance", "none") != "none":  # classes would be evened out twice
+        del values["prior_adjustment"]
     return {name: value for name, value in values.items() if name not in given}
 
 
