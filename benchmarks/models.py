@@ -71,7 +71,7 @@ Options = dict[str, str]
 
 def skinjax_program(name: str, images: np.ndarray, train: bool, *, plain: bool = False) -> Program:
     """Compiles our forward pass or training step, with our compiler options unless it is to be plain `jax.jit`."""
-    options = {} if plain else compiler_options()
+    options = {} if plain else compiler_options(gradients=train)
     model = create(name, CLASSES, dtype=DTYPE)
     variables = init_variables(model, jax.random.key(0))
     if not train:

@@ -1,12 +1,13 @@
 """XLA compilation options for these networks, for the transformation that is outermost.
 
-On CPU, jaxlib 0.10 hands convolutions and matrix products to YNNPACK, which takes two to six times as long for dense
+On CPU, jaxlib 0.10 hands convolutions and matrix products to YNNPACK, which takes up to six times as long for dense
 convolutions as XLA's own call of Eigen; and of vectors of 512 bits, where a CPU has them, XLA uses only half. `jit` and
 `pmap` here are JAX's own with options that change that; skinjax's training step and prediction are compiled so:
 
     predict = compilation.jit(model.apply)
+    step = compilation.jit(update, gradients=True)  # whose matrix products are faster by YNNPACK
 
-A notebook or a program that calls `jax.jit` itself gets the same for all that it compiles, by its environment:
+A notebook or a program that calls `jax.jit` itself gets the former for all that it compiles, by its environment:
 
     XLA_FLAGS=$(python -m skinjax.models.compilation) jupyter lab
 
@@ -21,25 +22,32 @@ from typing import Any
 
 import jax
 
-_CPU = {"xla_cpu_experimental_ynn_fusion_type": "", "xla_cpu_prefer_vector_width": "512"}
+_YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
+_CPU = {_YNNPACK: "", "xla_cpu_prefer_vector_width": "512"}
 
 
-@functools.cache
-def compiler_options() -> dict[str, str]:
+def compiler_options(*, gradients: bool = False) -> dict[str, str]:
     """Returns options for the devices that JAX uses; none where they are not CPUs or where jaxlib does not know them.
+
+    Args:
+      gradients: Whether the program is a training step, most of whose matrix products are gradients.
 
     Example:
       >>> double = jax.jit(lambda x: 2 * x, compiler_options=compiler_options())
       >>> double(1.5).item()
       3.0
     """
-    if jax.default_backend() != "cpu":
-        return {}
+    return dict(_known_options(gradients)) if jax.default_backend() == "cpu" else {}
+
+
+@functools.cache
+def _known_options(gradients: bool) -> dict[str, str]:
+    options = _CPU | ({_YNNPACK: "LIBRARY_FUSION_TYPE_DOT"} if gradients else {})
     try:
-        jax.jit(lambda x: x, compiler_options=_CPU).lower(0.0).compile()
+        jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:  # an experimental option may go with any release
         return {}
-    return dict(_CPU)
+    return options
 
 
 def xla_flags() -> str:
@@ -47,28 +55,32 @@ def xla_flags() -> str:
     return " ".join(f"--{name}={value}" for name, value in compiler_options().items())
 
 
-def jit(function: Callable[..., Any], **arguments: Any) -> Any:
+def jit(function: Callable[..., Any], *, gradients: bool = False, **arguments: Any) -> Any:
     """Compiles a function as `jax.jit` does, with `compiler_options`.
 
     It asks JAX for its devices; in a run of several processes call it after `jax.distributed.initialize`.
 
     Args:
       function: The function, pure.
+      gradients: Whether it is a training step.
       **arguments: As `jax.jit` takes them, but for `compiler_options`.
 
     Example:
       >>> jit(lambda x: 2 * x)(1.5).item()
       3.0
     """
-    return jax.jit(function, compiler_options=compiler_options(), **arguments)
+    return jax.jit(function, compiler_options=compiler_options(gradients=gradients), **arguments)
 
 
-def pmap(function: Callable[..., Any], axis_name: str, **arguments: Any) -> Callable[..., Any]:
+def pmap(
+    function: Callable[..., Any], axis_name: str, *, gradients: bool = False, **arguments: Any
+) -> Callable[..., Any]:
     """Maps a function over devices as `jax.pmap` does, with `compiler_options`, which that does not take.
 
     Args:
       function: The function, pure, of positional arguments.
       axis_name: Name of the mapped axis.
+      gradients: Whether it is a training step.
       **arguments: As `jax.pmap` takes them.
 
     Returns:
@@ -79,7 +91,7 @@ def pmap(function: Callable[..., Any], axis_name: str, **arguments: Any) -> Call
       [[1.0, 1.0]]
     """
     mapped = jax.pmap(function, axis_name, **arguments)
-    if not (options := compiler_options()):
+    if not (options := compiler_options(gradients=gradients)):
         return mapped
     programs: dict[Any, Callable[..., Any]] = {}
 

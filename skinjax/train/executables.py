@@ -102,7 +102,7 @@ def _digest(lowered: Any) -> str:
     device = jax.local_devices()[0]
     known = [
         lowered.as_text(),
-        compiler_options(),
+        [compiler_options(), compiler_options(gradients=True)],
         jax.__version__,
         device.client.platform_version,
         device.device_kind,

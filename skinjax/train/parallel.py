@@ -97,7 +97,12 @@ class Parallel:
         if self.backend == "pmap":
             mapped = functools.partial(step, axis_name=DATA_AXIS)
             return compilation.pmap(
-                mapped, DATA_AXIS, in_axes=(0, 0, None, None), devices=self.devices, donate_argnums=0
+                mapped,
+                DATA_AXIS,
+                gradients=True,
+                in_axes=(0, 0, None, None),
+                devices=self.devices,
+                donate_argnums=0,
             )
         if self.mapped:
             whole, part = PartitionSpec(), PartitionSpec(DATA_AXIS)
@@ -110,7 +115,7 @@ class Parallel:
             )
         else:
             function = functools.partial(step, axis_name=None)
-        return compilation.jit(function, donate_argnums=0)
+        return compilation.jit(function, gradients=True, donate_argnums=0)
 
     def place(self, tree: Any) -> Any:
         """Copies arrays to every device, as `jit` needs them; values must be equal in all processes."""

@@ -323,7 +323,7 @@ def _compiled_stack_step(
             out_specs=(specs, stacked),
             check_vma=False,
         )
-    return compilation.jit(step, donate_argnums=0)
+    return compilation.jit(step, gradients=True, donate_argnums=0)
 
 
 @functools.lru_cache(maxsize=8)

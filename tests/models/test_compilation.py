@@ -82,9 +82,18 @@ def test_jit_takes_what_jax_takes():
 
 
 def test_other_devices_take_none(monkeypatch):
-    compilation.compiler_options.cache_clear()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert compilation.compiler_options() == {}
     assert compilation.xla_flags() == ""
-    monkeypatch.undo()
-    compilation.compiler_options.cache_clear()
+
+
+@needs_options
+def test_products_of_a_training_step_go_to_ynnpack_and_its_convolutions_do_not():
+    product = jax.ShapeDtypeStruct((4096, 96), jnp.float32), jax.ShapeDtypeStruct((96, 512), jnp.float32)
+    step = compilation.jit(jnp.dot, gradients=True).lower(*product).compile().as_text()
+    if "ynn_fusion" not in jax.jit(jnp.dot).lower(*product).compile().as_text():
+        pytest.skip("this jaxlib gives no product to YNNPACK")
+    assert "ynn_fusion" in step
+    assert "ynn_fusion" not in compilation.jit(jnp.dot).lower(*product).compile().as_text()
+    convolution = compilation.jit(convolve, gradients=True).lower(*large()).compile().as_text()
+    assert "ynn_fusion" not in convolution

@@ -36,7 +36,8 @@ def check(found, rows: int = 4) -> None:
 @pytest.fixture
 def compilations(monkeypatch):
     """Names of the programs that are compiled."""
-    compiler_options()  # looks by a compilation, the first time, whether they are known
+    for gradients in (False, True):  # looks by a compilation, the first time, whether they are known
+        compiler_options(gradients=gradients)
     names = []
     real = jax.stages.Lowered.compile
     monkeypatch.setattr(
@@ -68,7 +69,7 @@ def test_other_shapes_other_functions_and_other_processes_have_files_of_their_ow
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     Kept(step, "step", tmp_path)(*arguments())
     assert len(list(tmp_path.iterdir())) == 4
-    monkeypatch.setattr(executables, "compiler_options", lambda: {"xla_cpu_enable_fast_math": "false"})
+    monkeypatch.setattr(executables, "compiler_options", lambda **_: {"xla_cpu_enable_fast_math": "false"})
     Kept(step, "step", tmp_path)(*arguments())
     assert len(list(tmp_path.iterdir())) == 5
 
