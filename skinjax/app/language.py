@@ -76,10 +76,10 @@ def sentence(text: str) -> str:
 
     >>> sentence("none of 2 photos can be read"), sentence("scan.jpg: too dark"), sentence("two_stage: 5 folds")
     ('None of 2 photos can be read', 'scan.jpg: too dark', 'two_stage: 5 folds')
-    >>> sentence("my left-arm.jpg: too dark")
-    'my left-arm.jpg: too dark'
+    >>> sentence("my left-arm.jpg: too dark"), sentence("not one of two; the first, scan.jpg: too dark")
+    ('my left-arm.jpg: too dark', 'Not one of two; the first, scan.jpg: too dark')
     """
-    file = re.search(r"\.\w+$", text.partition(": ")[0])
+    file = re.match(r"[^,;:]+\.\w+: ", text)
     plain = not file and re.match(r"[^\W\d_]+(?![\w.=/])", text)
     return text[:1].upper() + text[1:] if plain else text
 
