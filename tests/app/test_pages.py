@@ -318,7 +318,7 @@ def _bmp() -> bytes:
 def test_many_cases_come_as_a_table_that_downloads(client, engine, photos):
     taxonomy = engine.predictor.taxonomy
     page = client.post("/batch", files=files(photos[:5]), data={"by": "name"})
-    assert "Cases answered: 3" in page.text
+    assert "Cases processed: 3" in page.text
     address = re.search(r'href="data:text/csv;charset=utf-8,([^"]+)"', page.text).group(1)
     text = unquote(address)
     assert text.startswith("\ufeff")
@@ -369,7 +369,7 @@ def test_a_case_of_a_batch_that_cannot_be_answered_has_a_row_that_says_why(clien
     assert "At most 12 photos" in many.json()["row"]
     page = client.post("/batch", files=[*files(photos[:1]), *sent(("a.pdf", b"%PDF-1.7" + bytes(99)))])
     assert "PDF" in page.text
-    assert "Cases answered: 2" in page.text
+    assert "Cases processed: 2" in page.text
 
 
 @pytest.mark.parametrize(
