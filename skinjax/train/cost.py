@@ -17,6 +17,7 @@ from flax import linen as nn
 from skinjax.data.pipeline.loader import Subset, training_batches
 from skinjax.models.registry import variable_shapes
 from skinjax.models.spec import ModelSpec
+from skinjax.train.heads import Head
 from skinjax.train.loop import STEP_INPUTS, Settings, class_weights
 from skinjax.train.method import Method
 from skinjax.train.state import Recipe, as_variables, create_state
@@ -105,13 +106,14 @@ def measure_step(
     """
     method, parallel = settings.method, settings.parallel
     traced = jax.tree.map(jnp.float32, recipe)
-    weights = jnp.asarray(class_weights(train.labels, model.num_classes, settings))
+    head = Head.of(model, method)
+    weights = head.widen_weights(jnp.asarray(class_weights(train.labels, model.num_classes, settings)))
     optimizer = make_optimizer(traced, method, rate_factors(variables["params"], spec, method))
     state = create_state(variables, optimizer, settings.seed, averaged=method.average_decay > 0)
-    placed = parallel.place_state(parallel.place(state))
+    placed = parallel.place_state(head.widen(parallel.place(state)))
     if parallel.backend != "pmap":
         traced, weights = parallel.place((traced, weights))
-    step, times = compiled_train_step(model, spec, method, parallel), []
+    step, times = compiled_train_step(head.model, spec, method, parallel), []
     for batch in training_batches(
         train, settings.batch_size, settings.seed, steps=steps + 1, threads=settings.threads
     ):

@@ -22,6 +22,7 @@ from skinjax.models.ops.layers import DATA_AXIS
 from skinjax.models.registry import ModelSpec
 from skinjax.train import history, stopping
 from skinjax.train.checkpoints import Checkpoints, Record
+from skinjax.train.heads import Head
 from skinjax.train.history import Row
 from skinjax.train.losses import balanced_class_weights, effective_number_weights
 from skinjax.train.method import Method
@@ -155,7 +156,9 @@ def predict_logits(
     Returns:
       float32[n, K].
     """
-    return predict_rows(compiled_predict(model, spec), variables, subset, batch_size, threads)
+    head = Head.of(model)
+    compute, wide = compiled_predict(head.model, spec), head.widen_variables(variables)
+    return predict_rows(compute, wide, subset, batch_size, threads)[:, : head.classes]
 
 
 def predict_rows(
@@ -266,8 +269,10 @@ class _Training:
         self.epoch_steps = steps_per_epoch(len(train), settings.batch_size)
         self.total = self.epoch_steps * settings.epochs
         self.recipe = jax.tree.map(jnp.float32, recipe._replace(total_steps=self.total))
-        self.class_weights = jnp.asarray(class_weights(train.labels, model.num_classes, settings))
-        self.step = compiled_train_step(model, spec, settings.method, settings.parallel)
+        self.head = Head.of(model, settings.method)
+        weights = jnp.asarray(class_weights(train.labels, model.num_classes, settings))
+        self.class_weights = self.head.widen_weights(weights)
+        self.step = compiled_train_step(self.head.model, spec, settings.method, settings.parallel)
 
     def run(
         self,
@@ -307,7 +312,7 @@ class _Training:
                     workers=settings.workers,
                 )
             )
-            placed = parallel.place_state(state)
+            placed = self._place(state)
             losses = _Losses(checkpoints)
             epoch_began = time.monotonic()
             for update, batch in enumerate(batches, done + 1):
@@ -320,24 +325,24 @@ class _Training:
                 at_end = update == self.total
                 if update % self.epoch_steps == 0:
                     losses.settle()
-                    epoch, state = update // self.epoch_steps, parallel.take_state(placed)
+                    epoch, state = update // self.epoch_steps, self._take(placed)
                     rows, logits, record = self._end_epoch(epoch, state, epoch_began, record, checkpoints)
                     state = dataclasses.replace(state, totals=Totals.zero())
-                    placed = parallel.place_state(state)
+                    placed = self._place(state)
                     on_epoch(record.history, rows)
                     note = history.note(epoch, settings.epochs, rows)
                     epoch_began, at_end = time.monotonic(), at_end or record.stopped
                 stop = should_stop(update) and not at_end
                 if stop or at_end or checkpoints.is_due(update):
                     losses.settle()
-                    state = parallel.take_state(placed)
+                    state = self._take(placed)
                     _save(checkpoints, update, state, record)
                 on_step(update * settings.batch_size, photos_in_all, note)
                 if stop:
                     raise StoppedError(f"stopped after update {update} of {self.total}, which is saved")
                 if at_end:
                     break
-            state = parallel.take_state(placed)
+            state = self._take(placed)
             final = state.variables
             if record.best is not None and record.best.step != int(state.step):
                 final, logits = checkpoints.load_best(record.best.step, final), None
@@ -356,6 +361,15 @@ class _Training:
         state = create_state(variables, optimizer, self.settings.seed, averaged=method.average_decay > 0)
         state = parallel.place(state)
         return checkpoints.restore(state) or (state, Record())
+
+    def _place(self, state: TrainState) -> TrainState:
+        """Puts a state where the compiled step takes it, as the step takes it."""
+        placed: TrainState = self.settings.parallel.place_state(self.head.widen(state))
+        return placed
+
+    def _take(self, placed: TrainState) -> TrainState:
+        """Returns the state from what the compiled step gives."""
+        return self.head.narrow(self.settings.parallel.take_state(placed))
 
     def _predict(self, variables: Variables, subset: Subset) -> np.ndarray:
         settings = self.settings

@@ -26,6 +26,7 @@ from skinjax.studies.steps import presets
 from skinjax.studies.steps.course import Course
 from skinjax.studies.steps.options import TrainingConfig
 from skinjax.train import cost
+from skinjax.train.heads import Head
 
 FEWEST_UPDATES = 100
 """Updates below which a plan advises more epochs."""
@@ -223,7 +224,9 @@ def _measured(config: TrainingConfig, data: PreparedPhotos, tasks: Sequence[Task
             )
             seen = _updates(config, one) * config.batch_size_of(one.photos)
             total += per_photo * (seen + one.held_out * evaluations / 3)  # a prediction is a third of a step
-        total += 2 * found.compilation * len({one.classes for one in alike})
+        models = (registry.create(backbone, one.classes) for one in alike)
+        programs = {Head.of(model, config.method()).width for model in models}
+        total += 2 * found.compilation * len(programs)
     speed = f"{1 / per_photo:.0f} photos per second in training"
     return total, f"time: about {clock(total)} for all networks, {speed} (measured on a few steps)"
 
