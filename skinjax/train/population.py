@@ -37,6 +37,7 @@ from skinjax.data.pipeline.loader import Subset, evaluation_batches, steps_per_e
 from skinjax.models import compilation
 from skinjax.models.pixels import normalize
 from skinjax.models.registry import ModelSpec
+from skinjax.train.heads import Head
 from skinjax.train.loop import Settings, Variables, class_weights, predict_logits, updates_ahead
 from skinjax.train.method import Method
 from skinjax.train.state import Recipe, TrainState, create_state
@@ -178,13 +179,14 @@ class _OneByOne:
         begin: Callable[[int], TrainState],
     ) -> None:
         self.model, self.spec, self.settings, self.parallel = model, spec, settings, settings.parallel
-        self.compiled = compiled_train_step(model, spec, settings.method, settings.parallel)
+        self.head = Head.of(model, settings.method)
+        self.compiled = compiled_train_step(self.head.model, spec, settings.method, settings.parallel)
         given = [jax.tree.map(jnp.float32, recipe) for recipe in recipes]
-        self.weights = weights
+        self.weights = self.head.widen_weights(weights)
         if self.parallel.backend == "jit":
-            given, self.weights = self.parallel.place((given, weights))
+            given, self.weights = self.parallel.place((given, self.weights))
         self.recipes = given
-        self.states = [self.parallel.place_state(begin(0)) for _ in recipes]
+        self.states = [self.parallel.place_state(self.head.widen(begin(0))) for _ in recipes]
 
     def step(self, photos: dict[str, np.ndarray], ended: np.ndarray) -> list[jax.Array | None]:
         batch = self.parallel.place_batch(photos)
@@ -207,7 +209,7 @@ class _OneByOne:
         shape = len(self.states), len(subset), self.model.num_classes
         logits = np.full(shape, np.nan, np.float32)
         for index in np.flatnonzero(~ended):
-            variables = self.parallel.take_state(self.states[index]).variables
+            variables = self.head.narrow(self.parallel.take_state(self.states[index])).variables
             logits[index] = predict_logits(
                 self.model, self.spec, variables, subset, self.settings.batch_size, self.settings.threads
             )
