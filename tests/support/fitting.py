@@ -18,9 +18,10 @@ import numpy as np
 from skinjax.augment import DEFAULT_STRENGTHS
 from skinjax.data.pipeline.loader import Subset
 from skinjax.models import registry
+from skinjax.models.backbones.backbone import Backbone, FeatureMaps
 from skinjax.models.metadata import with_columns
-from skinjax.models.ops.layers import DepthwiseConv, Dropout, DropPath
-from skinjax.models.ops.normalization import Norm, conv_norm
+from skinjax.models.ops.layers import DepthwiseConv, DropPath
+from skinjax.models.ops.normalization import conv_norm
 from skinjax.train.loop import Settings, StoppedError, fit
 from skinjax.train.method import Method
 from skinjax.train.parallel import Parallel
@@ -30,20 +31,20 @@ from tests.support import small_backbones
 STOPPED = 75
 
 
-class Small(nn.Module):
+class Small(Backbone):
     """A network that compiles fast and has what devices could disagree on: BatchNorm, dropout, stochastic depth."""
 
-    num_classes: int = 3
-    axis_name: str | None = None
+    def run(self, images: jax.Array, maps: FeatureMaps, *, train: bool) -> jax.Array:
+        """Computes the only map, [N, H / 2, W / 2, 8]."""
+        x = conv_norm(images, "stem", 8, (3, 3), self.norm, train=train, stride=2)
+        y = DepthwiseConv((3, 3), name="depthwise")(x)
+        y = self.norm(y, "norm", train=train, activation="swish")
+        return maps.record("last", x + DropPath(0.2, name="drop_path")(y, train=train))
 
-    @nn.compact
-    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
-        norm = Norm(1e-3, 0.9, axis_name=self.axis_name)
-        x = conv_norm(images, "stem", 8, (3, 3), norm, train=train, stride=2)
-        y = norm(DepthwiseConv((3, 3), name="depthwise")(x), "norm", train=train, activation="swish")
-        x = x + DropPath(0.2, name="drop_path")(y, train=train)
-        x = Dropout(0.2, name="dropout")(x.mean(axis=(1, 2)), train=train)
-        return nn.Dense(self.num_classes, name="head")(x)
+
+def small() -> Small:
+    """Returns the network of three classes."""
+    return Small(registry.spec("efficientnet_nano"), 3, dropout_rate=0.2, bn_momentum=0.9)
 
 
 class Coloured:
@@ -81,7 +82,7 @@ def main() -> None:
     if options.coordinator:
         jax.distributed.initialize(options.coordinator, options.processes, options.index)
     spec, width = registry.spec("efficientnet_nano"), 4 if options.fusion else 0
-    model: nn.Module = Small()
+    model: nn.Module = small()
     if options.fusion:
         with small_backbones.registered():
             spec = registry.spec("small")

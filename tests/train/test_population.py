@@ -15,11 +15,11 @@ from skinjax.train.loop import Settings, fit
 from skinjax.train.method import Method
 from skinjax.train.population import Population, default_at_once, train_population
 from skinjax.train.state import Recipe
-from tests.support.fitting import Coloured, Small
+from tests.support.fitting import Coloured, small
 
 pytestmark = pytest.mark.slow
 SPEC = registry.spec("efficientnet_nano")
-MODEL = Small()
+MODEL = small()
 WAYS = ["one", "vmap", "devices"]
 RECIPES = [
     Recipe(learning_rate=0.02, momentum=0.9, burn_in=2.0),
