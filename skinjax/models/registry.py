@@ -17,7 +17,7 @@ import inspect
 import os
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -217,15 +217,42 @@ def variable_shapes(model: nn.Module, spec: ModelSpec | None = None) -> dict[str
       {"params": ..., "batch_stats": ...} with `jax.ShapeDtypeStruct` leaves; without "batch_stats" where the
       network has no batch normalisation.
     """
-    return _trace(model, spec)
+    shapes: dict[str, Any] = traverse_util.unflatten_dict(_trace(model, spec).shapes)
+    return shapes
 
 
-def _trace(model: nn.Module, spec: ModelSpec | None) -> dict[str, Any]:
+class _Trace(NamedTuple):
+    """What a network's `init` would make: shapes by path, and the paths of the modules that `_draw` knows."""
+
+    shapes: Mapping[tuple[str, ...], jax.ShapeDtypeStruct]
+    own: frozenset[tuple[str, ...]]
+
+
+def _trace(model: nn.Module, spec: ModelSpec | None) -> _Trace:
+    images = _images(model, spec)
+    try:
+        return _kept_trace(model, images)
+    except TypeError:  # a module of somebody's whose attributes cannot be hashed
+        return _kept_trace.__wrapped__(model, images)
+
+
+@functools.lru_cache(
+    maxsize=32
+)  # a command asks for those of a few networks time and again, half a second each
+def _kept_trace(model: nn.Module, images: jax.ShapeDtypeStruct) -> _Trace:
+    own: set[tuple[str, ...]] = set()
+
+    def note(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+        if _is_own(context.module):
+            own.add(context.module.path)
+        return call(*args, **kwargs)
+
     def init(key: jax.Array, images: jax.Array) -> Any:  # a new function, whose trace JAX has not kept
         return model.init(key, images)
 
-    shapes: dict[str, Any] = jax.eval_shape(init, jax.random.key(0), _images(model, spec))
-    return shapes
+    with nn.intercept_methods(note):
+        shapes = jax.eval_shape(init, jax.random.key(0), images)
+    return _Trace(traverse_util.flatten_dict(shapes), frozenset(own))
 
 
 def _images(model: nn.Module, spec: ModelSpec | None) -> jax.ShapeDtypeStruct:
@@ -284,15 +311,7 @@ def init_variables(model: nn.Module, key: jax.Array, spec: ModelSpec | None = No
       >>> variables["params"]["head"]["kernel"].shape
       (640, 19)
     """
-    own: set[tuple[str, ...]] = set()
-
-    def note(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
-        if _is_own(context.module):
-            own.add(context.module.path)
-        return call(*args, **kwargs)
-
-    with nn.intercept_methods(note):
-        shapes = traverse_util.flatten_dict(_trace(model, spec))
+    shapes, own = _trace(model, spec)
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     words = [int(word) for word in np.asarray(jax.random.key_data(key) if typed else key).ravel()]
     arrays, others = {}, []

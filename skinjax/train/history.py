@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -31,10 +33,15 @@ def learning_rate(recipe: Recipe, method: Method, state: TrainState) -> float | 
       The rate; None where the state holds none, or several. `optax.inject_hyperparams` makes it hold one.
     """
     if not method.has_own_optimizer:
-        return float(make_schedule(recipe, method)(int(state.step) - 1))
+        return float(_compiled_schedule(method)(recipe, int(state.step) - 1))
     found = optax.tree_utils.tree_get_all_with_path(local_copy(state.opt_state), "learning_rate")
     rates = [rate for _, rate in found if isinstance(rate, jax.Array)]
     return float(rates[0]) if len(rates) == 1 else None
+
+
+@functools.lru_cache(maxsize=16)  # at once, where each of its operations would be a compilation
+def _compiled_schedule(method: Method) -> Callable[[Recipe, int], jax.Array]:
+    return jax.jit(lambda recipe, count: make_schedule(recipe, method)(count))
 
 
 def training_row(epoch: int, state: TrainState, learning_rate: float | None, seconds: float) -> Row:
