@@ -98,17 +98,18 @@ def test_a_network_is_trained_as_with_its_own_outputs_alone(method, columns, tmp
 def test_networks_of_three_and_five_classes_share_their_programs(tmp_path):
     method = Method(focal_gamma=1.75, loss="focal")  # of no other test
     settings = Settings(epochs=2, batch_size=8, seed=1, checkpoint_seconds=1000, method=method)
-    step = compiled_train_step(Head.of(network(3)[0], method).model, SPEC, method, settings.parallel)
+    wide = Head.of(network(3)[0], method).model
+    step = compiled_train_step(wide, SPEC, method, settings.parallel)
+    programs = []
     for classes in (3, 5):
         model, variables = network(classes)
-        fit(
-            model, SPEC, variables, photos(16, classes), photos(8, classes), RECIPE, settings,
-            tmp_path / str(classes),
-        )  # fmt: skip
-        measure_step(model, SPEC, variables, photos(16, classes), RECIPE, settings)
-    assert step._cache_size() == 1
-    assert predict_logits(model, SPEC, variables, photos(8, 5), 8).shape == (8, 5)
-    assert compiled_predict(Head.of(model).model, SPEC)._cache_size() == 1
+        train, held_out = photos(16, classes), photos(8, classes)
+        fit(model, SPEC, variables, train, held_out, RECIPE, settings, tmp_path / str(classes))
+        measure_step(model, SPEC, variables, train, RECIPE, settings)
+        assert predict_logits(model, SPEC, variables, held_out, 8).shape == (8, classes)
+        programs.append((step._cache_size(), compiled_predict(wide, SPEC)._cache_size()))
+    assert programs[0][0] == 1
+    assert programs[1] == programs[0]
 
 
 def test_further_outputs_are_never_answered_and_learn_nothing():
