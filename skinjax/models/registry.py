@@ -222,7 +222,7 @@ def variable_shapes(model: nn.Module, spec: ModelSpec | None = None) -> dict[str
 
 
 class _Trace(NamedTuple):
-    """What a network's `init` would make: shapes by path, and the paths of the modules that `_draw` knows."""
+    """Shapes by path of the variables that a network's `init` makes, and paths of the modules that `_draw` knows."""
 
     shapes: Mapping[tuple[str, ...], jax.ShapeDtypeStruct]
     own: frozenset[tuple[str, ...]]
