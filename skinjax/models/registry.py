@@ -236,9 +236,7 @@ def _trace(model: nn.Module, spec: ModelSpec | None) -> _Trace:
         return _kept_trace.__wrapped__(model, images)
 
 
-@functools.lru_cache(
-    maxsize=32
-)  # a command asks for those of a few networks time and again, half a second each
+@functools.lru_cache(maxsize=32)  # half a second each, and a command asks for the same ones time and again
 def _kept_trace(model: nn.Module, images: jax.ShapeDtypeStruct) -> _Trace:
     own: set[tuple[str, ...]] = set()
 
