@@ -280,7 +280,7 @@ def check_names(frame: pd.DataFrame, names: Sequence[str]) -> None:
         if name not in there:
             near = missing_columns([name], there)[0].partition(", but one ")[2]
             hint = f"; did you mean {near}?" if near else ""
-            raise ValueError(f"columns must be of the table, got {name!r}{hint} (it has {', '.join(there)})")
+            raise ValueError(f"columns must be in the table, got {name!r}{hint} (it has {', '.join(there)})")
 
 
 def unknown_columns(coding: ColumnCoding | None, frame: pd.DataFrame | None) -> list[str]:

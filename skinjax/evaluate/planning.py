@@ -143,7 +143,7 @@ def photos_needed(
       110
     """
     if difference == 0:
-        raise ValueError("difference must not be 0, which no study finds")
+        raise ValueError("difference must not be 0: no study can detect it")
     if not 0 < power < 1:
         raise ValueError(f"power must lie between 0 and 1, got {power:g}")
 

@@ -102,7 +102,7 @@ def run(photos: None, config: Config, workdir: str | os.PathLike[str] | None) ->
     if missing:
         raise ValueError(f'the page needs {", ".join(missing)}: pip install "skinjax[app]"')
     if photos is not None:
-        raise ValueError("photos must be None: they come by the page")
+        raise ValueError("photos must be None: they are uploaded on the page")
     if workdir is None and config.smoke:
         workdir, _ = answering.make_smoke_run(0, Path("runs/predict_smoke"))
     if workdir is None:

@@ -13,7 +13,7 @@ validation photos.
     skinjax benchmark_backbones --flagfile=experiments/flagfiles/benchmark_backbones.flags --manifest=...
     skinjax benchmark_backbones --smoke                                      # all of it, tiny
 
-Photos have --image_size, or each backbone its own; they are prepared once a size. Predictions are in
+Photos have --image_size, or each backbone its own; they are prepared once per size. Predictions are in
 `predictions/<backbone>_test.parquet` and `_validation.parquet`. The same command again resumes.
 
 PAD-UFES-20's basal cell carcinoma, 172 test photos, the thesis's four from scratch at 96 pixels, 25 minutes on two

@@ -105,7 +105,7 @@ def run(photos: None, config: Config, workdir: str | os.PathLike[str] | None) ->
         folder = Path("runs/export_smoke")
         workdir = answering.make_smoke_run(config.seed, folder)[0]
     if workdir is None:
-        raise ValueError("workdir must be the folder of a run whose networks leave; give workdir=FOLDER")
+        raise ValueError("workdir must be the folder of the run to export; give workdir=FOLDER")
     workdir = Path(workdir)
     RunFolder.read(workdir)  # refused before anything slow is imported
     from skinjax.predict.networks import load_predictor

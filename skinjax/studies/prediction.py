@@ -235,7 +235,7 @@ def run(
     session = answering.open_session(config, workdir, len(paths))
     if not paths:
         return Result(
-            NAME, Path(workdir), (*session.notes, "ready; no photos to answer: photos=FOLDER names some")
+            NAME, Path(workdir), (*session.notes, "ready; no photos were given (give photos=FOLDER)")
         )
     columns = table.frame if table else None
     found = answering.answer(session, paths, out, visits, columns, groups)

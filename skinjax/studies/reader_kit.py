@@ -246,7 +246,7 @@ def _assumed(config: Config) -> ReaderVariation:
     try:
         return estimate_variation(right.to_numpy(np.float64))
     except ValueError as error:
-        raise ValueError(f"plan_pilot={config.plan_pilot} cannot serve: {error}") from error
+        raise ValueError(f"plan_pilot={config.plan_pilot} cannot be used: {error}") from error
 
 
 def _planned(config: Config, assumed: ReaderVariation) -> ReaderPlan | None:

@@ -117,7 +117,7 @@ def test_version(capsys):
         (["train", "lr=0.1"], "train: unknown argument 'lr=0.1'; did you mean --learning_rate=0.1?"),
         (["train", "--epochs=x"], "train: --epochs must be a whole number, got 'x'; --help lists the flags"),
         (["train", "--epochs=-1"], "train: --epochs must be at least 0, got -1"),
-        (["train", "--epochs=0", "--preset=thesis"], "train: --epochs=0 is for presets with a number"),
+        (["train", "--epochs=0", "--preset=thesis"], "train: --epochs=0 takes the preset's number"),
         (["train", "--momentum=2"], "train: --momentum must be between 0 and 0.9999, got 2"),
         (["train", "--loss=mse"], "train: --loss must be one of "),
         (["train", "--smoke=maybe"], "train: --smoke must be True or False, got 'maybe'"),

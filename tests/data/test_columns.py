@@ -72,8 +72,8 @@ def test_an_encoding_outlives_json_and_a_frame_without_the_columns():
 @pytest.mark.parametrize(
     ("names", "problem"),
     [
-        (["Age "], "columns must be of the table, got 'Age '; did you mean 'age'"),
-        (["ages", "sex"], "columns must be of the table, got 'ages'; did you mean 'age'"),
+        (["Age "], "columns must be in the table, got 'Age '; did you mean 'age'"),
+        (["ages", "sex"], "columns must be in the table, got 'ages'; did you mean 'age'"),
         (["label"], "columns must describe the person or the lesion, got 'label'"),
         (["case_id"], "columns must describe the person or the lesion, got 'case_id'"),
         (["age", "age"], "columns must name each column once, got 'age' 2 times"),

@@ -131,7 +131,7 @@ def found(difference: float, low: float, high: float, **other) -> Evolution:
 
 def test_the_answer_says_whether_the_gain_is_real():
     assert answer(found(0.1, 0.02, 0.18))[0].startswith("The gain is real: on 90 photos of 40 cases")
-    assert answer(found(-0.1, -0.18, -0.02))[0].startswith("The gain is not real, the evolved set is worse")
+    assert answer(found(-0.1, -0.18, -0.02))[0].startswith("The gain is not real; the evolved set is worse")
     assert "does not stand out from the noise" in answer(found(0.1, -0.02, 0.22))[0]
     unknown = found(0.1, np.nan, np.nan, seeds=1)
     assert answer(unknown)[0].endswith("from the start set’s, without an interval: there is one seed.")
@@ -151,7 +151,7 @@ def test_on_cases_that_the_search_saw_no_gain_is_claimed():
     )
     assert "on 90 photos of 40 cases that the search saw too: that flatters" in words
     assert (
-        "The gain is not real, the evolved set is worse: even on"
+        "The gain is not real; the evolved set is worse: even on"
         in answer(found(-0.1, -0.18, -0.02, unseen=False))[0]
     )
     assert "does not stand out from the noise: even on" in answer(found(0.1, -0.02, 0.22, unseen=False))[0]

@@ -134,13 +134,13 @@ def test_the_set_is_said_in_words():
     )
     one = answer(CaseAnswer, conformal_set=("MEL",), probabilities=probabilities(MEL=0.97, NEV=0.03))
     assert wording.set_sentence(one, TREE, 0.95) == (
-        "Only Melanoma cannot be ruled out; such an answer holds the true class 19 times in 20 for cases like those "
-        "it was tested on."
+        "Only Melanoma cannot be ruled out. For cases like those it was tested on, such answers include the true "
+        "class 19 times in 20."
     )
     unsure = answer(conformal_set=("NEV",))
     assert wording.set_sentence(unsure, TREE, 0.9) == (
         "Cannot be ruled out: Nevus. Such answers hold the true class nine times in ten on average over photos like "
-        "those it was tested on; for this one, 13% is as much as can be said."
+        "those it was tested on; for this one, the probability of that is 13%."
     )
     wide = answer(conformal_set=CLASSES[:4], backed_off=("benign", "premalignant"))
     assert "one of this group, nine times in ten" in wording.set_sentence(wide, TREE, 0.9)
@@ -219,7 +219,7 @@ def test_the_target_of_a_two_stage_run():
     )
     called = answer(target=TargetCall(decision, 0.871, True))
     assert wording.target_sentence(called, TREE) == (
-        "The run calls Melanoma: score 0.871, called from 0.25 on."
+        "The run calls Melanoma: score 0.871, threshold 0.25."
     )
     assert wording.target_sentence(called, TREE, "zh").startswith("模型判断为黑色素瘤：得分 0.871")
     missed = answer(target=TargetCall(decision, 0.1, False))

@@ -173,7 +173,7 @@ def test_a_run_is_evaluated_with_the_columns_of_the_new_manifest(photos, trained
     ("columns", "problem"),
     [
         ("age,biopsied", "--columns must not give the label away, got 'biopsied'"),
-        ("ages", "--columns must be of the table, got 'ages'; did you mean 'age'?"),
+        ("ages", "--columns must be in the table, got 'ages'; did you mean 'age'?"),
         ("label", "--columns must describe the person or the lesion, got 'label'"),
     ],
 )
@@ -244,7 +244,7 @@ def test_networks_of_two_sets_read_the_columns_of_both(photos, compilations, tmp
     told = command(
         "cross_dataset", photos, tmp_path / "no", COLUMNS, *more, manifest="plain.csv", code=2
     ).stderr
-    assert "columns must be of the table, got 'site'" in told
+    assert "columns must be in the table, got 'site'" in told
     command("cross_dataset", photos, tmp_path / "run", "--columns=age,sex", *more,
             f"--compilation_cache={compilations}", manifest="plain.csv")  # fmt: skip
     folder = RunFolder.read(tmp_path / "run")

@@ -210,7 +210,7 @@ def test_from_python_the_answers_are_a_frame_that_shows_itself(smoke, folder, tm
     assert repr(found).startswith(f"Result(prediction, {run}: networks of ")
     ready = prediction.run(None, prediction.Config(), run)
     assert (ready.out, ready.answers) == (None, None)
-    assert str(ready).endswith("ready; no photos to answer: photos=FOLDER names some")
+    assert str(ready).endswith("ready; no photos were given (give photos=FOLDER)")
 
 
 @pytest.mark.parametrize(

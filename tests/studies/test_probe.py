@@ -351,7 +351,7 @@ def test_the_recipe_of_pytorch_users(photos, tmp_path):
         ),
         (["--features={file}", "--manifest=m.csv"], "--manifest=m.csv are both given; give one of them"),
         (["--features=none.parquet"], "none.parquet: no such file"),
-        (["--features={file}", "--columns=weight"], "--columns must be of the table, got 'weight'"),
+        (["--features={file}", "--columns=weight"], "--columns must be in the table, got 'weight'"),
         (["--features={file},b={other}"], "label of images/psoriasis_0_0.png is eczema and not psoriasis"),
         (
             ["--features={file}", "--meta_level=family"],

@@ -166,7 +166,7 @@ def test_a_split_column_without_a_part_is_refused(photos, cache, tmp_path, part)
         (["--burn_in=99"], "--burn_in=99 batches must be below the 6 updates of the run"),
         (["--frozen_blocks=3"], "--frozen_blocks=3 must be at most 2, the blocks of small"),
         (["--learning_rate=nan"], "--learning_rate must be a finite number, got nan"),
-        (["--epochs=0"], "--epochs=0 is for presets with a number of their own"),
+        (["--epochs=0"], "--epochs=0 takes the preset's number of epochs"),
     ],
 )  # fmt: skip
 def test_options_that_do_not_fit_are_refused(photos, cache, tmp_path, flags, message):

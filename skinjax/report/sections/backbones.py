@@ -228,7 +228,7 @@ def _words(test: Study, intervals: Intervals) -> str:
     if test.target is None:
         return (
             words
-            + "The area is the mean over classes of each against the rest. Tests of differences stand at the head."
+            + "The area is the mean over classes of each against the rest. The first section tests the differences."
         )
     return words + (
         f"AUC, sensitivity and specificity are of {test.target.title} against the rest, as in the thesis’s table 3-1; "

@@ -218,14 +218,14 @@ def decision_section(study: Study, found: Calibrated | None) -> Section | None:
     )  # fmt: skip
     better = curve.gain.low > 0
     caption = (
-        f"Net benefit of acting on {target.title} from a threshold on, in needed interventions a photo, with "
+        f"Net benefit of acting on {target.title} from a threshold on, in needed interventions per photo, with "
         f"{study.confidence_percent} intervals by case at each threshold"
         f"{', of the probabilities after temperature scaling' if stage == 'after' else ''}. What falls far below "
         "0 is cut off."
     )
     words = (
-        "The threshold is a choice of the patient and the doctor and not to be fitted: at 10% nine interventions "
-        "in vain are held to be worth one that was needed. "
+        "Patient and doctor choose the threshold; it must not be fitted. A threshold of 10% means that nine unnecessary "
+        "interventions are accepted for one that was needed. "
     )
     if better.any():
         words += (

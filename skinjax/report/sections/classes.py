@@ -116,7 +116,7 @@ def class_section(study: Study, areas: Mapping[str, MacroAucInterval]) -> Sectio
     blocks: list[Block] = [
         Text(
             f"A dash stands where a figure is not defined: recall of a class without photos, precision of one "
-            f"that was never predicted, the AUC of one that all photos, or none, are of. Below recall and AUC "
+            f"that was never predicted, the AUC of one that all photos or no photo belong to. Below recall and AUC "
             f"stand their {study.confidence_percent} intervals by case (Wilson’s at the effective sample size, and "
             "DeLong’s "
             "clustered one in log odds)."

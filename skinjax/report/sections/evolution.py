@@ -119,7 +119,7 @@ def _verdict(found: Evolution) -> str:
             f"The gain is real: on {where} the evolved set’s fitness differs from the start set’s by {shown}."
         )
     if gain.verdict == "worse":
-        return f"The gain is not real, the evolved set is worse: on {where} its fitness differs by {shown}."
+        return f"The gain is not real; the evolved set is worse: on {where} its fitness differs by {shown}."
     return f"The gain does not stand out from the noise: on {where} the evolved set’s fitness differs by {shown}."
 
 
@@ -127,7 +127,7 @@ def _verdict_on_seen(gain: Gain, where: str, shown: str) -> str:
     """Claims no gain: the cases chose the set, so what stands out on them may not do so on others."""
     if gain.verdict == "worse":
         return (
-            f"The gain is not real, the evolved set is worse: even on {where} its fitness differs by {shown}."
+            f"The gain is not real; the evolved set is worse: even on {where} its fitness differs by {shown}."
         )
     if gain.verdict == "unclear":
         return (
@@ -136,8 +136,8 @@ def _verdict_on_seen(gain: Gain, where: str, shown: str) -> str:
         )
     return (
         "Whether the gain is real on other cases is not known, as the search saw all of them. Under new seeds the "
-        f"evolved set’s fitness differs from the start set’s by {shown} on {where}: that flatters, for these cases "
-        "chose the set. A search_fraction below 1 leaves cases to test the gain on."
+        f"evolved set’s fitness differs from the start set’s by {shown} on {where}: this is optimistic, since "
+        "the set was chosen on these cases. A search_fraction below 1 leaves cases to test the gain on."
     )
 
 

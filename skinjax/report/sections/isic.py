@@ -56,7 +56,7 @@ def isic_blocks(study: Study) -> list[Block]:
         "the ROC curve where the sensitivity is at least 80% (1 is perfect, 0.18 chance), ap average precision, and a "
         "photo whose largest probability is shared by classes counts as wrong in balanced_accuracy. pauc_above_tpr is "
         "the score of ISIC 2024, the area above a sensitivity of 80% (0.2 is perfect, 0.02 chance). The partial areas "
-        "stand without intervals: they hang on the few photos of a class that score lowest, of which resampled cases "
+        "stand without intervals: they depend on the few photos of a class that score lowest, of which resampled cases "
         "tell too little."
     )
     if absent:

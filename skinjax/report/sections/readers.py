@@ -248,7 +248,7 @@ def _words(study: Study, found: ReaderComparison, threshold: float | None, left_
             f"With one reader, intervals ({study.confidence_percent}) and p-values are for other cases only. "
         )
     if threshold is None:
-        words += "No threshold is compared, for all cases were read, or the others are of one class. "
+        words += "No threshold is compared, since all cases were read or the unread ones are of one class. "
     else:
         words += f"The model’s threshold, {cell(threshold)}, was fitted on the cases that were not read. "
     if left_out:

@@ -232,8 +232,8 @@ def _operating(study: Study, facts: TargetFacts, prevalence: float | None) -> li
     columns += [Column(name.replace("_", " ").capitalize(), ranged(data, name, percent)) for name in _CALLS]
     if facts.thresholds is not None:
         words = (
-            f"For every photo the cross-fitted threshold was chosen on {study.other_cases}: these figures are to "
-            "be quoted. The threshold fitted on the photos themselves makes theirs look better than they are. "
+            f"For every photo the cross-fitted threshold was chosen on {study.other_cases}: quote these "
+            "figures. The threshold fitted on the photos themselves makes theirs look better than they are. "
         )
     else:
         words = (

@@ -151,8 +151,8 @@ def _loss_section(shift: Shift, losses: pd.DataFrame) -> Section:
             "Elsewhere",
         ),
         Text(
-            "Trained there less trained elsewhere, on the same photos and paired by case: what a network of the "
-            "place itself would gain. P-values are two-sided and not corrected for their number.",
+            "Trained there less trained elsewhere, on the same photos and paired by case: the gain of training "
+            "on photos of the same place. P-values are two-sided and not corrected for their number.",
             small=True,
         ),
     ]

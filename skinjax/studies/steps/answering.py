@@ -159,7 +159,7 @@ def open_session(config: Config, workdir: Path, count: int) -> Session:
     options = config.decision_options(predictor)
     if options.degree_of_class is None and config.by == "lesion":
         raise ValueError(
-            "by=lesion needs degrees of malignancy, and none are known of the run's classes; give degrees=FILE"
+            "by=lesion needs degrees of malignancy, and none are known for the run's classes; give degrees=FILE"
         )
     asks = config.explain_class or config.explain_layer or config.check_explanations
     explains = config.explain if config.explain is not None else bool(asks) or count <= EXPLAINED

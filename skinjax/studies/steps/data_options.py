@@ -20,8 +20,8 @@ class NamedPhotosOptions(Options):
     manifest: str = option(
         "",
         "Table of the photos (CSV, Excel or Parquet) with columns image (path relative to the table), "
-        "label and case_id, e.g. mine/manifest.csv. Without it, and without --dataset, built-in "
-        "photos are used.",
+        "label and case_id, e.g. mine/manifest.csv. Without it and --dataset: "
+        "built-in photos (evaluate: the stored predictions).",
         path=True,
         free=True,
     )
@@ -45,7 +45,7 @@ class NamedPhotosOptions(Options):
     taxonomy: str = option(
         "",
         "Classes and their levels: a CSV with a column per level, coarsest first, or a name of the "
-        "catalogue, e.g. ham10000. Default: that of --dataset.",
+        "catalogue, e.g. ham10000. Default: that of --dataset, else one level with the labels of the table.",
         path=True,
     )
 

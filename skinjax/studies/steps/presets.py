@@ -93,7 +93,7 @@ def epochs_for(preset: str, photo_count: int) -> int:
     """
     if preset not in EPOCHS:
         raise ValueError(
-            f"epochs=0 is for presets with a number of their own; with preset={preset} give epochs=1 or more"
+            f"epochs=0 takes the preset's number of epochs, and preset={preset} has none; give epochs=1 or more"
         )
     few, some, many = EPOCHS[preset]
     return few if photo_count < FEW else some if photo_count < MANY else many
