@@ -22,13 +22,14 @@ degrees of freedom are those of a variance estimated as loosely as the jackknife
 spread of the squares u^2 of what leaving out a case changes (Pan and Wall 2002, doi:10.1002/sim.1142), at
 most C - 1: where the figure hangs on the few cases of a rare class, they are few.
 
-**Where resampling knows nothing.** Where everything is right in every case all replicates are alike, and the
-limits are those of errors that the sample happens to lack: of `accuracy` `proportion_by_case`'s, of other
-metrics of classes those of `skinjax.evaluate.unvaried`, which also widens the interval where all photos of
-one class have one answer. There is no interval, and `reason` says why, where neither can be had, where
-leaving out a single case leaves the figure undefined, and where the replicates lie so far from the estimate
-that the interval would not hold it: then resampling inflates the figure by more than sampling moves it, as a
-calibration error of nothing.
+**Where resampling knows nothing.** Fewer than six cases are not resampled (`skinjax.evaluate.fewest`):
+`accuracy` has `proportion_by_case`'s limits then, and other figures none. Where everything is right in
+every case all replicates are alike, and the limits are those of errors that the sample happens to lack: of
+`accuracy` `proportion_by_case`'s, of other metrics of classes those of `skinjax.evaluate.unvaried`, which
+also widens the interval where all photos of one class have one answer. There is no interval, and `reason`
+says why, where neither can be had, where leaving out a single case leaves the figure undefined, and where
+the replicates lie so far from the estimate that the interval would not hold it: then resampling inflates
+the figure by more than sampling moves it, as a calibration error of nothing.
 
 **Interval and test of a difference.** The bias of the two figures cancels, so this is the plain percentile
 interval, between the k-th smallest and the k-th largest of R replicates, k = floor((R + 1) a / 2) for a
@@ -54,6 +55,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skinjax.evaluate.bootstrap_results import Band, BootstrapComparison, BootstrapInterval
+from skinjax.evaluate.fewest import fewest_at, surest, too_few_to_resample
 from skinjax.evaluate.metrics import (
     WeightedMetric,
     accuracy,
@@ -180,6 +182,10 @@ def interval_of_draws(
     if not reason and _alike(kept, estimate):
         low, high = _limits_where_alike(metric, arrays, codes, confidence)
         reason = UNVARIED if np.isnan(low) else ""
+    elif not reason and (reason := too_few_to_resample(_num_cases(codes))):
+        if metric is accuracy:
+            share = proportion_by_case(arrays[0] == arrays[1], codes, confidence)
+            low, high, reason = share.low, share.high, ""
     elif not reason:
         bias = 0.0 if interval == "percentile" else median_bias(kept, estimate)
         acceleration = skewness(left_out) if interval == "bca" else 0.0
@@ -201,7 +207,7 @@ def interval_of_draws(
         confidence=confidence,
         std_error=float(kept.std(ddof=1)) if len(kept) > 1 else np.nan,
         num_photos=len(codes),
-        num_cases=int(codes.max()) + 1,
+        num_cases=_num_cases(codes),
         replicates=len(kept),
         undefined=len(draws) - len(kept),
         missing_class=missing,
@@ -256,6 +262,8 @@ def curve_by_case(
         found = percentile_limits(kept, confidence, Spread.of(codes, left[:, column]), bias, acceleration)
         limits.append(found if found[0] <= center <= found[1] and found[0] < found[1] else (np.nan, np.nan))
     low, high = np.array(limits).reshape(-1, 2).T
+    if too_few_to_resample(_num_cases(codes)):
+        low, high = np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)
     return Band(estimate, low, high, confidence)
 
 
@@ -381,7 +389,7 @@ def compare_sampled(first: Sampled, second: Sampled, confidence: float = 0.95) -
     low, high, p_value, reason = np.nan, np.nan, np.nan, _why_not(kept, left_out)
     if not reason and _alike(kept, difference):
         # All cases differ alike: a sign test of them, of the rarest class's where there are classes.
-        least = max(2 / (len(kept) + 1), 0.5 ** (_fewest_cases(first.labels, codes) - 1))
+        least = max(2 / (len(kept) + 1), surest(_fewest_cases(first.labels, codes)))
         p_value, reason = 1.0 if abs(difference) < 1e-12 else min(least, 1.0), UNVARIED
         if _alike(_defined(first.draws), 0.0) and _alike(_defined(second.draws), 0.0):
             low, high = _difference_limits(
@@ -390,9 +398,13 @@ def compare_sampled(first: Sampled, second: Sampled, confidence: float = 0.95) -
             reason = UNVARIED if np.isnan(low) else ""
     elif not reason:
         spread = Spread.of(codes, left_out)
-        low, high = percentile_limits(kept, confidence, spread, beyond=True)
-        p_value = two_sided(kept, spread)
+        low, high = within_range(
+            percentile_limits(kept, confidence, spread, beyond=True), first.metric, second.metric
+        )
+        p_value = max(two_sided(kept, spread), surest(_num_cases(codes)))
         reason = FEW_DEFINED if np.isnan(low) else ""
+        if few := too_few_to_resample(_num_cases(codes), fewest_at(confidence)):
+            low, high, reason = np.nan, np.nan, few
     return BootstrapComparison(
         difference=difference,
         low=low,
@@ -401,7 +413,7 @@ def compare_sampled(first: Sampled, second: Sampled, confidence: float = 0.95) -
         confidence=confidence,
         std_error=float(kept.std(ddof=1)) if len(kept) > 1 else np.nan,
         num_photos=len(codes),
-        num_cases=int(codes.max()) + 1,
+        num_cases=_num_cases(codes),
         replicates=len(kept),
         undefined=len(differences) - len(kept),
         missing_class=first.missing,
@@ -427,8 +439,28 @@ def _limits_where_alike(
 def _fewest_cases(labels: NDArray, codes: NDArray[np.int64]) -> int:
     """Returns how many cases the rarest class has, or how many there are where labels are no classes."""
     if labels.ndim != 1 or labels.dtype.kind not in "biuUSO":
-        return int(codes.max()) + 1
+        return _num_cases(codes)
     return min(len(np.unique(codes[labels == name])) for name in np.unique(labels))
+
+
+def within_range(limits: tuple[float, float], *metrics: Metric) -> tuple[float, float]:
+    """Returns the limits of a difference, none beyond what figures within their bounds can differ by.
+
+    Args:
+      limits: Lower and upper one; NaN stays.
+      metrics: The figure, of one model or of each.
+
+    >>> within_range((0.65, 1.05), accuracy)
+    (0.65, 1.0)
+    """
+    widths = [one.bounds[1] - one.bounds[0] for one in metrics if isinstance(one, WeightedMetric)]
+    width = max(widths, default=math.inf)
+    low, high = (float(np.clip(limit, -width, width)) for limit in limits)
+    return low, high
+
+
+def _num_cases(codes: NDArray[np.int64]) -> int:
+    return int(codes.max()) + 1
 
 
 def _check_interval(interval: str) -> None:

@@ -84,7 +84,7 @@ def predictive_value(prevalence: float, positive: bool = True) -> WeightedMetric
     if not 0 < prevalence < 1:
         raise ValueError(f"prevalence must lie between 0 and 1, got {prevalence}")
 
-    @WeightedMetric.of_sums(_outcomes)
+    @WeightedMetric.of_sums(_outcomes, SHARE)
     def value(totals: NDArray[np.float64]) -> NDArray[np.float64]:
         sensitivity, specificity = totals[:, 0] / totals[:, 1], totals[:, 2] / totals[:, 3]
         if positive:

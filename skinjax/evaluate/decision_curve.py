@@ -9,15 +9,16 @@ is 0. The threshold is the patient's or doctor's choice: it is not to be fitted.
 never sees one missed. So net benefit and the gains over treating all, (TN · t / (1 - t) - FN) / N, and none
 are taken for differences of two shares of the photos, each with its limits by case
 (`skinjax.evaluate.proportions`, which have a width at 0), and the limits of a difference are made of theirs
-(the method of variance estimates recovery; Zou and Donner 2008, doi:10.1002/sim.3095). The gain over the
-better of both is the smaller of the two gains, and so are its limits: the lower one is above 0 where both
-gains' are.
+(the method of variance estimates recovery; Zou and Donner 2008, doi:10.1002/sim.3095). Shares of the same photos
+exclude each other, so their correlation over the cases enters (Zou 2007, doi:10.1037/1082-989X.12.4.399); with a
+given prevalence the two are shares of different photos, and independent. The gain over the better of both is the
+smaller of the two gains, and so are its limits: the lower one is above 0 where both gains' are.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +27,8 @@ from skinjax.evaluate.bootstrap import Band
 from skinjax.evaluate.proportions import proportion_by_case, shares_of_sums
 from skinjax.evaluate.results import Result
 from skinjax.evaluate.samples import check_confidence, check_photos
+
+_Floats = NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -121,19 +124,26 @@ def decision_curve(
     reached = np.searchsorted(levels, np.asarray(given, np.float64), side="right")
     odds = levels / (1 - levels)
 
-    def share(hits: NDArray[np.bool_], treated: bool, among: NDArray[np.bool_]) -> _Shares:
-        return _Shares.of(hits, reached, treated, among, codes, len(levels), confidence)
+    def sides(treated: bool) -> tuple[_Shares, _Shares, _Floats]:
+        """Returns the shares of class 1 and of class 0 that are treated, or not, weighted, and their correlation."""
+        order = reached if treated else len(levels) - reached
+        everyone = np.ones(len(positive), bool)
+        sums = [
+            _Sums.of(hits, order, treated, everyone if prevalence is None else hits, codes, len(levels))
+            for hits in (positive, ~positive)
+        ]
+        related = np.zeros(len(levels))
+        if prevalence is None:
+            related = sums[0].correlation(sums[1], _products(positive, order, treated, codes, len(levels)))
+        one, zero = (part.shares(confidence) for part in sums)
+        return one.times(weight_of_ones), zero.times(weight_of_zeros), related
 
-    everyone = np.ones(len(positive), bool)
-    if prevalence is None:
-        ones, zeros, one, zero = everyone, everyone, 1.0, 1.0
-    else:
-        ones, zeros, one, zero = positive, ~positive, prevalence, 1 - prevalence
-    found = share(positive, True, ones).times(one)
-    in_vain = share(~positive, True, zeros).times(zero * odds)
-    missed = share(positive, False, ones).times(one)
-    spared = share(~positive, False, zeros).times(zero * odds)
-    model, over_all = found.less(in_vain), spared.less(missed)
+    weight_of_ones = 1.0 if prevalence is None else prevalence
+    weight_of_zeros = odds if prevalence is None else (1 - prevalence) * odds
+    found, in_vain, related = sides(True)
+    model = found.less(in_vain, related)
+    missed, spared, related = sides(False)
+    over_all = spared.less(missed, related)
     if prevalence is None:
         base = proportion_by_case(positive, codes, confidence)
         treat_all = _Shares(*(limit * (1 + odds) - odds for limit in (base.estimate, base.low, base.high)))
@@ -179,63 +189,139 @@ def _thresholds(thresholds: ArrayLike, prevalence: float | None) -> NDArray[np.f
 class _Shares(NamedTuple):
     """Figures at each threshold with their limits, float64[T] each."""
 
-    estimate: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    estimate: _Floats
+    low: _Floats
+    high: _Floats
+
+    def times(self, factor: _Floats | float) -> _Shares:
+        """Returns the shares times a factor above 0."""
+        return _Shares(self.estimate * factor, self.low * factor, self.high * factor)
+
+    def less(self, other: _Shares, correlation: _Floats) -> _Shares:
+        """Returns the difference, its limits those of Zou."""
+        difference = self.estimate - other.estimate
+        down = _length(self.estimate - self.low, other.high - other.estimate, correlation)
+        up = _length(self.high - self.estimate, other.estimate - other.low, correlation)
+        return _Shares(difference, difference - down, difference + up)
+
+
+def _length(first: _Floats, second: _Floats, correlation: _Floats) -> _Floats:
+    return np.sqrt(np.maximum(first**2 + second**2 - 2 * correlation * first * second, 0))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sums:
+    """Sums over cases of x hits among n photos, at each threshold, of which `proportions` makes shares.
+
+    Attributes:
+      hits: float64[T], Σ x.
+      squares: float64[T], Σ x².
+      products: float64[T], Σ x n.
+      sizes: float64[C], n of each case; none where there is no photo.
+    """
+
+    hits: _Floats
+    squares: _Floats
+    products: _Floats
+    sizes: _Floats
 
     @classmethod
     def of(
         cls,
         hits: NDArray[np.bool_],
-        reached: NDArray[np.int64],
+        order: NDArray[np.int64],
         treated: bool,
         among: NDArray[np.bool_],
         codes: NDArray[np.int64],
         count: int,
-        confidence: float,
-    ) -> _Shares:
-        """Returns the shares, of the photos `among`, that are hits and treated, or not, at each threshold.
+    ) -> _Sums:
+        """Adds up the hits, among some photos, that are treated, or not, at each threshold.
 
         Args:
           hits: bool[N].
-          reached: int64[N], how many of the thresholds a photo's probability reaches.
+          order: int64[N], at how many of the thresholds a photo is treated, or not.
           treated: Whether those that reach a threshold count, or those that do not.
           among: bool[N].
           codes: int64[N], the case of each photo.
           count: T.
-          confidence: Confidence level of the intervals.
         """
         if not among.any():
-            return cls(*np.full((3, count), np.nan))
+            unknown = np.full(count, np.nan)
+            return cls(unknown, unknown, unknown, np.empty(0))
         cases = np.unique(codes[among], return_inverse=True)[1]
         sizes = np.bincount(cases).astype(np.float64)
-        # The first threshold index at which a hit counts, or from which on it no longer does, last ones first.
-        order = reached if treated else count - reached
         chosen = hits[among]
-        case, step = cases[chosen], order[among][chosen]
-        by_step = np.lexsort((-step, case))
-        case, step = case[by_step], step[by_step]
-        begins = np.flatnonzero(np.r_[True, case[1:] != case[:-1]]) if len(case) else np.zeros(0, np.int64)
-        number = np.arange(len(case)) - np.repeat(begins, np.diff(np.r_[begins, len(case)]))
+        case, step = _by_case(cases[chosen], order[among][chosen])
+        number = _place_in_case(case)
         # A case's m-th hit adds m² - (m - 1)² to the sum of squares.
-        sums = [
-            np.bincount(step, weights, count + 1)[:0:-1].cumsum()[::-1]
-            for weights in (np.ones(len(case)), 2.0 * number + 1, sizes[case])
+        return cls(
+            hits=_at_thresholds(step, np.ones(len(case)), treated, count),
+            squares=_at_thresholds(step, 2.0 * number + 1, treated, count),
+            products=_at_thresholds(step, sizes[case], treated, count),
+            sizes=sizes,
+        )
+
+    def shares(self, confidence: float) -> _Shares:
+        """Returns the shares with their limits by case."""
+        if not len(self.sizes):
+            return _Shares(self.hits, self.hits, self.hits)
+        found = shares_of_sums(self.hits, self.squares, self.products, self.sizes, confidence)
+        return _Shares(*found[:3])
+
+    def correlation(self, other: _Sums, together: _Floats) -> _Floats:
+        """Returns the correlation over cases of two shares of the same photos; 0 where one does not vary.
+
+        Args:
+          other: Of other hits among the same photos.
+          together: float64[T], Σ x y of both.
+        """
+        one, two = self.hits / self.sizes.sum(), other.hits / self.sizes.sum()
+        squares = float((self.sizes**2).sum())
+        shared = together - two * self.products - one * other.products + one * two * squares
+        spreads = [
+            np.maximum(part.squares - 2 * share * part.products + share**2 * squares, 0)
+            for part, share in ((self, one), (other, two))
         ]
-        hits_at, squares, products = (one if treated else one[::-1] for one in sums)
-        found = shares_of_sums(hits_at, squares, products, sizes, confidence)
-        return cls(*found[:3])
+        scale = np.sqrt(spreads[0] * spreads[1])
+        return np.clip(
+            np.divide(shared, scale, out=np.zeros(len(scale)), where=scale > 1e-9 * squares), -1, 1
+        )
 
-    def times(self, factor: NDArray[np.float64] | float) -> _Shares:
-        """Returns the shares times a factor above 0."""
-        return _Shares(self.estimate * factor, self.low * factor, self.high * factor)
 
-    def less(self, other: _Shares) -> _Shares:
-        """Returns the difference, its limits those of Zou and Donner."""
-        difference = self.estimate - other.estimate
-        down = np.hypot(self.estimate - self.low, other.high - other.estimate)
-        up = np.hypot(self.high - self.estimate, other.estimate - other.low)
-        return _Shares(difference, difference - down, difference + up)
+def _products(
+    positive: NDArray[np.bool_],
+    order: NDArray[np.int64],
+    treated: bool,
+    codes: NDArray[np.int64],
+    count: int,
+) -> _Floats:
+    """Returns Σ x y over cases, float64[T], of x photos of class 1 and y of class 0 that count at each threshold."""
+    case, step, own = _by_case(codes, order, positive.astype(np.int64))
+    place = _place_in_case(case)
+    before = np.cumsum(own) - own
+    ones = before - before[place == 0][np.cumsum(place == 0) - 1]
+    # A photo adds as many products as photos of the other class of its case counted before it.
+    return _at_thresholds(step, np.where(own == 1, place - ones, ones).astype(np.float64), treated, count)
+
+
+def _by_case(
+    case: NDArray[np.int64], step: NDArray[np.int64], *more: NDArray[np.int64]
+) -> list[NDArray[np.int64]]:
+    """Sorts photos by case, and within it by falling step."""
+    order = np.lexsort((-step, case))
+    return [values[order] for values in (case, step, *more)]
+
+
+def _place_in_case(case: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers the photos of each case from 0, the cases standing together."""
+    begins = np.flatnonzero(np.r_[True, case[1:] != case[:-1]]) if len(case) else np.zeros(0, np.int64)
+    return np.arange(len(case)) - np.repeat(begins, np.diff(np.r_[begins, len(case)]))
+
+
+def _at_thresholds(step: NDArray[np.int64], weights: NDArray[Any], treated: bool, count: int) -> _Floats:
+    """Adds up, at each of T thresholds, the weights of the photos whose step is beyond it."""
+    found = np.bincount(step, weights, count + 1)[:0:-1].cumsum()[::-1]
+    return found if treated else found[::-1]
 
 
 def _step_counts(levels: NDArray[np.float64], labels: NDArray, probs: NDArray) -> NDArray[np.int64]:

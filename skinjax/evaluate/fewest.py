@@ -1,4 +1,4 @@
-"""Fewest cases on which a test of two models for one target says something."""
+"""Fewest cases from which an interval, or a test of two models, says something."""
 
 from __future__ import annotations
 
@@ -12,6 +12,59 @@ A test by case cannot be surer than one of signs, in which n cases that all favo
 two cases, 0.06 with five, 0.002 with ten, which also withstands Holm's correction for some twenty comparisons. The
 p-values that asymptotic formulas and the bootstrap print for fewer cases claim more than such cases can show.
 """
+
+FEWEST_RESAMPLED = 6
+"""Cases below which resampling them gives no limits.
+
+On simulated cases of four photos whose accuracy varies from case to case, resampled 95% intervals of accuracy held the
+truth in 76 % of the studies of 3 cases, in 87 % of 4, in 91 % of 5 and in 95 % of 6. Six is also the fewest of which
+a sign test can reach 5 %.
+"""
+
+
+def too_few_to_resample(num_cases: int, fewest: int = FEWEST_RESAMPLED) -> str:
+    """Returns why so many cases have no resampled interval; empty where they can have one.
+
+    Args:
+      num_cases: Cases, at least 1.
+      fewest: Cases from which there is one.
+
+    >>> too_few_to_resample(3)
+    'there are 3 cases, and an interval is given from 6 on'
+    >>> too_few_to_resample(6)
+    ''
+    """
+    if num_cases >= fewest:
+        return ""
+    count = "is 1 case" if num_cases == 1 else f"are {num_cases} cases"
+    return f"there {count}, and an interval is given from {fewest} on"
+
+
+def surest(num_cases: int) -> float:
+    """Returns the smallest p-value of a two-sided sign test of so many cases, 2^(1 - n).
+
+    Args:
+      num_cases: At least 1.
+
+    >>> surest(5)
+    0.0625
+    """
+    return 0.5 ** (num_cases - 1)
+
+
+def fewest_at(confidence: float) -> int:
+    """Returns the fewest cases of which a sign test reaches 1 - confidence.
+
+    Args:
+      confidence: In (0, 1).
+
+    >>> fewest_at(0.95), fewest_at(0.99)
+    (6, 8)
+    """
+    cases = 1
+    while surest(cases) > 1 - confidence + 1e-12:
+        cases += 1
+    return cases
 
 
 def cases_by_side(labels: ArrayLike, cases: ArrayLike) -> tuple[int, int]:

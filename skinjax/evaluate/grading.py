@@ -10,6 +10,7 @@ over cases comes from resampled cases, and their mean over readers is tested for
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,6 +19,7 @@ from scipy.sparse import csr_array
 
 from skinjax.evaluate import bootstrap
 from skinjax.evaluate.agreement import quadratic_kappa
+from skinjax.evaluate.fewest import too_few_cases
 from skinjax.evaluate.metrics import SHARE, WeightedMetric, photo_table
 from skinjax.evaluate.mrmc import Contrast, mean_over_readers
 from skinjax.evaluate.proportions import proportion_by_case
@@ -118,7 +120,8 @@ def compare_with_graders(
       seed: Seed of the bootstrap.
 
     Returns:
-      The mean difference over readers by the figure's name, of `FIGURES`; NaN limits where cases are too few.
+      The mean difference over readers by the figure's name, of `FIGURES`; NaN limits and no p-value where fewer than
+      ten cases are cancers or fewer than ten are not (`skinjax.evaluate.fewest`).
 
     Raises:
       ValueError: As `grading_figures`, or no reader.
@@ -139,9 +142,13 @@ def compare_with_graders(
         "cost": [(bootstrap.mean, [costs[truth, one]], None) for one in answers],
         "under_graded": [(under_graded, [truth, one], None) for one in answers],
     }
-    found = {name: _contrast(calls, codes, replicates, confidence, seed) for name, calls in metrics.items()}
-    if len(np.unique(codes[truth > 0])) < 2:
-        found["under_graded"] = _without_limits(found["under_graded"].estimate)
+    widths = {"kappa": 2.0, "cost": float(np.ptp(costs)), "under_graded": 1.0}
+    found = {
+        name: _contrast(calls, codes, replicates, confidence, seed, widths[name])
+        for name, calls in metrics.items()
+    }
+    if too_few_cases(truth > 0, codes):
+        return {name: _without_limits(one.estimate) for name, one in found.items()}
     return found
 
 
@@ -150,8 +157,14 @@ def _without_limits(estimate: float) -> Contrast:
 
 
 def _contrast(
-    calls: list[Call], codes: NDArray[np.int64], replicates: int, confidence: float, seed: int
+    calls: list[Call],
+    codes: NDArray[np.int64],
+    replicates: int,
+    confidence: float,
+    seed: int,
+    width: float,
 ) -> Contrast:
+    """Returns the model less the readers, its limits within what two figures can differ by, `width`."""
     values = np.array([float(metric(*arrays)) for metric, arrays, _ in calls])
     if np.isnan(values).any():
         return _without_limits(np.nan)
@@ -166,7 +179,9 @@ def _contrast(
         covariance = np.atleast_2d(np.cov(kept)) * num_cases / (num_cases - 1)
     found = mean_over_readers(values[0] - values[1:], covariance, confidence, random_readers=count > 1)
     # Graders that agree on every photo differ by nothing; another constant is one case's, or chance.
-    return found if found.low < found.high or found.estimate == 0 else _without_limits(found.estimate)
+    if not (found.low < found.high or found.estimate == 0):
+        return _without_limits(found.estimate)
+    return dataclasses.replace(found, low=max(found.low, -width), high=min(found.high, width))
 
 
 def _sample(

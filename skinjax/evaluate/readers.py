@@ -364,10 +364,13 @@ def _drawn_covariances(
 ) -> list[NDArray[np.float64]]:
     """Returns the covariances over resampled cases of the differences at the readers' points, [R, R] each."""
     readers = len(answers)
-    if min(len(np.unique(codes[mask])) for mask in (positive, ~positive)) < 2:
+    rarer = min(len(np.unique(codes[mask])) for mask in (positive, ~positive))
+    if rarer < 2:
         return [np.full((readers, readers), np.nan)] * 2
     blocks = [
         _matched(positive, scores, answers, weights) for weights in case_weights(codes, replicates, seed)
     ]
     draws = [np.concatenate(side) for side in zip(*blocks, strict=True)]
-    return [np.cov(side[~np.isnan(side).any(axis=1)].T).reshape(readers, readers) for side in draws]
+    # Replicates of C cases vary by (C - 1) / C too little; the side with fewer cases loses most.
+    factor = rarer / (rarer - 1)
+    return [factor * np.cov(side[~np.isnan(side).any(axis=1)].T).reshape(readers, readers) for side in draws]

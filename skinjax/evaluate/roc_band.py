@@ -13,12 +13,13 @@ the studies.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skinjax.evaluate.delong import auc_limits
-from skinjax.evaluate.metrics import WeightedMetric
+from skinjax.evaluate.metrics import SHARE, WeightedMetric
 from skinjax.evaluate.results import Result
 from skinjax.evaluate.samples import (
     binary_sample,
@@ -197,7 +198,7 @@ def sensitivity_at_specificity(specificity: float) -> WeightedMetric:
     if not 0 <= specificity <= 1:
         raise ValueError(f"specificity must lie in [0, 1], got {specificity}")
 
-    @WeightedMetric
+    @functools.partial(WeightedMetric, bounds=SHARE)
     def sensitivity(labels: NDArray, scores: NDArray, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         positive, values = binary_sample(labels, scores)
         return sensitivities_at(positive, values, weights, np.array([[specificity]]))[:, 0]

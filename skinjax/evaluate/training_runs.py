@@ -42,7 +42,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
-from skinjax.evaluate.bootstrap import compare_sampled, interval_of_draws
+from skinjax.evaluate.bootstrap import compare_sampled, interval_of_draws, within_range
 from skinjax.evaluate.folds import nadeau_bengio, student
 from skinjax.evaluate.metrics import WeightedMetric
 from skinjax.evaluate.resampling import Metric, check_replicates
@@ -270,6 +270,7 @@ def paired_by_case_and_run(
         low, high, p_value = np.nan, np.nan, np.nan
     elif parts.total > _NOTHING and not found.reason:
         low, high, p_value = student(difference, parts.total, parts.degrees, confidence)
+        low, high = within_range((low, high), metric)
     return RunsComparison(
         difference=difference,
         low=low,

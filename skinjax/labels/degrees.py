@@ -45,7 +45,7 @@ _ADVICE = (
     "May be dangerous: see a dermatologist within days.",
 )
 _ADVICE_NO_TUMOUR = (
-    "Does not look like a tumour: nothing to hurry for on that account. See a doctor if it hurts, spreads, does not "
+    "Does not look like a tumour: not urgent for that reason. See a doctor if it hurts, spreads, does not "
     "heal or comes with fever, and if it grows, changes or bleeds."
 )
 _ADVICE_WITHHELD = {

@@ -38,7 +38,7 @@ from skinjax.predict.target_call import TargetCall, TargetDecision, json_number,
 FILE, VERSION = "advice.json", 1
 """File of the counts in a run's folder, and the version of its content."""
 
-NOT_KNOWN = "how certain it must be is not known of this run"
+NOT_KNOWN = "this run has no threshold of certainty"
 """Why advice is withheld where nothing was fitted."""
 
 PARTS = 5

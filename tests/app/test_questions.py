@@ -182,7 +182,7 @@ def test_an_entry_is_refused_before_photos_are_kept(client, monkeypatch):
 
 
 def test_the_batch_says_that_columns_are_not_known_there(client, photo):
-    assert "cannot be given here" in client.get("/batch").text
+    assert "can be entered only on the page for one case" in client.get("/batch").text
     rows = [
         client.post("/batch/case", files=[("photos", ("0.png", photo))], data=data, headers=SCRIPT).json()[
             "row"

@@ -227,6 +227,41 @@ def _draws_of_the_first_case_alone(replicates):
     return np.sum((draws == 0).all(axis=1))
 
 
+def test_few_cases_are_not_resampled():
+    rng = np.random.default_rng(3)
+    labels, cases = np.tile([0, 1], 10), np.repeat(np.arange(5), 4)
+    predicted = np.where(rng.random(20) < 0.7, labels, 1 - labels)
+    found, share = (
+        by_case(accuracy, (labels, predicted), cases),
+        proportion_by_case(labels == predicted, cases),
+    )
+    assert (found.low, found.high) == (share.low, share.high)
+    other = by_case(macro_f1, (labels, predicted), cases)
+    assert np.isnan([other.low, other.high]).all()
+    assert other.reason == "there are 5 cases, and an interval is given from 6 on"
+    shares = WeightedMetric(lambda hits, weights: weights @ hits / weights.sum(axis=1, keepdims=True))
+    curve = curve_by_case(shares, (rng.random((20, 2)),), cases)
+    assert np.isnan(curve.low).all()
+    labels, predicted, cases = (np.concatenate([one, one[:4]]) for one in (labels, predicted, cases))
+    cases[20:] = 5
+    assert by_case(macro_f1, (labels, predicted), cases).reason == ""
+
+
+@pytest.mark.parametrize(("num_cases", "p_value"), [(3, 0.25), (5, 0.0625), (6, 0.03125)])
+def test_no_difference_is_surer_than_a_sign_test_or_greater_than_it_can_be(num_cases, p_value):
+    # All right against all but one photo wrong: no replicate comes near 0.
+    labels, cases = np.zeros(4 * num_cases, int), np.repeat(np.arange(num_cases), 4)
+    wrong = np.ones(4 * num_cases, int)
+    wrong[0] = 0
+    found = paired_by_case(accuracy, labels, labels, wrong, cases)
+    assert found.p_value == p_value
+    if num_cases < 6:
+        assert np.isnan([found.low, found.high]).all()
+        assert found.reason == f"there are {num_cases} cases, and an interval is given from 6 on"
+    else:
+        assert 0 < found.low < found.difference < found.high <= 1
+
+
 def test_one_case_has_an_estimate_and_no_interval():
     found = by_case(accuracy, ([0, 1, 1], [0, 1, 0]), ["a", "a", "a"])
     assert found.estimate == pytest.approx(2 / 3)

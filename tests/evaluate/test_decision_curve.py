@@ -75,15 +75,50 @@ def test_limits_are_made_of_those_of_two_shares(prevalence):
             scale = factor * (1 if side else odds)  # noqa: B023
             return np.array([found.estimate, found.low, found.high]) * scale
 
-        def less(a, b):
-            low = a[0] - b[0] - np.hypot(a[0] - a[1], b[2] - b[0])
-            return np.array([a[0] - b[0], low, a[0] - b[0] + np.hypot(a[2] - a[0], b[0] - b[1])])
+        def related(first, second):
+            if prevalence is not None:
+                return 0
+            sums = [
+                [(hits - hits.mean())[cases == case].sum() for case in range(50)] for hits in (first, second)
+            ]
+            return np.corrcoef(sums)[0, 1]  # each sums to 0 over the cases
 
-        model = less(share(called & positive, True), share(called & ~positive, False))
-        over_all = less(share(~called & ~positive, False), share(~called & positive, True))
+        def length(a, b, correlation):
+            return np.sqrt(a**2 + b**2 - 2 * correlation * a * b)
+
+        def less(first, second, side):
+            a, b = share(first, side), share(second, not side)
+            low = a[0] - b[0] - length(a[0] - a[1], b[2] - b[0], related(first, second))
+            return np.array(
+                [a[0] - b[0], low, a[0] - b[0] + length(a[2] - a[0], b[0] - b[1], related(first, second))]
+            )
+
+        model = less(called & positive, called & ~positive, True)
+        over_all = less(~called & ~positive, ~called & positive, False)
         for band, expected in ((curve.model, model), (curve.gain, np.minimum(model, over_all))):
             found = [band.estimate[place], band.low[place], band.high[place]]
             assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_model_that_treats_all_has_the_limits_of_treating_all():
+    curve = decision_curve(np.repeat([1, 0], [40, 60]), np.full(100, 0.9), np.arange(100), [0.1, 0.3, 0.5])
+    for name in ("estimate", "low", "high"):
+        np.testing.assert_allclose(getattr(curve.model, name), getattr(curve.treat_all, name), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("prevalence", "sensitivity", "specificity", "threshold"), [(0.4, 0.8, 0.6, 0.5), (0.5, 0.9, 0.3, 0.5)]
+)
+def test_limits_hold_net_benefit_as_often_as_they_say(prevalence, sensitivity, specificity, threshold):
+    # As if the two shares were independent, 0.90 and 0.88 of the model's held it.
+    rng, held, odds = np.random.default_rng(9), [], threshold / (1 - threshold)
+    truth = prevalence * sensitivity - (1 - prevalence) * (1 - specificity) * odds
+    for _ in range(600):
+        labels = rng.random(200) < prevalence
+        treated = rng.random(200) < np.where(labels, sensitivity, 1 - specificity)
+        curve = decision_curve(labels.astype(int), np.where(treated, 0.9, 0.01), np.arange(200), [threshold])
+        held.append(curve.model.low[0] <= truth <= curve.model.high[0])
+    assert 0.93 <= np.mean(held) <= 0.975
 
 
 def test_the_limits_know_of_cancers_that_the_sample_has_none_of():

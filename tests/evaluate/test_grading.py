@@ -57,6 +57,20 @@ def test_one_cancer_case_and_perfect_grades_have_no_limits():
     assert np.isnan([found[name].low for name in found]).all()
 
 
+@pytest.mark.parametrize("cancers", [2, 9, 10])
+def test_few_cancers_are_not_tested_and_no_limit_is_beyond_what_can_be(cancers):
+    rng = np.random.default_rng(4)
+    true = np.repeat([0, 2], [12, cancers])
+    readers = np.stack([np.where(rng.random(len(true)) < 0.5, 0, true) for _ in range(2)])
+    found = compare_with_graders(true, true, readers, np.arange(len(true)), COST, replicates=200)
+    for name, width in (("kappa", 2), ("cost", np.ptp(COST)), ("under_graded", 1)):
+        assert np.isfinite(found[name].estimate)
+        if cancers < 10:
+            assert np.isnan([found[name].low, found[name].high, found[name].p_value]).all()
+        else:
+            assert -width <= found[name].low < found[name].high <= width
+
+
 def test_a_model_that_answers_as_its_reader_does_not_differ():
     true, given, _, cases = sample()
     for contrast in compare_with_graders(true, given, given[None], cases, COST, replicates=200).values():

@@ -149,7 +149,7 @@ def test_on_cases_that_the_search_saw_no_gain_is_claimed():
     assert words.startswith(
         "Whether the gain is real on other cases is not known, as the search saw all of them."
     )
-    assert "on 90 photos of 40 cases that the search saw too: that flatters" in words
+    assert "on 90 photos of 40 cases that the search saw too: this is optimistic" in words
     assert (
         "The gain is not real; the evolved set is worse: even on"
         in answer(found(-0.1, -0.18, -0.02, unseen=False))[0]

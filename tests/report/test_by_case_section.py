@@ -9,6 +9,7 @@ from scipy.special import softmax
 from sklearn import metrics
 
 from skinjax.data.predictions import Predictions, from_arrays
+from skinjax.evaluate.bootstrap import ONE_CASE_OF_A_CLASS
 from skinjax.labels.taxonomy import load_taxonomy
 from skinjax.predict.degrees import degrees_of
 from skinjax.report.blocks import Text
@@ -102,6 +103,20 @@ def test_a_single_photo_is_one_drawn_evenly_from_each_case(frame, study, table):
     for rule in ("mean_log", "mean", "max"):
         gained = table.loc[rule, "accuracy"] - table.loc["single", "accuracy"]
         assert table.loc[rule, "accuracy_difference"] == pytest.approx(gained)
+
+
+def test_a_class_of_a_single_case_leaves_the_macro_auc_without_limits():
+    every = drawn()
+    first = every.loc[every["label"] == "mel", "case_id"].iloc[0]
+    studied = study_of(every[(every["label"] != "mel") | (every["case_id"] == first)])
+    row = (
+        compare_pooling(studied, case_photos(studied), np.maximum(DEGREES, 0))
+        .set_index("rule")
+        .loc["mean_log"]
+    )
+    assert np.isfinite(row["macro_auc"])
+    assert np.isnan([row["macro_auc_low"], row["macro_auc_high"], row["macro_auc_difference_low"]]).all()
+    assert row["macro_auc_reason"] == ONE_CASE_OF_A_CLASS
 
 
 @pytest.mark.slow

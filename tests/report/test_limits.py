@@ -13,6 +13,7 @@ WORDS = {
     "sizes": "Cases differ much in their numbers of photos",
     "few": "cases or fewer",
     "right": "Nearly all photos",
+    "cases": "There are few cases",
 }
 
 
@@ -39,6 +40,7 @@ def told(sizes, labels, errors=0.3):
         ([2] * 60, [0, 1] * 29 + [2, 2], 0.3, {"few"}),
         ([2] * 60, [0, 1, 2] * 20, 0.0, {"right"}),
         ([1] * 10 + [60], [0] * 9 + [1, 2], 0.0, {"sizes", "few", "right"}),
+        ([2] * 9, [0, 1, 2] * 3, 0.3, {"cases"}),  # of so few nothing was simulated
     ],
 )
 def test_a_sample_is_told_of_as_it_is(sizes, labels, errors, expected):

@@ -363,6 +363,9 @@ def test_models_are_compared_in_pairs_on_the_same_photos(written, taxonomy, pred
         )
         area = metrics.roc_auc_score(positive, values[:, member].sum(axis=1))
         assert found.loc[name, "auc"] == pytest.approx(area, abs=1e-9)
+    fixed = table(written, "fixed_specificity").set_index("specificity").loc[0.9]
+    for column in ("sensitivity", "sensitivity_low", "sensitivity_high"):
+        assert found.loc["ours", column] == pytest.approx(fixed[column], abs=1e-9)
     pairs = table(written, "model_pairs")
     assert len(pairs) == 3 * 6  # four figures of the diagnosis, area and sensitivity of the target
     for row in pairs.itertuples():

@@ -224,8 +224,8 @@ def decision_section(study: Study, found: Calibrated | None) -> Section | None:
         "0 is cut off."
     )
     words = (
-        "Patient and doctor choose the threshold; it must not be fitted. A threshold of 10% means that nine unnecessary "
-        "interventions are accepted for one that was needed. "
+        "Patient and doctor choose the threshold; it must not be fitted. A threshold of 10% means that nine "
+        "unnecessary interventions are accepted for one that was needed. "
     )
     if better.any():
         words += (

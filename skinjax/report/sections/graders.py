@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skinjax.evaluate.fewest import too_few_cases
 from skinjax.evaluate.grading import FIGURES, compare_with_graders, grading_figures
 from skinjax.evaluate.mrmc import Contrast
 from skinjax.evaluate.results import Interval
@@ -98,6 +99,8 @@ def graders_blocks(study: Study, grades: Grades, readers: pd.DataFrame) -> list[
             f"With one reader, intervals ({study.confidence_percent}) and p-values are for other cases only. "
         )
     words += "P-values are not corrected for their number."
+    if few := too_few_cases(true > 0, cases):
+        words += f" No test is made against the readers, with cancers as the target: {few}."
     if left_out:
         words += f" {left_out:,} photos that only some readers graded were left out."
     return [

@@ -7,6 +7,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
+from skinjax.evaluate.fewest import FEWEST_CASES
 from skinjax.evaluate.samples import effective_cases
 from skinjax.evaluate.subgroups import MIN_CASES
 from skinjax.report.blocks import Block, Column, Section, Table, Text
@@ -86,6 +87,11 @@ def approximate_intervals(study: Study, cases_by_class: NDArray[np.int64]) -> li
       study: The model's answers, and how intervals are made.
       cases_by_class: int64[K], cases of each finest class.
     """
+    if study.num_cases < FEWEST_CASES:
+        return [
+            f"There are few cases, {study.num_cases}: intervals are very wide or absent, and the figures say next to "
+            "nothing about other cases."
+        ]
     told = []
     worth = effective_cases(np.unique(study.cases, return_inverse=True)[1])
     if worth < UNEQUAL_CASES * study.num_cases:

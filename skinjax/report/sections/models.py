@@ -19,7 +19,7 @@ from skinjax.evaluate.fewest import too_few_cases
 from skinjax.evaluate.multiclass import all_macro_auc_pairs, macro_auc_interval
 from skinjax.evaluate.pairs import all_pairs_by_case
 from skinjax.evaluate.results import ComparisonResult
-from skinjax.evaluate.roc_band import sensitivity_at_specificity
+from skinjax.evaluate.roc_band import roc_band, sensitivity_at_specificity
 from skinjax.evaluate.subgroups import holm
 from skinjax.report.blocks import Block, Column, Figure, Table, Text
 from skinjax.report.figures import canvas, group_plots
@@ -198,10 +198,16 @@ def _figures(model: Study, metrics: Mapping[str, str]) -> dict[str, Any]:
         found = bootstrap.by_case(_METRICS[name], (model.labels, _answers(model, name)), *draws)
         row |= interval_columns(name, found)
     if "sensitivity" in metrics and model.target is not None:
-        found = bootstrap.by_case(
-            sensitivity_at_specificity(_AT_SPECIFICITY), (model.target.labels, model.target.scores), *draws
+        cases, replicates, confidence, seed = draws
+        band = roc_band(
+            model.target.labels, model.target.scores, cases, [_AT_SPECIFICITY], replicates, confidence, seed
         )
-        row |= interval_columns("sensitivity", found)
+        row |= {
+            "sensitivity": band.sensitivity[0],
+            "sensitivity_low": band.low[0],
+            "sensitivity_high": band.high[0],
+            "sensitivity_reason": bootstrap.ONE_CASE if np.isnan(band.low[0]) else "",
+        }
     if "auc" in metrics:
         area = (
             macro_auc_interval(model.labels, model.probs, model.confidence, model.cases)

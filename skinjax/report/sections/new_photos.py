@@ -185,7 +185,7 @@ def _words(target: str, threshold: str) -> str:
     words = (
         "The run's own photos are those that these networks were not trained on. Temperature, sets and certainty were "
         "fitted on them, so that their figures, accuracy aside, flatter; nothing was fitted on the new photos. These "
-        "are the answers that “predict” gives, except for photos that it would not diagnose because of their quality. All other "
-        "sections fit temperatures and thresholds anew, on other cases of the new photos."
+        "are the answers that “predict” gives, except for photos that it would not diagnose because of their "
+        "quality. All other sections fit temperatures and thresholds anew, on other cases of the new photos."
     )
     return f"{words} The threshold for {target} is {threshold}." if target else words

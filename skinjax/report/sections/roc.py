@@ -294,11 +294,14 @@ def _of_classes(study: Study, area: MacroAucInterval) -> Section:
     shown = with_range(decimals(area.auc), area.low, area.high).replace("\n", ", ")
     values = {answers.titles[k]: area.per_class[k].auc for k in present}
     best, worst = max(values, key=lambda name: values[name]), min(values, key=lambda name: values[name])
+    by_case = "" if np.isnan(area.low) else f" ({study.confidence_percent} interval by case)"
+    highest, lowest = decimals(values[best]), decimals(values[worst])
+    extremes = f"all classes have {highest}"
+    if highest != lowest:
+        extremes = f"the largest is that of {best}, {highest}, the smallest that of {worst}, {lowest}"
     caption = (
         f"Each of {len(present)} classes against the rest (thin), and the mean of these curves (thick). Mean area "
-        f"{shown} ({study.confidence_percent} interval by case); the largest is that of {best}, "
-        f"{decimals(values[best])}, the "
-        f"smallest that of {worst}, {decimals(values[worst])}. Each class’s own is in the table of classes."
+        f"{shown}{by_case}; {extremes}. Each class’s own is in the table of classes."
     )
     data = pd.concat(parts, ignore_index=True)
     return Section("roc", "ROC curves", (Figure(Picture("roc", (drawing,), caption, data)),))

@@ -195,7 +195,11 @@ def _ranked_macro(labels: NDArray, scores: NDArray) -> _OverWeights:
 def _macro_without(
     labels: NDArray, scores: NDArray, groups: NDArray[np.int64], num_groups: int
 ) -> NDArray[np.float64]:
-    return macro_auc_without(labels, scores[:, :-1], groups, num_groups, scores[:, -1])
+    found = macro_auc_without(labels, scores[:, :-1], groups, num_groups, scores[:, -1])
+    # A class of a single case has no area without it, so neither has the mean over classes.
+    whole = [np.bincount(groups[labels == name], minlength=num_groups) for name in np.unique(labels)]
+    lost = np.any([count == count.sum() for count in whole], axis=0)
+    return np.where(lost, np.nan, found)
 
 
 def _ranked_target(labels: NDArray, scores: NDArray) -> _OverWeights:
