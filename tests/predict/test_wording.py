@@ -218,9 +218,7 @@ def test_the_target_of_a_two_stage_run():
         "Melanoma", ("MEL",), "probability", {"probability": 0.25}, rates, None, size, size
     )
     called = answer(target=TargetCall(decision, 0.871, True))
-    assert wording.target_sentence(called, TREE) == (
-        "The run calls Melanoma: score 0.871, threshold 0.25."
-    )
+    assert wording.target_sentence(called, TREE) == ("The run calls Melanoma: score 0.871, threshold 0.25.")
     assert wording.target_sentence(called, TREE, "zh").startswith("模型判断为黑色素瘤：得分 0.871")
     missed = answer(target=TargetCall(decision, 0.1, False))
     assert "does not call" in wording.target_sentence(missed, TREE)
