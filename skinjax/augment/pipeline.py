@@ -12,6 +12,7 @@ from skinjax.augment.photometric import hsv_jitter
 from skinjax.augment.spatial import affine_coordinates, cutout, sample_bilinear
 from skinjax.augment.staged import augment_in_stages
 from skinjax.augment.strengths import DEFAULT_STRENGTHS, Strengths
+from skinjax.files.keys import check_key
 
 
 def scale_pixels(images: jax.Array) -> jax.Array:
@@ -45,13 +46,16 @@ def augment(
       float32[N, H, W, 3] in [0, 1].
 
     Raises:
-      ValueError: `images` is not uint8[N, H, W, 3], or more than the batch it is part of.
+      ValueError: `key` is none, or `images` is not uint8[N, H, W, 3], or more than the batch it is part of.
 
     >>> from skinjax.augment import NO_AUGMENTATION
     >>> photo = jnp.full((1, 8, 8, 3), 51, jnp.uint8)
     >>> round(float(augment(jax.random.key(0), photo, NO_AUGMENTATION).max()), 4)
     0.2
     """
+    check_key("key", key)
+    if not hasattr(images, "dtype"):
+        raise ValueError(f"images must be an array uint8[N, H, W, 3], got a {type(images).__name__}")
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != jnp.uint8:
         raise ValueError(f"images must be uint8[N, H, W, 3], got {images.dtype}{list(images.shape)}")
     first, of = place or (0, len(images))

@@ -195,7 +195,7 @@ def from_arrays(
 
     Args:
       image: N photo paths.
-      case_id: N case ids.
+      case_id: N case ids, none of them missing.
       label: N names of true classes, of the finest level.
       fold: N integers, or one for all.
       probabilities: float[N, K] of the finest level, columns in taxonomy order.
@@ -219,10 +219,10 @@ def from_arrays(
     """
     import pandas as pd
 
-    names = [str(path) for path in np.asarray(image)]
+    names = _texts(image)
     parts: dict[str, Any] = {"image": names}
     for key, values in (("case_id", case_id), ("label", label)):
-        texts = [str(value) for value in np.asarray(values)]
+        texts = _texts(values)
         if len(texts) != len(names):
             raise ValueError(f"{key} must have one entry per photo, got {len(texts)} for {len(names)} photos")
         parts[key] = texts
@@ -247,6 +247,16 @@ def from_arrays(
     frame = pd.concat(blocks, axis=1)
     validate(frame, taxonomy)
     return frame
+
+
+def _texts(values: npt.ArrayLike) -> list[str]:
+    """Returns values as text; missing ones are empty, which the schema refuses, and not called "nan" or "None"."""
+    import pandas as pd
+
+    # Of NaN beside text, numpy alone would make text.
+    array = np.asarray(values) if hasattr(values, "dtype") else np.asarray(values, object)
+    missing = pd.isna(array)
+    return ["" if gone else str(value) for value, gone in zip(array, missing, strict=True)]
 
 
 def probabilities(

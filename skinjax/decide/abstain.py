@@ -91,7 +91,7 @@ def diagnose(probs: ArrayLike, threshold: ArrayLike, measure: CertaintyMeasure =
 
     Args:
       probs: float[..., K], K at least 2, which sum to 1.
-      threshold: The least certainty of a diagnosis; see `fit_certainty_threshold`.
+      threshold: The least certainty of a diagnosis, a number or float[...]; see `fit_certainty_threshold`.
       measure: "confidence", "margin" or "entropy".
 
     Returns:
@@ -104,7 +104,7 @@ def diagnose(probs: ArrayLike, threshold: ArrayLike, measure: CertaintyMeasure =
       >>> diagnose(jnp.array([[0.5, 0.25, 0.25], [0.0, 0.75, 0.25]]), threshold=0.75).tolist()
       [-1, 1]
     """
-    certain = certainty(probs, measure) >= threshold
+    certain = certainty(probs, measure) >= jnp.asarray(threshold)
     return jnp.where(certain, jnp.argmax(jnp.asarray(probs), axis=-1), ABSTAINED).astype(jnp.int32)
 
 

@@ -92,19 +92,21 @@ def apply_temperature(logits: ArrayLike, temperature: ArrayLike) -> jax.Array:
 
     Args:
       logits: float[..., K].
-      temperature: T, above 0.
+      temperature: T, one number above 0; for one per photo use `jax.vmap`.
 
     Returns:
       float[..., K], which sum to 1.
 
     Raises:
-      ValueError: No axis of classes, or a temperature that is not above 0.
+      ValueError: No axis of classes, or a temperature that is not one number above 0.
 
     Example:
       >>> apply_temperature(jnp.array([0.0, 0.0]), 2.0).tolist()
       [0.5, 0.5]
     """
     values = _logits(logits)
+    if np.shape(temperature) != ():
+        raise ValueError(f"temperature must be one number, got shape {np.shape(temperature)}")
     if not isinstance(temperature, jax.core.Tracer) and not np.all(np.asarray(temperature) > 0):
         raise ValueError(f"temperature must be above 0, got {temperature}")
     return jax.nn.softmax(values / temperature, axis=-1)

@@ -45,7 +45,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from skinjax.decide.probabilities import class_indices, class_probabilities
-from skinjax.decide.validation import class_labels, class_matrix, score_vector
+from skinjax.decide.validation import class_labels, class_matrix, numbered_cases, score_vector
+from skinjax.files.keys import check_key
 
 ConformityScore = Literal["lac", "aps"]
 """Non-conformity scores of a class for a photo; see the module's docstring."""
@@ -122,7 +123,7 @@ def case_quantile(scores: ArrayLike, cases: ArrayLike, level: float) -> float:
 
     Args:
       scores: float[N], no NaN.
-      cases: [N], the case of every photo, of any type that can be sorted.
+      cases: [N], the case of every photo; none is missing.
       level: In (0, 1).
 
     Returns:
@@ -130,7 +131,8 @@ def case_quantile(scores: ArrayLike, cases: ArrayLike, level: float) -> float:
       1); infinity where there is none.
 
     Raises:
-      ValueError: Scores that are no numbers, another number of cases, or a level outside (0, 1).
+      ValueError: Scores that are no numbers, another number of cases, a missing one, or a level outside
+        (0, 1).
 
     Example:
       >>> case_quantile([1, 2, 3, 4], ["a", "b", "c", "c"], level=0.5)
@@ -139,12 +141,10 @@ def case_quantile(scores: ArrayLike, cases: ArrayLike, level: float) -> float:
       inf
     """
     values = score_vector("scores", scores, infinite=True)
-    groups = np.asarray(cases)
-    if groups.shape != values.shape:
-        raise ValueError(f"cases must be one per photo, [{len(values)}], got shape {groups.shape}")
+    _, case = numbered_cases(cases, len(values))
     if not 0 < level < 1:
         raise ValueError(f"level must lie in (0, 1), got {level}")
-    _, case, photos = np.unique(groups, return_inverse=True, return_counts=True)
+    photos = np.bincount(case)
     order = np.argsort(values)
     reached = np.cumsum(1 / photos[case[order]])
     # To rounding: 0.95 of 20 cases is 19 cases.
@@ -165,17 +165,17 @@ def fit_conformal(
     Args:
       probs: float[N, K], probabilities of the calibration photos.
       labels: int[N] in [0, K), their true classes.
-      cases: [N], their cases; see the module's docstring for what is guaranteed.
+      cases: [N], their cases, none of them missing; see the module's docstring for what is guaranteed.
       coverage: In (0, 1).
       score: "lac" or "aps".
-      rng: Makes APS randomised and draws the calibration photos' u.
+      rng: A numpy generator, makes APS randomised and draws the calibration photos' u.
 
     Returns:
       The rule for `prediction_sets`.
 
     Raises:
       ValueError: Probabilities, labels or cases that do not fit, a coverage outside (0, 1), an unknown
-        score, or `rng` with LAC.
+        score, or `rng` with LAC or that is no generator.
 
     Example:
       >>> probs = np.array([[0.75, 0.25], [0.5, 0.5], [0.25, 0.75], [0.125, 0.875]])
@@ -189,12 +189,15 @@ def fit_conformal(
         raise ValueError(f"coverage must lie in (0, 1), got {coverage}")
     if rng is not None and score == "lac":
         raise ValueError("rng is for the score 'aps', got the score 'lac'")
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng must be a numpy Generator, such as np.random.default_rng(0), got {rng!r}")
+    names, _ = numbered_cases(cases, len(values))
     # In the type that sets are made in, so that equal probabilities are equal.
     given = class_probabilities("probs", probs)
     uniform = None if rng is None else rng.random(len(values), np.float32)
     scores = np.asarray(class_scores(given, score, uniform), np.float64)[np.arange(len(values)), true]
     threshold = case_quantile(scores, cases, coverage)
-    return ConformalRule(threshold, score, rng is not None, coverage, len(np.unique(np.asarray(cases))))
+    return ConformalRule(threshold, score, rng is not None, coverage, len(names))
 
 
 def prediction_sets(rule: ConformalRule, probs: ArrayLike, key: jax.Array | None = None) -> jax.Array:
@@ -209,7 +212,7 @@ def prediction_sets(rule: ConformalRule, probs: ArrayLike, key: jax.Array | None
       bool[..., K], whether the class is in the set; at least the most probable one is.
 
     Raises:
-      ValueError: A key that is missing, or that nothing is drawn with.
+      ValueError: A key that is missing, that nothing is drawn with, or that is none.
 
     Example:
       >>> rule = ConformalRule(0.5, "aps", randomized=False, coverage=0.9, num_cases=100)
@@ -221,6 +224,8 @@ def prediction_sets(rule: ConformalRule, probs: ArrayLike, key: jax.Array | None
             "must be given for a randomised rule" if rule.randomized else "is for randomised rules only"
         )
         raise ValueError(f"key {condition}, got {key}")
+    if key is not None:
+        check_key("key", key)
     probs = class_probabilities("probs", probs)
     uniform = None if key is None else jax.random.uniform(key, probs.shape[:-1], probs.dtype)
     rounding = _ROUNDING if rule.score == "aps" else 0

@@ -18,7 +18,7 @@ under `vmap`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -82,9 +82,8 @@ def tumour_probability(probs: ArrayLike, degree_of_class: ArrayLike) -> jax.Arra
       0.5
     """
     probs = class_probabilities("probs", probs)
-    of_class = jnp.asarray(degree_of_class)
-    class_indices("degree_of_class", jnp.maximum(of_class, 0), probs.shape[-1], np.iinfo(np.int32).max)
-    tumour = jnp.sum(jnp.where(of_class == NO_TUMOUR, 0, probs), axis=-1)
+    none, _ = _degrees(degree_of_class, probs.shape[-1], np.iinfo(np.int32).max)
+    tumour = jnp.sum(jnp.where(none, 0, probs), axis=-1)
     return tumour + jax.lax.stop_gradient(jnp.clip(tumour, 0, 1) - tumour)
 
 
@@ -93,11 +92,18 @@ def _states(probs: ArrayLike, degree_of_class: ArrayLike, num_degrees: int) -> j
     if num_degrees < 1:
         raise ValueError(f"num_degrees must be at least 1, got {num_degrees}")
     probs = class_probabilities("probs", probs)
+    none, of_class = _degrees(degree_of_class, probs.shape[-1], num_degrees)
+    numeric = jnp if isinstance(of_class, jax.core.Tracer) else np
+    return marginalize(probs, numeric.where(none, num_degrees, of_class), num_degrees + 1)
+
+
+def _degrees(degree_of_class: ArrayLike, num_classes: int, num_degrees: int) -> tuple[Any, Any]:
+    """Returns bool[K], which kinds are no tumour, and int[K], the degrees, checked where they are no tracer."""
     numeric = jnp if isinstance(degree_of_class, jax.core.Tracer) else np
     of_class = numeric.asarray(degree_of_class)
     none = of_class == NO_TUMOUR
-    class_indices("degree_of_class", numeric.where(none, 0, of_class), probs.shape[-1], num_degrees)
-    return marginalize(probs, numeric.where(none, num_degrees, of_class), num_degrees + 1)
+    class_indices("degree_of_class", numeric.where(none, 0, of_class), num_classes, num_degrees)
+    return none, of_class
 
 
 def reference_score(degree_probs: ArrayLike, values: ArrayLike | Sequence[float] = (0, 0.5, 1)) -> jax.Array:
@@ -213,19 +219,22 @@ def merged_probabilities(tumour: ArrayLike, degree_probs: ArrayLike) -> jax.Arra
     """Returns the probabilities of the degrees where no tumour counts as the lowest one.
 
     Args:
-      tumour: float[...], of `tumour_probability`.
+      tumour: float[...], of `tumour_probability`; one number serves all photos.
       degree_probs: float[..., D], of `degree_probabilities`.
 
     Returns:
       float[..., D], which sum to 1. Their `reference_score`, which the cut-points of `call_degree` are on, is that of
       `degree_probs` times `tumour`.
 
+    Raises:
+      ValueError: Shapes that do not fit.
+
     Example:
       >>> merged_probabilities(0.5, jnp.array([0.25, 0.75])).tolist()
       [0.625, 0.375]
     """
     probs = class_probabilities("degree_probs", degree_probs)
-    share = jnp.asarray(tumour, probs.dtype)[..., None]
+    share = _share(tumour, probs)[..., None]
     lowest = jax.nn.one_hot(0, probs.shape[-1], dtype=probs.dtype)
     return share * probs + (1 - share) * lowest
 
@@ -243,7 +252,7 @@ def call_degree(
     what is more probable of the two. By "argmax" all of them vie, each for itself. Of equals, the degree wins.
 
     Args:
-      tumour: float[...] in [0, 1], of `tumour_probability`.
+      tumour: float[...] in [0, 1], of `tumour_probability`; one number serves all photos.
       degree_probs: float[..., D], of `degree_probabilities`.
       rule: As of `grade`.
       cutpoints: As of `grade`, on the score of `merged_probabilities`.
@@ -253,19 +262,28 @@ def call_degree(
       int32[...] in [0, D), or `NO_TUMOUR`.
 
     Raises:
-      ValueError: As `grade`.
+      ValueError: As `grade`, or shapes that do not fit.
 
     Example:
       >>> call_degree(jnp.array([0.1, 0.9, 0.9]), jnp.array([[0.5, 0.5], [0.9, 0.1], [0.5, 0.5]])).tolist()
       [-1, 0, 1]
     """
     probs = class_probabilities("degree_probs", degree_probs)
-    share = jnp.asarray(tumour, probs.dtype)
+    share = _share(tumour, probs)
     merged = probs if rule == "argmax" else merged_probabilities(share, probs)
     degree = grade(merged, rule, cutpoints=cutpoints, cost=cost)
     own = share * jnp.take_along_axis(probs, degree[..., None], axis=-1)[..., 0]
     none = (1 - share > own) & (True if rule == "argmax" else degree == 0)
     return jnp.where(none, NO_TUMOUR, degree).astype(jnp.int32)
+
+
+def _share(tumour: ArrayLike, probs: jax.Array) -> jax.Array:
+    share = jnp.asarray(tumour, probs.dtype)
+    if share.ndim and share.shape != probs.shape[:-1]:
+        raise ValueError(
+            f"tumour must be one number per row of degree_probs, {probs.shape[:-1]}, got shape {share.shape}"
+        )
+    return share
 
 
 def fit_cutpoints(scores: ArrayLike, degrees: ArrayLike, cost: ArrayLike) -> NDArray[np.float64]:

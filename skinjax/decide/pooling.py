@@ -37,7 +37,7 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from skinjax.decide.probabilities import class_probabilities, log_probabilities
-from skinjax.decide.validation import class_matrix, score_vector
+from skinjax.decide.validation import class_matrix, numbered_cases, score_vector
 
 PoolingRule = Literal["mean_log", "mean", "max"]
 """Rules by which photos become one distribution; see the module's docstring."""
@@ -105,9 +105,11 @@ def pool(
             f"probs must be [N, K] with an integer case for each photo, got shapes {probs.shape} and {index.shape}, "
             f"{index.dtype}"
         )
+    if index.dtype.itemsize < 4:  # might not hold num_cases, nor a case's photos
+        index = index.astype(jnp.int32)
     index = jnp.where((index >= 0) & (index < num_cases), index, num_cases)  # dropped by the sums
     by_case = functools.partial(jax.ops.segment_sum, segment_ids=index, num_segments=num_cases)
-    photos = by_case(jnp.ones_like(index))
+    photos = by_case(jnp.ones(index.shape, jnp.int32))
     count = jnp.maximum(photos, 1).astype(probs.dtype)
     total = by_case(probs)
     mean = total / count[:, None]
@@ -145,7 +147,7 @@ def pool_by_case(
 
     Args:
       probs: float[N, K], each row summing to 1; float64 is computed in float64, anything else in float32.
-      cases: [N], the case of each photo.
+      cases: [N], the case of each photo; none is missing.
       rule: "mean_log", "mean" or "max".
       scores: float[N], how malignant each photo looks, for "max"; see `pool`.
 
@@ -153,7 +155,8 @@ def pool_by_case(
       The cases, in the order in which they first occur.
 
     Raises:
-      ValueError: Probabilities outside [0, 1], an unknown rule, or another number of cases or scores than of photos.
+      ValueError: Probabilities outside [0, 1], an unknown rule, another number of cases or scores than of photos, or a
+        case that is missing.
 
     Example:
       >>> found = pool_by_case([[0.5, 0.5], [0.2, 0.8], [0.8, 0.2]], ["b", "a", "b"])
@@ -163,10 +166,7 @@ def pool_by_case(
     _check_rule(rule, scores)
     wide = np.asarray(probs).dtype == np.float64
     values = class_matrix("probs", probs, probabilities=True)
-    ids = np.asarray(cases)
-    if ids.shape != values.shape[:1]:
-        raise ValueError(f"cases must be one per photo, [{len(values)}], got shape {ids.shape}")
-    names, index = _numbered(ids)
+    names, index = numbered_cases(cases, len(values))
     score = None if scores is None else score_vector("scores", scores)
     if score is not None and score.shape != index.shape:
         raise ValueError(f"scores must be one per photo, [{len(values)}], got {len(score)}")
@@ -188,14 +188,6 @@ def pool_by_case(
 @functools.lru_cache(maxsize=64)
 def _compiled(num_cases: int, rule: PoolingRule) -> Callable[..., tuple[jax.Array, jax.Array]]:
     return jax.jit(lambda probs, index, scores: pool(probs, index, num_cases, rule, scores))
-
-
-def _numbered(ids: NDArray) -> tuple[NDArray, NDArray[np.int64]]:
-    """Returns different ids in the order in which they first occur, and the number of each photo's."""
-    place: dict = {}
-    index = np.array([place.setdefault(one, len(place)) for one in ids.tolist()], np.int64)
-    _, first = np.unique(index, return_index=True)
-    return ids[first], index
 
 
 def _padded(count: int) -> int:

@@ -108,7 +108,7 @@ def binarize(scores: ArrayLike, threshold: ArrayLike) -> jax.Array:
       >>> binarize(jnp.array([0.25, 0.5, 0.75]), 0.5).tolist()
       [0, 1, 1]
     """
-    return (jnp.asarray(scores) >= threshold).astype(jnp.int32)
+    return (jnp.asarray(scores) >= jnp.asarray(threshold)).astype(jnp.int32)
 
 
 def fit_threshold(

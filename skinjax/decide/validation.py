@@ -1,6 +1,8 @@
-"""Validation photos as arguments of what is fitted: read on the host, checked, in float64."""
+"""Validation photos and their cases as arguments of what is fitted: read on the host, checked, in float64."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -98,6 +100,45 @@ def class_labels(name: str, values: ArrayLike, num_photos: int, num_classes: int
     if wrong.any():
         raise ValueError(f"{name} must lie in [0, {num_classes}), got {_told(array, wrong)}")
     return array
+
+
+def numbered_cases(values: ArrayLike, num_photos: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Numbers the cases of photos in the order in which they first occur.
+
+    Args:
+      values: [N], the case of each photo, of any type that can be hashed; none is missing.
+      num_photos: N.
+
+    Returns:
+      The ids of the C cases, and int64[N] in [0, C).
+
+    Raises:
+      ValueError: Another shape, or a case that is None, NaN or another missing value.
+
+    Example:
+      >>> names, index = numbered_cases(["b", "a", "b"], 3)
+      >>> names.tolist(), index.tolist()
+      (['b', 'a'], [0, 1, 0])
+    """
+    ids = np.asarray(values)
+    if ids.shape != (num_photos,):
+        raise ValueError(f"cases must be one per photo, [{num_photos}], got shape {ids.shape}")
+    given = (
+        ids if hasattr(values, "dtype") else np.asarray(values, object)
+    )  # numpy makes text of NaN beside text
+    if given.dtype.kind not in "iubUS":
+        import pandas as pd  # takes a while to import
+
+        missing = np.flatnonzero(pd.isna(given))
+        if missing.size:
+            shown = ", ".join(map(str, missing[:5]))
+            raise ValueError(
+                f"cases must name every photo's case, got {missing.size} missing, at photo {shown}"
+            )
+    place: dict[Any, int] = {}
+    index = np.array([place.setdefault(one, len(place)) for one in ids.tolist()], np.int64)
+    _, first = np.unique(index, return_index=True)
+    return ids[first], index
 
 
 def _told(array: NDArray, wrong: NDArray[np.bool_]) -> str:

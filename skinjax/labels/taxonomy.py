@@ -311,10 +311,10 @@ def catalogue() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _CATALOGUE.glob("*.json")))
 
 
-def load_taxonomy(name_or_path: str | Path) -> Taxonomy:
+def load_taxonomy(name_or_path: str | Path | Taxonomy) -> Taxonomy:
     """Returns a taxonomy by its catalogue name, or from a `.json` or `.csv` (`.tsv`, `.csv.gz`, `.xlsx`) file.
 
-    A CSV's taxonomy is named after the file.
+    A CSV's taxonomy is named after the file. A taxonomy is returned as it is.
 
     Raises:
       ValueError: There is neither such a catalogue name nor such a file, or the file is not a valid
@@ -324,6 +324,8 @@ def load_taxonomy(name_or_path: str | Path) -> Taxonomy:
     >>> len(taxonomy.classes("sub")), len(taxonomy.classes("meta"))
     (19, 6)
     """
+    if isinstance(name_or_path, Taxonomy):
+        return name_or_path
     if str(name_or_path) in catalogue():
         return _load_catalogue(str(name_or_path))
     path = Path(name_or_path)

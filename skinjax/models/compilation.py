@@ -11,7 +11,9 @@ A notebook or a program that calls `jax.jit` itself gets the former for all that
 
     XLA_FLAGS=$(python -m skinjax.models.compilation) jupyter lab
 
-The options change speed, and results within rounding.
+The options change speed, and results within rounding. JAX takes them for the outermost transformation alone: what `jit`
+and `pmap` return may be called under `jax.jit`, `jax.grad`, `jax.vmap` and the like, and is then compiled with what is
+around it, by that one's options.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax.extend import core
 
 _YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
 _CPU = {_YNNPACK: "", "xla_cpu_prefer_vector_width": "512"}
@@ -55,6 +58,22 @@ def xla_flags() -> str:
     return " ".join(f"--{name}={value}" for name, value in compiler_options().items())
 
 
+def is_outermost() -> bool:
+    """Returns whether what is called here is computed, and not traced by a transformation around it.
+
+    Example:
+      >>> is_outermost(), jax.eval_shape(lambda: jax.numpy.ones(1 + is_outermost())).shape
+      (True, (1,))
+    """
+    return bool(core.get_opaque_trace_state() == _outside())
+
+
+@functools.cache
+def _outside() -> Any:
+    with jax.ensure_compile_time_eval():  # wherever this is asked first
+        return core.get_opaque_trace_state()
+
+
 def jit(function: Callable[..., Any], *, gradients: bool = False, **arguments: Any) -> Any:
     """Compiles a function as `jax.jit` does, with `compiler_options`.
 
@@ -69,7 +88,18 @@ def jit(function: Callable[..., Any], *, gradients: bool = False, **arguments: A
       >>> jit(lambda x: 2 * x)(1.5).item()
       3.0
     """
-    return jax.jit(function, compiler_options=compiler_options(gradients=gradients), **arguments)
+    nested = jax.jit(function, **arguments)
+    if not (options := compiler_options(gradients=gradients)):
+        return nested
+    compiled = jax.jit(function, compiler_options=options, **arguments)
+
+    @functools.wraps(function)
+    def call(*values: Any, **named: Any) -> Any:
+        return (compiled if is_outermost() else nested)(*values, **named)
+
+    for name in ("lower", "trace", "eval_shape", "clear_cache", "_cache_size"):
+        setattr(call, name, getattr(compiled, name))
+    return call
 
 
 def pmap(
@@ -97,6 +127,8 @@ def pmap(
 
     @functools.wraps(function)
     def call(*values: Any) -> Any:
+        if not is_outermost():
+            return mapped(*values)
         leaves, tree = jax.tree.flatten(values)
         kind = tree, tuple(jax.typeof(leaf) for leaf in leaves)
         if kind not in programs:

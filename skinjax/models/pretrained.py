@@ -49,6 +49,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from skinjax.files.keys import check_key
 from skinjax.models import registry
 from skinjax.models.spec import ModelSpec
 from skinjax.models.weights import hub, matching, packages
@@ -119,7 +120,7 @@ def load_pretrained(
 
     Raises:
       ValueError: The path or its format is wrong, the file is damaged, or it is of another architecture, which
-        is then named if it is one of the registry's.
+        is then named if it is one of the registry's; or `key` is none.
     """
     variables, report = load_with_report(name, path, num_classes, key=key)
     _LOG.info("%s", report)
@@ -137,6 +138,8 @@ def load_with_report(
     Raises:
       ValueError: As `load_pretrained`.
     """
+    if key is not None:
+        check_key("key", key)
     spec = registry.spec(name)
     model = registry.create(name, num_classes)
     package = ""

@@ -26,6 +26,7 @@ import numpy as np
 from flax import traverse_util
 from flax.errors import LazyInitError
 
+from skinjax.files.keys import check_key
 from skinjax.models.backbones import densenet, efficientnet, inception_resnet_v2, inception_v3, xception
 from skinjax.models.backbones.backbone import Backbone
 from skinjax.models.ops.layers import Conv, DepthwiseConv, fan_in_limit, fan_in_uniform, fan_out_deviation
@@ -162,6 +163,8 @@ def create(
         raise ValueError(
             "key must be given with pretrained, got none of that; init_variables draws all variables"
         )
+    if key is not None:
+        check_key("key", key)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"dtype must be a floating dtype, got {jnp.dtype(dtype)}")
     given = {"dropout_rate": dropout_rate, "drop_path_rate": drop_path_rate, "bn_momentum": bn_momentum}
@@ -303,12 +306,16 @@ def init_variables(model: nn.Module, key: jax.Array, spec: ModelSpec | None = No
     Returns:
       {"params": ..., "batch_stats": ...}, float32; without "batch_stats" where the network has no batch normalisation.
 
+    Raises:
+      ValueError: `key` is none.
+
     Example:
       >>> model = create("efficientnet_nano", num_classes=19)
       >>> variables = init_variables(model, jax.random.key(0))
       >>> variables["params"]["head"]["kernel"].shape
       (640, 19)
     """
+    check_key("key", key)
     shapes, own = _trace(model, spec)
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     words = [int(word) for word in np.asarray(jax.random.key_data(key) if typed else key).ravel()]

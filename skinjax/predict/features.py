@@ -27,10 +27,14 @@ def pooled_features(
 ) -> np.ndarray:
     """Computes the averaged features of photos, as the network has them at the end of training.
 
+        data = skinjax.read_photos("manifest.csv").prepare("prepared", 224)
+        photos = Subset(data.prepared.source, np.arange(len(data.labels)), data.labels)
+
     Args:
       backbone: Name in the registry, of a network with named features.
       variables: Its parameters and BatchNorm statistics, with any head.
-      photos: n photos, uint8, of the size that the network is to see.
+      photos: n photos, uint8, of the size that the network is to see; see
+        `skinjax.data.pipeline.loader.Subset`.
       precision: Dtype of the computation, `float32` or `bfloat16`.
       batch_size: Photos at a time, over all devices.
       threads: Threads that read photos.

@@ -77,6 +77,7 @@ def compiled_grad_cam(model: nn.Module, spec: ModelSpec, layer: str) -> Callable
     def compute(variables: Any, images: jax.Array, members: jax.Array, *table: jax.Array) -> jax.Array:
         pixels = normalize(images, spec)
         shapes = jax.eval_shape(functools.partial(model.apply, features=True), variables, pixels, *table)
+        _check_classes(members.shape, shapes["logits"].shape)
 
         def score(offset: jax.Array) -> tuple[jax.Array, jax.Array]:
             named = model.apply(variables, pixels, *table, features=True, offsets={layer: offset})
@@ -121,6 +122,7 @@ def class_activation(
     activations = np.asarray(last_map, np.float32)
     chosen = _members(members, len(activations))
     kernel = np.asarray(kernel, np.float32)
+    _check_classes(chosen.shape, (len(chosen), kernel.shape[1]))
     logits = np.where(chosen, activations.mean(axis=(1, 2)) @ kernel + bias, -np.inf)
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))  # d logsumexp / d logit
     shares /= shares.sum(axis=1, keepdims=True)
@@ -156,6 +158,11 @@ def check_layer(model: nn.Module, spec: ModelSpec, layer: str | None) -> str:
     if layer is not None and layer not in names:
         raise ValueError(f"layer must be a feature map of {spec.name}, {', '.join(names)}; got {layer!r}")
     return layer or names[-1]
+
+
+def _check_classes(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if shape != expected:
+        raise ValueError(f"members must be bool{list(expected)}, a column per class, got bool{list(shape)}")
 
 
 def _members(members: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from skinjax.predict.photos import AnswerContext
 
 
+_ROUNDING = 1e-3  # that a photo's resizing or colours may leave
+
 FITS = 8
 """Sets of options whose fits a run keeps, the last used ones."""
 
@@ -82,11 +84,21 @@ class Run:
           float32[..., K], not calibrated; `jax.nn.softmax` makes probabilities of them.
 
         Raises:
-          ValueError: The shape or dtype is another.
+          ValueError: The shape or dtype is another, or floating photos, where they are no tracer, leave [0, 1].
         """
         images = jnp.asarray(images)
         if images.ndim < 3:
             raise ValueError(f"images must be of shape [..., H, W, 3], got {list(images.shape)}")
+        if (
+            jnp.issubdtype(images.dtype, jnp.floating)
+            and not isinstance(images, jax.core.Tracer)
+            and images.size
+        ):
+            low, high = float(images.min()), float(images.max())
+            if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+                raise ValueError(
+                    f"images must be floating in [0, 1] or uint8 in 0..255, got {images.dtype} from {low:g} to {high:g}"
+                )
         batch = images.reshape(-1, *images.shape[-3:])
         table = self.network.table(columns, len(batch))
         logits = self.model.apply(self.variables, normalize(batch, self.spec), *table, train=False)
@@ -119,8 +131,15 @@ class Run:
           `error`.
 
         Raises:
-          ValueError: An option out of range, or networks that cannot answer together.
+          ValueError: Pixels in place of photos' names, an option that is unknown or out of range, or networks that
+            cannot answer together.
         """
+        pixels: Any = photos
+        if getattr(getattr(pixels, "dtype", None), "kind", "O") in "biufV":
+            raise ValueError(
+                f"photos must be names of photos and folders, got an array {pixels.dtype}{list(pixels.shape)}; "
+                "predict_fn takes pixels"
+            )
         from skinjax.predict.networks import DEFAULT_STAGES, load_predictor
         from skinjax.predict.table import answers_table, decision_options
 
@@ -172,6 +191,12 @@ def load_run(workdir: str | os.PathLike[str], stage: str = "", fold: int = 0) ->
         if (dtype := getattr(images, "dtype", None)) != np.uint8:
             raise ValueError(
                 f"images must be uint8 in 0..255, got {dtype or type(images).__name__}; Run.apply takes [0, 1]"
+            )
+        size = network.image_size
+        if len(images.shape) != 4 or images.shape[1:] != (size, size, 3):
+            raise ValueError(
+                f"images must be of shape [N, image_size, image_size, 3] with image_size {size}, "
+                f"got {list(images.shape)}"
             )
         table = network.table(columns, len(images))
         return jax.nn.softmax(logits(variables, jnp.asarray(images), *table))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import logging
 import os
@@ -47,8 +48,11 @@ def decision_options(predictor: Predictor, **options: Any) -> DecisionOptions:
       options: Of `skinjax.predict.decisions.DecisionOptions`.
 
     Raises:
-      ValueError: An option out of range.
+      ValueError: An option that is unknown or out of range.
     """
+    known = [field.name for field in dataclasses.fields(DecisionOptions)]
+    if unknown := [name for name in options if name not in known]:
+        raise ValueError(f"options must be among {', '.join(known)}, got {', '.join(unknown)}")
     named = RunFolder.read(predictor.workdir).options.get("degrees", "")
     return DecisionOptions(**{"degree_of_class": degrees_of(predictor.taxonomy, named)} | options)
 

@@ -21,6 +21,6 @@ people.
 """
 
 from skinjax.synthetic.case import CLASS_NAMES, render_case
-from skinjax.synthetic.dataset import SyntheticSpec, write_dataset
+from skinjax.synthetic.dataset import SyntheticSpec, other_spec, write_dataset
 
-__all__ = ["CLASS_NAMES", "SyntheticSpec", "render_case", "write_dataset"]
+__all__ = ["CLASS_NAMES", "SyntheticSpec", "other_spec", "render_case", "write_dataset"]

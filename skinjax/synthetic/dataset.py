@@ -188,6 +188,24 @@ def write_dataset(folder: str | os.PathLike[str], spec: SyntheticSpec) -> Path:
     return manifest
 
 
+def other_spec(folder: str | os.PathLike[str], spec: SyntheticSpec) -> str:
+    """Returns how the spec of the photos in a folder differs, such as "seed=1"; empty where it does not.
+
+    Args:
+      folder: Where photos may lie.
+      spec: What they are to be of.
+
+    Returns:
+      The values there that are others in `spec`; empty too where no complete data set lies.
+    """
+    record = Path(folder) / _RECORD
+    if not record.is_file() or not record.with_name("manifest.csv").is_file():
+        return ""
+    stored = json.loads(record.read_text(encoding="utf-8"))
+    wanted = json.loads(json.dumps(dataclasses.asdict(spec)))  # as JSON has tuples
+    return ", ".join(f"{name}={stored.get(name)}" for name in wanted if stored.get(name) != wanted[name])
+
+
 def _plan(spec: SyntheticSpec) -> Iterator[_Case]:
     """Plans who is photographed how often; quick, so that a folder can be checked against it."""
     ranks = np.random.default_rng(spec.seed).permutation(len(CLASS_NAMES))

@@ -22,7 +22,7 @@ import jax
 from jax.experimental import serialize_executable
 
 from skinjax.files.atomic import replacing
-from skinjax.models.compilation import compiler_options
+from skinjax.models.compilation import compiler_options, is_outermost
 
 _LOG = logging.getLogger(__name__)
 FOLDER = "processes"
@@ -32,7 +32,7 @@ def kept(compute: Callable[..., Any], name: str) -> Callable[..., Any]:
     """Returns a jitted function whose compiled programs this process finds again, where JAX does not see to it.
 
     Args:
-      compute: By `jax.jit`, with `skinjax.models.compilation.compiler_options`.
+      compute: By `skinjax.models.compilation.jit`.
       name: Of the function, in the names of the files.
 
     Returns:
@@ -48,7 +48,7 @@ class Kept:
     """A jitted function, called with positional arguments, that keeps its compiled programs in files.
 
     Args:
-      compute: By `jax.jit`, of positional arguments alone.
+      compute: By `skinjax.models.compilation.jit` or `jax.jit`, of positional arguments alone.
       name: Of the function.
       folder: Of the files, made if missing.
     """
@@ -61,6 +61,8 @@ class Kept:
 
     def __call__(self, *arguments: Any) -> Any:
         """Computes, by a program that is compiled or read when arguments of these shapes and places come first."""
+        if not is_outermost():
+            return self._compute(*arguments)
         leaves, tree = jax.tree.flatten(arguments)
         kind = (tree, tuple((jax.typeof(leaf), getattr(leaf, "sharding", None)) for leaf in leaves))
         if kind not in self._programs:

@@ -1,7 +1,8 @@
 """Losses over logits, a value per photo, and class weights.
 
-Means are taken with a weight per photo, so that padding and class weights need no case of their own. `smoothing` and
-`gamma` may be traced values.
+Means are taken with a weight per photo, so that padding and class weights need no case of their own.
+`smoothing` and `gamma` may be traced values. Labels out of range are refused where they can be read; traced
+ones, as under `jit`, are not checked.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+
+from skinjax.decide.validation import class_labels
 
 Loss = Literal["cross_entropy", "focal", "binary"]
 Scalar = float | jax.Array
@@ -31,6 +34,9 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: Scalar = 0.0)
     Returns:
       float32[...], in nats.
 
+    Raises:
+      ValueError: Shapes do not fit, or a label is no class.
+
     References:
       Szegedy et al., Rethinking the Inception Architecture for Computer Vision, 2016, section 7.
 
@@ -39,7 +45,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: Scalar = 0.0)
     >>> cross_entropy(jnp.log(jnp.array([[0.8, 0.2]])), jnp.array([0]), smoothing=0.1).round(4)
     Array([0.2925], dtype=float32)
     """
-    logits = logits.astype(jnp.float32)
+    logits, labels = _checked(logits, labels)
     if isinstance(smoothing, int | float) and smoothing == 0:
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return optax.softmax_cross_entropy(logits, _smoothed(labels, logits.shape[-1], smoothing))
@@ -60,13 +66,16 @@ def focal(logits: jax.Array, labels: jax.Array, gamma: Scalar, smoothing: Scalar
     Returns:
       float32[...]. Values and gradients are finite for finite logits, however far apart.
 
+    Raises:
+      ValueError: Shapes do not fit, or a label is no class.
+
     References:
       Lin et al., Focal Loss for Dense Object Detection, 2017, equation 4, there for two classes.
 
     >>> focal(jnp.log(jnp.array([[0.75, 0.25]])), jnp.array([0]), gamma=2.0).round(4)  # 0.25^2 * 0.2877
     Array([0.018], dtype=float32)
     """
-    logits = logits.astype(jnp.float32)
+    logits, labels = _checked(logits, labels)
     log_p = jax.nn.log_softmax(logits)
     # 1 - p, kept off 0, where the gradient of its power is not finite.
     rest = jnp.maximum(-jnp.expm1(log_p), jnp.finfo(jnp.float32).tiny)
@@ -88,12 +97,12 @@ def binary_cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: Scalar
       float32[...], in nats.
 
     Raises:
-      ValueError: There are more logits, or none.
+      ValueError: There are more logits, or none; shapes do not fit, or a label is neither 0 nor 1.
 
     >>> binary_cross_entropy(jnp.array([[0.0], [jnp.log(3.0)]]), jnp.array([0, 1])).round(4)
     Array([0.6931, 0.2877], dtype=float32)
     """
-    logits = logits.astype(jnp.float32)
+    logits, labels = _checked(logits, labels, 2)
     if logits.shape[-1] not in (1, 2):
         raise ValueError(f"logits must be 1 or 2 per photo for binary cross-entropy, got {logits.shape[-1]}")
     score = logits[..., 0] if logits.shape[-1] == 1 else logits[..., 1] - logits[..., 0]
@@ -138,10 +147,13 @@ def balanced_class_weights(labels: np.ndarray, num_classes: int) -> np.ndarray:
     Returns:
       float32[num_classes].
 
+    Raises:
+      ValueError: Labels are no integers in that range.
+
     >>> balanced_class_weights(np.array([0, 0, 0, 1]), 2).round(3).tolist()
     [0.6669999957084656, 2.0]
     """
-    counts = np.bincount(labels, minlength=num_classes)
+    counts = _counts(labels, num_classes)
     present = np.count_nonzero(counts)
     return np.where(counts > 0, counts.sum() / (present * np.maximum(counts, 1)), 0.0).astype(np.float32)
 
@@ -161,7 +173,7 @@ def effective_number_weights(labels: np.ndarray, num_classes: int, beta: float =
       float32[num_classes].
 
     Raises:
-      ValueError: `beta` is out of range.
+      ValueError: `beta` is out of range, or labels are no integers in theirs.
 
     References:
       Cui et al., Class-Balanced Loss Based on Effective Number of Samples, 2019, proposition 1.
@@ -171,10 +183,29 @@ def effective_number_weights(labels: np.ndarray, num_classes: int, beta: float =
     """
     if not 0 <= beta < 1:
         raise ValueError(f"beta must be at least 0 and below 1, got {beta}")
-    counts = np.bincount(labels, minlength=num_classes)
+    counts = _counts(labels, num_classes)
     effective = (1 - beta**counts) / (1 - beta)  # 1 or more, and 0 of no photo
     weights = np.where(counts > 0, 1 / np.maximum(effective, 1), 0.0)
     return (weights * counts.sum() / np.sum(weights * counts)).astype(np.float32)
+
+
+def _counts(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    return np.bincount(class_labels("labels", labels, len(labels), num_classes), minlength=num_classes)
+
+
+def _checked(
+    logits: jax.Array, labels: jax.Array, num_classes: int | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Returns logits in float32, and labels of their shape and, where they are no tracer, in range."""
+    expected, classes = np.shape(logits)[:-1], num_classes or np.shape(logits)[-1]
+    if np.shape(labels) != expected:
+        raise ValueError(f"labels must be one per row of logits, {expected}, got shape {np.shape(labels)}")
+    if not isinstance(labels, jax.core.Tracer):
+        values = np.asarray(labels)
+        wrong = values[(values < 0) | (values >= classes)]
+        if wrong.size:
+            raise ValueError(f"labels must lie in [0, {classes}), got {wrong.size} others: {wrong[0]} first")
+    return jnp.asarray(logits).astype(jnp.float32), jnp.asarray(labels)
 
 
 def _smoothed(labels: jax.Array, num_classes: int, smoothing: Scalar) -> jax.Array:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
 from skinjax.data.split import kfold_by_case
+from skinjax.decide.validation import numbered_cases
 from skinjax.train.logistic import fit_all
 from skinjax.train.priors import log_weights
 
@@ -45,8 +46,16 @@ class Probe:
 
         Returns:
           float32[..., K].
+
+        Raises:
+          ValueError: Another number of features than the head's.
         """
-        return np.asarray(features, np.float32) @ self.kernel + self.bias
+        values = np.asarray(features, np.float32)
+        if values.shape[-1:] != self.kernel.shape[:1]:
+            raise ValueError(
+                f"features must have the head's {len(self.kernel)} features last, got shape {list(values.shape)}"
+            )
+        return values @ self.kernel + self.bias
 
 
 def fit_probe(
@@ -70,7 +79,7 @@ def fit_probe(
     Args:
       features: float[N, F], finite.
       labels: int[N] in [0, K).
-      cases: [N], the case of each photo; no case is in both parts of an inner split.
+      cases: [N], the case of each photo, none missing; no case is in both parts of an inner split.
       num_classes: K; None takes one more than the largest label.
       prior_adjustment: Share in [0, 1] of balanced accuracy in what the answers maximise, accuracy having the rest; the
         classes' weights (`skinjax.train.priors`) go into the bias of the fitted head.
@@ -84,8 +93,8 @@ def fit_probe(
       The head.
 
     Raises:
-      ValueError: Shapes do not fit, features are not finite or none varies, labels or `prior_adjustment` are out of
-        range, or no penalty is above 0.
+      ValueError: Shapes do not fit, features are not finite or none varies, a case is missing, labels or
+        `prior_adjustment` are out of range, or no penalty is above 0.
 
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat([0, 1], 40)
@@ -95,6 +104,7 @@ def fit_probe(
     True
     """
     inputs, truth, case_ids, classes = _checked(features, labels, cases, num_classes)
+    names, _ = numbered_cases(cases, len(truth))
     choices = sorted((float(penalty) for penalty in penalties), reverse=True)
     if not choices or min(choices) <= 0 or not np.isfinite(choices).all():
         raise ValueError(f"penalties must be finite numbers above 0, got {list(penalties)}")
@@ -117,7 +127,7 @@ def fit_probe(
         deviation = deviation / given
     scaled = ((inputs - mean) / deviation).astype(np.float32)
 
-    folds = min(inner_folds, len(np.unique(case_ids)))
+    folds = min(inner_folds, len(names))
     inner = kfold_by_case(truth, case_ids, folds, seed) if folds > 1 and len(choices) > 1 else None
     parts = [np.ones(len(truth), bool)]
     if inner is not None:

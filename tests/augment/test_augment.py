@@ -191,6 +191,13 @@ def test_wrong_input_is_told(wrong):
         augment(KEY, wrong, DEFAULT_STRENGTHS)
 
 
+def test_a_list_and_a_number_for_a_key_are_told(photos):
+    with pytest.raises(ValueError, match=r"images must be an array uint8\[N, H, W, 3\], got a list"):
+        augment(KEY, [[0]])
+    with pytest.raises(ValueError, match=r"key must be a jax\.random key, .* got 0"):
+        augment(0, photos)
+
+
 def by_numpy(key: jax.Array, images: np.ndarray, strengths: Strengths) -> np.ndarray:
     """The augmentation of a batch in float64, by scipy's interpolation and matplotlib's colours."""
     draws = np.asarray(jax.random.uniform(key, (len(images), 21)), np.float64)

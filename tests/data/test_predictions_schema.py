@@ -22,6 +22,21 @@ TREE = load_taxonomy("psoriasis9")
 CLASSES = TREE.classes()
 
 
+@pytest.mark.parametrize(
+    "case_id",
+    [
+        ["a", None],
+        ["a", float("nan")],  # of which numpy alone would make text
+        np.array([1.0, np.nan]),
+        pd.Series(["a", pd.NA], dtype="string"),
+        pd.Series(["a", None], dtype="category"),
+    ],
+)
+def test_a_missing_case_is_refused_where_arrays_are_given(case_id):
+    with pytest.raises(PredictionsError, match="column 'case_id', 1 row empty: row 2"):
+        from_arrays(["1.png", "2.png"], case_id, [CLASSES[0]] * 2, 0, np.full((2, 9), 1 / 9), TREE)
+
+
 def example(count=6, seed=0):
     rng = np.random.default_rng(seed)
     return from_arrays(

@@ -83,6 +83,10 @@ def test_the_curve_equals_its_definition_and_fits_are_the_best_of_all_thresholds
         assert fit_certainty_threshold(errors, certain, risk=wanted) == min(kept, default=np.inf)
 
 
+def test_a_list_of_thresholds_is_one_per_photo():
+    assert diagnose([[0.2, 0.8], [0.6, 0.4]], [0.9, 0.5]).tolist() == [-1, 0]
+
+
 def test_a_risk_that_nothing_keeps_to_diagnoses_nobody():
     assert fit_certainty_threshold([1, 1], [0.5, 0.6], risk=0.5) == np.inf
 

@@ -213,6 +213,10 @@ def test_parameters_may_be_arguments_under_jit():
         (lambda: fit_temperature(np.ones((2, 3)), [0.0, 1.0]), "labels must be integers .* got float64"),
         (lambda: fit_vector_scaling(np.ones((2, 3)), [0, 1], 0), "regularization must be above 0"),
         (lambda: apply_temperature(np.ones(3), 0), "temperature must be above 0, got 0"),
+        (
+            lambda: apply_temperature(np.ones((3, 3)), [1, 10, 100]),
+            r"temperature must be one number, .*\(3,\)",
+        ),
         (lambda: apply_temperature(1.0, 1), r"logits must have a last axis of classes, got shape \(\)"),
         (
             lambda: apply_vector_scaling(np.ones(3), VectorScaling(np.ones(2), np.ones(2))),

@@ -218,6 +218,19 @@ def test_a_new_case_is_covered_as_often_as_promised(kind):
             lambda: prediction_sets(ConformalRule(0.5, "aps", False, 0.9, 9), np.ones(3), jax.random.key(0)),
             "key is for randomised rules only",
         ),
+        (
+            lambda: prediction_sets(ConformalRule(0.5, "aps", True, 0.9, 9), np.ones(3), 0),
+            r"key must be a jax.random key, such as jax.random.key\(0\), got 0",
+        ),
+        (
+            lambda: fit_conformal(np.full((2, 2), 0.5), [0, 1], ["a", "b"], score="aps", rng=0),
+            r"rng must be a numpy Generator, such as np.random.default_rng\(0\), got 0",
+        ),
+        (
+            lambda: fit_conformal(np.full((2, 2), 0.5), [0, 1], ["a", None]),
+            "cases must name every photo's case, got 1 missing, at photo 1",
+        ),
+        (lambda: case_quantile([1, 2], [np.nan, np.nan], 0.5), "got 2 missing, at photo 0, 1"),
         (lambda: back_off(np.ones(6, bool), PARENTS, 3, 0), "limit must be at least 1, got 0"),
         (lambda: back_off(np.ones(6), PARENTS, 3, 1), "sets must be bool .* got float"),
         (

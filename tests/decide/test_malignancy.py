@@ -10,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skinjax.decide.malignancy import (
+    call_degree,
     degree_probabilities,
     fit_cutpoints,
     grade,
     grading_cost,
+    merged_probabilities,
     reference_score,
+    tumour_probability,
 )
 
 DEGREES = np.array([0, 0, 1, 2, 2, 0, 1, 2, 2, 0])
@@ -144,6 +147,15 @@ def test_dear_under_grading_lowers_the_cutpoints():
         (lambda: degree_probabilities(np.ones(3), [0, 0, 0], 0), "num_degrees must be at least 1, got 0"),
         (lambda: reference_score(np.ones(4)), r"values must hold 4 numbers, got shape \(3,\)"),
         (lambda: reference_score(np.ones(3), (0, 50, 100)), r"values must lie in \[0, 1\], got 0, 50, 100"),
+        (lambda: tumour_probability(np.ones(3), [-2, 1, 0]), r"degree_of_class must lie in \[0, .*-2 at 0"),
+        (
+            lambda: merged_probabilities(np.ones((3, 1)), np.ones((3, 3))),
+            r"tumour must be one number per row of degree_probs, \(3,\), got shape \(3, 1\)",
+        ),
+        (
+            lambda: call_degree(np.ones(2), np.ones((3, 3))),
+            r"tumour must be one number per row of degree_probs, \(3,\), got shape \(2,\)",
+        ),
         (lambda: reference_score(np.ones(3), (0, 1, 0.5)), "values must never fall, got 0, 1, 0.5"),
         (lambda: grade(np.ones(3), "mean"), "rule must be one of argmax, cutpoints, least_cost, got 'mean'"),
         (lambda: grade(np.ones(3), "cutpoints"), "cutpoints must be given for the rule 'cutpoints'"),

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -140,11 +141,40 @@ def test_the_first_of_equally_malignant_photos_stands_for_its_case():
         (([[0.5, 0.5]], ["a"], "max", [1.0, 2.0]), "scores must be one per photo"),
         (([[1.5, -0.5]], ["a"]), "probs must lie in"),
         (([[np.nan, 0.5]], ["a"]), "probs must be finite"),
+        *(
+            (([[0.5, 0.5]] * 3, cases), "cases must name every photo's case, got 2 missing, at photo 1, 2")
+            for cases in (
+                ["a", None, None],
+                ["a", np.nan, float("nan")],  # of which numpy alone would make text
+                np.array([1, np.nan, np.nan]),
+                pd.Series(["a", pd.NA, pd.NA], dtype="string"),
+                pd.Series(["a", None, None], dtype="category"),
+            )
+        ),
     ],
 )
 def test_faulty_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         pool_by_case(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "num_cases"), [("int8", 128), ("uint8", 256), ("uint8", 300), ("int16", 3)]
+)
+def test_narrow_indices_count_and_leave_out_as_wide_ones_do(dtype, num_cases):
+    """300 photos of a case are more than 8 bits hold, as are 300 cases, and the mark of what is left out."""
+    index = np.array([1] * 300 + [np.iinfo(dtype).max, 0], dtype)
+    probs = np.random.default_rng(0).dirichlet(np.ones(3), len(index))
+    for rule in RULES:
+        for found, expected in zip(
+            pool(probs, index, num_cases, rule),
+            pool(probs, index.astype(np.int32), num_cases, rule),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(
+        pool(probs, index, num_cases, "mean")[0][1], probs[:300].mean(axis=0), rtol=1e-5
+    )
 
 
 @pytest.mark.slow

@@ -101,6 +101,10 @@ def test_the_merged_rule_is_stricter_than_the_strongest_class_and_takes_half_for
     np.testing.assert_array_equal(called, many[:, 0] >= 0.5)
 
 
+def test_a_list_of_thresholds_is_one_per_score():
+    assert binarize([0.3, 0.5, 0.7], [0.1, 0.6, 0.5]).tolist() == [1, 0, 1]
+
+
 def test_a_score_at_the_threshold_is_positive():
     scores = np.array([0.1, 0.3, 0.3, np.nan, np.inf], np.float32)
     assert binarize(scores, np.float32(0.3)).tolist() == [0, 1, 1, 0, 1]

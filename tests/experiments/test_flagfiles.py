@@ -144,7 +144,7 @@ def test_without_pretrained_weights_it_warns(name, monkeypatch, tmp_path):
         raise ValueError("enough")
 
     monkeypatch.setattr(inputs, "audited", end)
-    monkeypatch.setattr(inputs, "synthetic_photos", lambda *_, seed, **__: rendered[seed])
+    monkeypatch.setattr(inputs, "_synthetic", lambda _, spec: rendered[spec.seed])
     monkeypatch.setattr(networks, "start_variables", lambda *_: None)  # reads the file of weights
     flags = [f"--flagfile={FOLDER / name}.flags", f"--workdir={tmp_path / 'run'}"]
     flags += [f"--degrees={tmp_path / 'degrees.csv'}"] if name == "malignancy" else []

@@ -162,6 +162,10 @@ def test_bad_files_are_named(tmp_path, name, content, message):
     assert str(caught.value).startswith(str(tmp_path / name))
 
 
+def test_a_taxonomy_is_returned_as_it_is():
+    assert load_taxonomy(tree := load_taxonomy("synthetic19")) is tree
+
+
 def test_unknown_name_lists_the_catalogue():
     with pytest.raises(ValueError, match=r"'fitzpatrick' is neither a file nor in the catalogue \(fitz"):
         load_taxonomy("fitzpatrick")

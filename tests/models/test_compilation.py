@@ -81,6 +81,40 @@ def test_jit_takes_what_jax_takes():
     assert double.lower(jnp.float32(3), 2).compile().memory_analysis().alias_size_in_bytes == 4
 
 
+@pytest.mark.parametrize(
+    "compiled", [compilation.jit, lambda f: compilation.pmap(f, "data", in_axes=(None, 0))]
+)
+def test_inside_another_transformation_they_compute_the_same(compiled):
+    mapped = compiled is not compilation.jit
+    images, kernel = arguments()
+    kernels = np.stack([kernel, -kernel])
+
+    def plain(image, kernel):
+        return jnp.tanh(convolve(image, kernel[0] if mapped else kernel)).sum()
+
+    inner = compiled(lambda *given: jnp.tanh(convolve(*given)).sum())
+
+    def ours(image, kernel):
+        return inner(image, kernel).sum()
+
+    given = kernel[None] if mapped else kernel
+    expected = plain(images, given)
+    np.testing.assert_allclose(jax.jit(ours)(images, given), expected, rtol=1e-4)
+    np.testing.assert_allclose(
+        jax.jit(lambda: ours(images, given))(), expected, rtol=1e-4
+    )  # nothing is traced
+    slope = jax.grad(plain, argnums=1)(images, given)
+    for transformed in (jax.grad(ours, argnums=1), jax.jit(jax.grad(ours, argnums=1))):
+        np.testing.assert_allclose(transformed(images, given), slope, rtol=1e-3, atol=1e-3)
+    if not mapped:
+        each = [plain(images, one) for one in kernels]
+        np.testing.assert_allclose(jax.vmap(ours, (None, 0))(images, kernels), each, rtol=1e-4)
+        np.testing.assert_allclose(jax.lax.map(lambda one: ours(images, one), kernels), each, rtol=1e-4)
+        assert inner.trace(images, kernel).lower().compile() is not None
+        assert inner.eval_shape(images, kernel).shape == ()
+    np.testing.assert_allclose(ours(images, given), expected, rtol=1e-4)
+
+
 def test_other_devices_take_none(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert compilation.compiler_options() == {}

@@ -51,11 +51,21 @@ def test_unknown_names_are_answered_with_the_nearest():
         ({"pretrained": ""}, "pretrained must be a file, .* got ''"),
         ({"pretrained": "nowhere.pth"}, "nowhere.pth"),
         ({"key": jax.random.key(0)}, "key must be given with pretrained"),
+        ({"key": 0, "pretrained": "weights.h5"}, r"key must be a jax\.random key, .* got 0"),
     ],
 )
 def test_create_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         registry.create("efficientnet_b0", **{"num_classes": 2, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("key", "got"),
+    [(0, "0"), (np.int64(0), r"int64 of shape \(\)"), (jax.random.split(jax.random.key(0), 3), r".* \(3,\)")],
+)
+def test_what_is_no_key_is_told(key, got):
+    with pytest.raises(ValueError, match=rf"key must be a jax\.random key, such as .*, got {got}$"):
+        registry.init_variables(registry.create("efficientnet_nano", 2), key)
 
 
 def test_create_overrides_what_the_spec_says():

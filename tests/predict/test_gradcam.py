@@ -133,6 +133,15 @@ def test_what_cannot_be_explained_is_told(nano):
         grad_cam(model, variables, spec, images, np.zeros((2, CLASSES), bool))
     with pytest.raises(ValueError, match=r"members must be bool\[2, K\], got bool\[1, 4\]"):
         grad_cam(model, variables, spec, images, MEMBERS[:1])
+    one = np.ones((2, 1), bool)
+    with pytest.raises(
+        ValueError, match=r"members must be bool\[2, 4\], a column per class, got bool\[2, 1\]"
+    ):
+        grad_cam(model, variables, spec, images, one)
+    with pytest.raises(
+        ValueError, match=r"members must be bool\[2, 4\], a column per class, got bool\[2, 1\]"
+    ):
+        class_activation(np.ones((2, 1, 1, 3)), np.ones((3, 4)), np.zeros(4), one)
 
 
 def test_weights_become_random_from_the_head_to_the_stem_until_nothing_is_left(nano):

@@ -58,6 +58,31 @@ def test_apply_is_pure_and_traces_under_jit_grad_and_vmap(place):
         run.apply(jnp.zeros(3))
     with pytest.raises(ValueError, match=r"images must be uint8 in 0\.\.255, got float32"):
         run.predict_fn(scaled)
+    for wrong in (255 * scaled, scaled - 1):
+        with pytest.raises(ValueError, match=r"images must be floating in \[0, 1\] .* got float32 from "):
+            run.apply(wrong)
+
+
+@pytest.mark.slow
+def test_predict_fn_is_part_of_a_jitted_pipeline(place):
+    run, pixels = load_run(place / "pair", stage="meta"), jnp.asarray(images(place))
+    expected = np.asarray(run.predict_fn(pixels))
+    np.testing.assert_allclose(jax.jit(run.predict_fn)(pixels), expected, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(lambda: run.predict_fn(pixels))(), expected, atol=1e-6)
+    np.testing.assert_allclose(jax.vmap(run.predict_fn)(pixels[:, None])[:, 0], expected, atol=1e-6)
+    np.testing.assert_allclose(jax.lax.map(run.predict_fn, pixels[:, None])[:, 0], expected, atol=1e-6)
+
+
+def test_photos_of_another_size_pixels_for_names_and_unknown_options_are_refused(place):
+    run, pixels = load_run(place / "pair", stage="meta"), images(place)
+    for wrong in (pixels[:, :16], pixels[0], pixels[..., :1]):
+        with pytest.raises(ValueError, match=r"\[N, image_size, image_size, 3\] with image_size 32, got \["):
+            run.predict_fn(wrong)
+    for some in (pixels, jnp.asarray(pixels)):
+        with pytest.raises(ValueError, match=r"got an array uint8\[3, 32, 32, 3\]; predict_fn takes pixels"):
+            run.predict(some)
+    with pytest.raises(ValueError, match=r"options must be among coverage, answered, .* got coverag$"):
+        run.predict(place / "photos" / "0.png", coverag=0.8)
 
 
 @pytest.mark.slow

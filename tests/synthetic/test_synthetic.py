@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import skinjax
 from skinjax import synthetic
 from skinjax.synthetic import (
     CLASS_NAMES,
@@ -342,3 +343,18 @@ def test_a_dome_is_brighter_towards_the_light():
 
 def test_the_module_says_that_it_is_no_evidence():
     assert "medical evidence" in synthetic.__doc__
+
+
+def test_photos_of_another_spec_are_told_and_kept_and_those_of_the_same_are_opened(tmp_path):
+    folder = tmp_path / "photos"
+    spec = {"cases_per_class": 1, "photos_per_case": (1, 1), "size": 32}
+    photos = skinjax.synthetic_photos(folder, **spec)
+    before = bytes_below(folder)
+    assert skinjax.synthetic_photos(folder, **spec).fingerprint == photos.fingerprint
+    with pytest.raises(
+        ValueError, match=r"got .*photos with photos of size=32, seed=0; name another folder, or delete"
+    ):
+        skinjax.synthetic_photos(folder, **spec | {"size": 40, "seed": 1})
+    assert bytes_below(folder) == before
+    (folder / "manifest.csv").unlink()  # as where rendering was interrupted
+    assert skinjax.synthetic_photos(folder, **spec | {"size": 40}).root == folder

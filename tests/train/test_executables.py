@@ -59,6 +59,14 @@ def test_a_program_is_compiled_once_and_found_by_the_next_process(tmp_path, comp
     assert [path.name.partition("-")[0] for path in tmp_path.iterdir()] == ["step"]
 
 
+def test_inside_another_transformation_nothing_is_kept(tmp_path):
+    program = Kept(step, "step", tmp_path)
+    check(jax.jit(program)(*arguments()))
+    assert list(tmp_path.iterdir()) == []
+    check(program(*arguments()))
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_other_shapes_other_functions_and_other_processes_have_files_of_their_own(tmp_path, monkeypatch):
     program = Kept(step, "step", tmp_path)
     for rows in (4, 5, 4):

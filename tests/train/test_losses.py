@@ -149,6 +149,24 @@ def test_losses_of_half_precision_logits_are_single():
             assert jax.eval_shape(loss, logits, labels).dtype == jnp.float32
 
 
+@pytest.mark.parametrize("labels", [np.zeros((3, 1), int), np.zeros(2, int), np.int32(0)])
+@pytest.mark.parametrize("loss", [losses.make_loss(name) for name in ("cross_entropy", "focal", "binary")])
+@pytest.mark.parametrize("run", [lambda function: function, jax.jit])
+def test_labels_of_another_shape_are_refused(labels, loss, run):
+    with pytest.raises(ValueError, match=r"labels must be one per row of logits, \(3,\), got shape \("):
+        run(loss)(jnp.zeros((3, 2)), labels)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2], [0, -1, 1]])
+def test_labels_that_are_no_class_are_refused(labels):
+    for name in ("cross_entropy", "focal", "binary"):
+        with pytest.raises(ValueError, match=r"labels must lie in \[0, 2\), got 1 others"):
+            losses.make_loss(name, smoothing=0.1)(jnp.zeros((3, 2)), jnp.array(labels))
+    for weigh in (losses.balanced_class_weights, losses.effective_number_weights):
+        with pytest.raises(ValueError, match=r"labels must lie in \[0, 2\), got 1 others"):
+            weigh(np.array(labels), 2)
+
+
 def test_an_unknown_loss_is_refused():
     with pytest.raises(ValueError, match="one of cross_entropy, focal, binary, got 'hinge'"):
         losses.make_loss("hinge")

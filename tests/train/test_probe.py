@@ -119,6 +119,10 @@ def test_inner_folds_keep_cases_whole() -> None:
         ({"labels": [0, 1]}, r"labels must have one entry per row of features, 4, got shape \(2,\)"),
         ({"labels": [0.0, 1.0, 0.0, 1.0]}, "labels must be integers, got float64"),
         ({"labels": [0, 1, 2, 5], "num_classes": 3}, "labels must lie in 0 to 2, got 0 to 5"),
+        *(
+            ({"cases": cases, "penalties": [1.0]}, "cases must name every photo's case, got 2 missing")
+            for cases in (["a", "b", None, None], [1, 2, np.nan, np.nan])
+        ),
         ({"penalties": (0.0,)}, r"penalties must be finite numbers above 0, got \[0.0\]"),
         ({"prior_adjustment": 2}, r"prior_adjustment must lie in \[0, 1\], got 2"),
         ({"inner_folds": 1}, "inner_folds must be at least 2, got 1"),
@@ -130,3 +134,10 @@ def test_what_does_not_fit_is_named(changed: dict, words: str) -> None:
     arguments = {"features": np.eye(4, 2), "labels": [0, 1, 0, 1], "cases": [1, 2, 3, 4]} | changed
     with pytest.raises(ValueError, match=words):
         fit_probe(**arguments)
+
+
+def test_logits_of_another_number_of_features_are_refused() -> None:
+    probe = fit_probe(np.eye(4, 2), [0, 1, 0, 1], [1, 2, 3, 4])
+    for values in (np.zeros((2, 3)), np.float32(1)):
+        with pytest.raises(ValueError, match="features must have the head's 2 features last, got shape"):
+            probe.logits(values)

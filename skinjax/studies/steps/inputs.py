@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skinjax.data.audit import AuditReport
 from skinjax.data.column_leaks import refuse_leaks, silence_notes
@@ -24,6 +24,9 @@ from skinjax.runs.folder import RunFolder
 from skinjax.runs.options import Options
 from skinjax.runs.provenance import PACKAGES, provenance
 from skinjax.studies.steps.data_options import PreparationOptions, SourceOptions
+
+if TYPE_CHECKING:
+    from skinjax.synthetic import SyntheticSpec
 
 SMOKE_CASES = 4  # per class, with `smoke` and photos of one's own
 RANDOM_START = (
@@ -42,11 +45,27 @@ def synthetic_photos(folder: str | os.PathLike[str], **spec: Any) -> PhotoSet:
 
     Returns:
       The photos, of the taxonomy `synthetic19`.
-    """
-    from skinjax.data.manifest import read_manifest
-    from skinjax.synthetic import SyntheticSpec, write_dataset
 
-    path = write_dataset(Path(folder), SyntheticSpec(**spec))
+    Raises:
+      ValueError: A value of the spec is out of range, or the folder holds other files or photos of another spec.
+    """
+    from skinjax.synthetic import SyntheticSpec, other_spec
+
+    wanted = SyntheticSpec(**spec)
+    if there := other_spec(folder, wanted):
+        raise ValueError(
+            f"folder must be empty or hold photos of the spec that is asked for, "
+            f"got {folder} with photos of {there}; name another folder, or delete that one"
+        )
+    return _synthetic(folder, wanted)
+
+
+def _synthetic(folder: str | os.PathLike[str], spec: SyntheticSpec) -> PhotoSet:
+    """Opens the built-in photos of a folder, or renders them; photos of another spec there are replaced."""
+    from skinjax.data.manifest import read_manifest
+    from skinjax.synthetic import write_dataset
+
+    path = write_dataset(Path(folder), spec)
     taxonomy = load_taxonomy("synthetic19")
     return PhotoSet(read_manifest(path, taxonomy), path.parent, taxonomy, synthetic=True)
 
@@ -259,15 +278,19 @@ def checked_columns(photos: PhotoSet, names: Sequence[str]) -> PhotoSet:
 
 
 def _rendered(config: SourceOptions, folder: RunFolder, spec: Mapping[str, Any]) -> PhotoSet:
+    from skinjax.synthetic import SyntheticSpec
+
     size = max(getattr(config, "image_size", 0), 64)
     own = {"cases_per_class": config.synthetic_cases, "size": size, "seed": getattr(config, "seed", 0)}
+    wanted = SyntheticSpec(**{**own, **spec})
     _LOG.info("No --manifest: rendering the built-in synthetic photos into %s", folder.photos)
     folder.path.mkdir(parents=True, exist_ok=True)
     with (
         Lock(folder.path / ".lock_photos", wait=True),  # runs of other folds may begin at the same moment
         Progress("rendering", 1, unit="set", stream=processes.progress_stream()) as progress,
     ):
-        photos = synthetic_photos(folder.photos, **(own | dict(spec)))
+        # A run that did not get as far as its record may begin again with other options.
+        photos = _synthetic(folder.photos, wanted)
         progress.update(1)
     return photos
 
