@@ -98,7 +98,7 @@ def approximate_intervals(study: Study, cases_by_class: NDArray[np.int64]) -> li
         told.append(
             f"Cases differ much in their numbers of photos: {study.num_cases:,} of them say as much as {worth:,.0f} "
             "of equal size would. Intervals are approximate: of such samples 95% intervals of sensitivity, "
-            "calibration slope, net benefit, macro AUC and the difference of two AUCs held the truth in 85 to 97% of "
+            "calibration slope, net benefit, macro AUC and the difference of two AUCs held the truth in 88 to 97% of "
             "simulations, most others in 92 to 98%."
         )
     if few := int(((cases_by_class > 0) & (cases_by_class <= FEW_CASES)).sum()):
