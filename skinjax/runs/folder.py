@@ -369,8 +369,8 @@ class RunFolder:
         missing = [path for path in found.values() if not path.is_file()]
         if missing:
             raise ValueError(
-                f"workdir={self.path} has no predictions/{missing[0].name}: the run has not finished; repeat the command "
-                "that began it to resume"
+                f"workdir={self.path} has no predictions/{missing[0].name}: the run has not finished; repeat the "
+                "command that began it to resume"
             )
         return found
 
