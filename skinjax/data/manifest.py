@@ -342,9 +342,20 @@ def _arabic(tone: pd.Series) -> pd.Series:
     return tone.replace(short) if short else tone
 
 
+_ALIKE = {"image": ("image",), "label": ("label",), "case_id": ("caseid", "patientid", "patient")}
+"""Names of columns that can only be meant for one of the contract's, by their letters."""
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.casefold())
+
+
 def _missing_columns(missing: list[str], table: Table) -> str:
     found = ", ".join(repr(str(name)) for name in table.frame.columns)
-    pairs = ",".join(f"{name}=COLUMN" for name in missing)
+    spelled = {_letters(str(name)): str(name) for name in reversed(list(table.frame.columns))}
+    own = {name: next((spelled[key] for key in _ALIKE[name] if key in spelled), "COLUMN") for name in _ALIKE}
+    asked = [*missing, *(["case_id"] if "case_id" not in table.frame and own["case_id"] != "COLUMN" else [])]
+    pairs = ",".join(f"{name}={own[name]}" for name in asked)
     sheet = f" ({table.sheet})" if table.sheet else ""
     return (
         f"no column {' and no column '.join(map(repr, missing))}; the columns are {found}{sheet}; name what they are "
@@ -356,7 +367,7 @@ def _other_case_ids(frame: pd.DataFrame) -> list[str]:
     """Returns a sentence where the column of cases is there, but called otherwise: photos would count one by one."""
     if "case_id" in frame:
         return []
-    spelled = [name for name in map(str, frame.columns) if re.sub(r"[\W_]", "", name.casefold()) == "caseid"]
+    spelled = [name for name in map(str, frame.columns) if _letters(name) == "caseid"]
     return [f"no column 'case_id', but one {name!r}; name it by map=case_id={name}" for name in spelled[:1]]
 
 

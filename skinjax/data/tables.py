@@ -228,7 +228,7 @@ def read_table(
     """
     path = Path(path)
     if not path.is_file():
-        raise error(str(path), ["no such file"])
+        raise error(str(path), [_no_file(path)])
     decimal_commas, sheet = False, ""
     if path.suffix.lower() in (".parquet", ".pq"):
         table, rows = _read_parquet(path, error)
@@ -266,6 +266,13 @@ def read_table(
     return Table(
         _to_pandas(columns), rows, decimals=decimals, sheet=sheet, index=tuple(index), renamed=renamed
     )
+
+
+def _no_file(path: Path) -> str:
+    """Returns why there is no table to read under a name."""
+    if path.is_dir():
+        return "is a folder; it must be the file of a table (CSV, Excel or Parquet)"
+    return "is no ordinary file" if path.exists() else "no such file"
 
 
 def to_text(frame: pd.DataFrame) -> pd.DataFrame:
