@@ -10,8 +10,8 @@ Where the manifest has a `split` column, the photos marked `train` are trained o
 else --fold of --folds is held out. The report is on the held-out photos alone. The same command again resumes.
 
 HAM10000, fold 1 of 5 (--fold=0), EfficientNet-B0 from scratch at 96 pixels
-(experiments/flagfiles/ham_from_scratch.flags), 12 epochs of 3.8 s on an H100: accuracy 0.779, macro AUC 0.925; timm by
-the same recipe 0.737 and 0.900. More: benchmarks/results/studies.md.
+(experiments/flagfiles/ham_from_scratch.flags), 12 epochs of 3.8 s on an H100: accuracy 0.779, macro AUC
+0.925; timm by the same recipe 0.737 and 0.900. More: benchmarks/results/studies.md.
 """
 
 from __future__ import annotations
