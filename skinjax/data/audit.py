@@ -131,6 +131,9 @@ def _photo_findings(records: Sequence[PhotoRecord]) -> list[Finding]:
     for row, record in enumerate(records, 1):
         if record.error is not None:
             findings.append(Finding(record.error.kind, "error", record.error.reason, record.image, row))
+        elif not record.hash.any():
+            message = "is of one colour, or nearly so, and shows nothing"
+            findings.append(Finding("one_colour", "warning", message, record.image, row))
         if record.facts is None:
             continue
         for found in record.facts.findings:

@@ -2,8 +2,8 @@
 
 A column whose known cells are all numbers is a number: its distance from the mean of the training photos, in standard
 deviations, and whether it is unknown. Any other is a set of categories, those of the training photos: one feature for
-each, and whether it is unknown. Empty cells, R's `NA` and the words of `UNKNOWN_WORDS` are unknown, and so are
-categories that no training photo has, text in a column of numbers, and a column that the frame lacks.
+each, and whether it is unknown. Empty cells and the words of `UNKNOWN_WORDS` are unknown, and so are categories that no
+training photo has, text in a column of numbers, and a column that the frame lacks.
 
 That a cell is unknown can itself give the label away, as where a history was taken before a biopsy alone
 (`skinjax.data.column_leaks`). Of such a column, which is called silent, an unknown cell is encoded as the average of
@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from skinjax.data.spelling import unknown
+from skinjax.data.spelling import MISSING, unknown
 from skinjax.data.tables import missing_columns, to_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-UNKNOWN_WORDS = ("unknown", "unk", "nan")
-"""Cells that mean not known, beside the empty one and R's `NA`; letter case counts neither here nor in categories."""
+UNKNOWN_WORDS = ("unknown", "unk", *MISSING)
+"""Cells that mean not known, beside the empty one; letter case counts neither here nor in categories."""
 
 NOT_FOR_MODELS = ("image", "label", "case_id", "lesion_id", "split", "fold")
 """Columns that say which photo it is, or what is asked of it."""
@@ -339,8 +339,7 @@ def known_text(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     columns = {}
     for name in names:
         if name in there:
-            cells = unknown(text[name]).str.lower()
-            columns[name] = cells.where(~cells.isin(UNKNOWN_WORDS), "")
+            columns[name] = unknown(text[name], missing=UNKNOWN_WORDS).str.lower()
         else:
             columns[name] = pd.Series([""] * len(frame), dtype=str)
     return pd.DataFrame(columns, index=range(len(frame)))

@@ -5,14 +5,17 @@ All files are read and checked together, so that one list names everything that 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from skinjax.data import predictions
 from skinjax.data.column_names import ColumnNames
 from skinjax.data.degrees import read_degrees
 from skinjax.data.prediction_checks import problems as prediction_problems
@@ -22,7 +25,7 @@ from skinjax.data.predictions import read_taxonomy, read_unchecked
 from skinjax.data.readers import read_by_all, read_readers
 from skinjax.data.reading_kit import Kit
 from skinjax.data.spelling import near_id
-from skinjax.data.tables import SHOWN, TableError, faulty_rows, missing_columns
+from skinjax.data.tables import SHOWN, TableError, faulty_rows, missing_columns, read_table
 from skinjax.labels.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from skinjax.data.tables import Table
 
 Found = TypeVar("Found")
+_LOG = logging.getLogger(__name__)
 
 SUBGROUPS = ("skin_tone", "sex", "age", "body_site", "source")
 """The columns that are looked at by subgroup where none are named."""
@@ -103,15 +107,17 @@ def read_evaluation_data(
     problems: list[str] = []
     tables: dict[str, Table] = {}
     found: dict[str, list[str]] = {}
-    for name, path in paths.items():
-        read = _attempt(functools.partial(read_unchecked, path, names, len(paths) > 1), problems)
-        if read is not None:
-            tables[name], found[name] = read
+    several = len(paths) > 1
+    with _untold(NO_CASES) if several else contextlib.nullcontext():  # cases may be those of another table
+        for name, path in paths.items():
+            read = _attempt(functools.partial(read_unchecked, path, names, several), problems)
+            if read is not None:
+                tables[name], found[name] = read
     frames = {name: table.frame for name, table in tables.items()}
     tree = taxonomy or _attempt(lambda: _taxonomy(paths, frames), problems)
     if tree:
         tables = {name: as_spelled(table, tree) for name, table in tables.items()}
-    tables = _with_cases(tables)
+    tables = _with_cases(tables, paths) if several else tables
     frames = {name: table.frame for name, table in tables.items()}
     for name, table in tables.items():
         # Both passes tell of a column that is missing.
@@ -240,17 +246,37 @@ def select(data: EvaluationData, images: Sequence[str]) -> EvaluationData:
     return dataclasses.replace(data, models=models, readers=readers)
 
 
-def _with_cases(tables: Mapping[str, Table]) -> dict[str, Table]:
-    """Returns tables whose cases are those of another model's table where they have none of their own."""
+@contextlib.contextmanager
+def _untold(sentence: str) -> Iterator[None]:
+    """Keeps a sentence from the log of reading predictions."""
+    log = logging.getLogger(predictions.__name__)
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return record.getMessage() != sentence
+
+    log.addFilter(is_other)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_other)
+
+
+def _with_cases(tables: Mapping[str, Table], paths: Mapping[str, Path]) -> dict[str, Table]:
+    """Returns tables whose cases are those of another model's table where they have none of their own, and says so."""
     lacking = [name for name, table in tables.items() if NO_CASES in table.notes]
     known = [name for name in tables if name not in lacking and "image" in tables[name].frame]
     found = dict(tables)
-    for name in lacking if known else ():
-        table, other = tables[name], tables[known[0]].frame
-        if not other["image"].is_unique or "case_id" not in other:
-            continue
-        cases = table.frame["image"].map(other.set_index("image")["case_id"])
-        if cases.notna().all():
+    for name in lacking:
+        table, other = tables[name], tables[known[0]].frame if known else None
+        cases = None
+        if other is not None and other["image"].is_unique and "case_id" in other:
+            cases = table.frame["image"].map(other.set_index("image")["case_id"])
+        if cases is None or cases.isna().any():
+            _LOG.warning("%s: %s", paths[name], NO_CASES)
+        else:
+            _LOG.warning(
+                "%s: the table has no column case_id: the cases are those of %s", paths[name], paths[known[0]]
+            )
             note = f"The cases of model {name!r}, which has none, are those of {known[0]!r}."
             notes = tuple(note if one == NO_CASES else one for one in table.notes)
             found[name] = dataclasses.replace(table, frame=table.frame.assign(case_id=cases), notes=notes)
@@ -286,7 +312,8 @@ def _taxonomy(paths: Mapping[str, Path], frames: Mapping[str, pd.DataFrame]) -> 
     matches = [CLASS_COLUMN.fullmatch(str(column)) for column in frame.columns]
     classes = [match["name"] for match in matches if match and not match["level"]]
     if not classes:
-        there = ", ".join(repr(str(column)) for column in frame.columns)
+        own = read_table(paths[name]).frame  # without the columns that reading adds
+        there = ", ".join(repr(str(column)) for column in own.columns)
         raise ValueError(
             f"{paths[name]}: no column 'p_<class>' or 'logit_<class>' to take the classes from; the columns are {there}"
         )

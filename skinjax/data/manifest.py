@@ -12,8 +12,9 @@ A CSV (or another table of `skinjax.labels.delimited`) or Parquet file beside th
 | `sex`, `age` (years), `body_site`, `source` | optional | text, for subgroups |
 | `split` | optional | `train`, `validation` or `test`, where the publisher fixed them |
 
-Any other column is kept as it is. An empty cell, and in the contract's columns R's `NA`, means not known; in `image`,
-`label` and `case_id` that is a fault. (A class may be called `NA` where a taxonomy says so.) A manifest without a
+Any other column is kept as it is. An empty cell, and in the contract's columns a word of `spelling.MISSING_NAMES` such
+as `NA`, `NULL` or `None`, means not known; in `image`, `label` and `case_id` that is a fault. (A class may be called
+`None`, or `NA` where a taxonomy says so.) A manifest without a
 `case_id` column is allowed: clusters of near-duplicate photos then stand in for cases.
 
 A spreadsheet as it is becomes a manifest by names for its columns (`skinjax.data.column_names`). What can be meant in
@@ -43,8 +44,25 @@ import numpy.typing as npt
 from skinjax.data.column_names import ColumnNames
 from skinjax.data.findings import Finding
 from skinjax.data.photo_paths import as_stored, path_faults, relative_paths, tidy
-from skinjax.data.spelling import alike_ids, as_classes, as_commonest, as_named, class_hint, unknown
-from skinjax.data.tables import SHOWN, Table, TableError, faulty_rows, read_table, to_text, utf8
+from skinjax.data.spelling import (
+    MISSING,
+    alike_ids,
+    as_classes,
+    as_commonest,
+    as_named,
+    class_hint,
+    unknown,
+)
+from skinjax.data.tables import (
+    SHOWN,
+    Table,
+    TableError,
+    empty_cells,
+    faulty_rows,
+    read_table,
+    to_text,
+    utf8,
+)
 from skinjax.files.atomic import replacing
 from skinjax.labels.taxonomy import Taxonomy
 
@@ -194,7 +212,7 @@ def as_manifest(frame: pd.DataFrame, taxonomy: Taxonomy | None = None) -> pd.Dat
     if missing:
         raise ManifestError("manifest", [_missing_columns(missing, Table(frame, np.arange(0)))])
     # Without a taxonomy a class in memory may be called NA; a file's NA is R's.
-    text = known_cells(to_text(frame.reset_index(drop=True)), taxonomy.classes() if taxonomy else ("NA",))
+    text = known_cells(to_text(frame.reset_index(drop=True)), taxonomy.classes() if taxonomy else MISSING)
     text["image"] = relative_paths(text["image"])
     rows = np.arange(1, len(text) + 1)
     problems = [] if len(text) else ["no rows; a manifest lists at least one photo"]
@@ -229,7 +247,7 @@ def skin_tones(column: pd.Series, rows: npt.NDArray[np.int64], problems: list[st
 
     Args:
       column: Text, `"1"` to `"6"` (or `"3.0"`) or `"I"` to `"VI"`, also behind the word type or Fitzpatrick; empty or
-        `NA` where not known.
+        a word such as `NA` where not known.
       rows: int64[N], row numbers for messages.
       problems: A sentence is added to it where a cell is anything else; the cell is then missing.
 
@@ -250,16 +268,20 @@ def known_cells(text: pd.DataFrame, classes: Collection[str]) -> pd.DataFrame:
 
     Args:
       text: Columns of text, any of `COLUMNS` among them.
-      classes: What the labels may be; of these alone one may be called `NA`.
+      classes: What the labels may be; of these alone one may be called `NA` or the like.
 
     Returns:
-      A new frame: cells stripped, `NA` empty, labels that are whole floats as the classes have them, ages with a point.
+      A new frame: cells stripped, words for a missing value empty (but for `image`, and for `case_id`, whose check
+      names the word), labels that are whole floats as the classes have them, ages with a point.
     """
     known = text.copy()
     for name in COLUMNS:
-        if name in known:
-            keep = ("NA",) if name == "image" else classes if name == "label" else ()
-            known[name] = unknown(known[name], keep)
+        if name in ("image", "case_id") and name in known:
+            known[name] = known[name].str.strip()
+        elif name == "label" and name in known:
+            known[name] = unknown(known[name], classes, MISSING)
+        elif name in known:
+            known[name] = unknown(known[name])
     if "label" in known:
         known["label"] = as_named(known["label"], classes)
     if "age" in known:
@@ -320,9 +342,20 @@ def _arabic(tone: pd.Series) -> pd.Series:
     return tone.replace(short) if short else tone
 
 
+_ALIKE = {"image": ("image",), "label": ("label",), "case_id": ("caseid", "patientid", "patient")}
+"""Names of columns that can only be meant for one of the contract's, by their letters."""
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.casefold())
+
+
 def _missing_columns(missing: list[str], table: Table) -> str:
     found = ", ".join(repr(str(name)) for name in table.frame.columns)
-    pairs = ",".join(f"{name}=COLUMN" for name in missing)
+    spelled = {_letters(str(name)): str(name) for name in reversed(list(table.frame.columns))}
+    own = {name: next((spelled[key] for key in _ALIKE[name] if key in spelled), "COLUMN") for name in _ALIKE}
+    asked = [*missing, *(["case_id"] if "case_id" not in table.frame and own["case_id"] != "COLUMN" else [])]
+    pairs = ",".join(f"{name}={own[name]}" for name in asked)
     sheet = f" ({table.sheet})" if table.sheet else ""
     return (
         f"no column {' and no column '.join(map(repr, missing))}; the columns are {found}{sheet}; name what they are "
@@ -334,7 +367,7 @@ def _other_case_ids(frame: pd.DataFrame) -> list[str]:
     """Returns a sentence where the column of cases is there, but called otherwise: photos would count one by one."""
     if "case_id" in frame:
         return []
-    spelled = [name for name in map(str, frame.columns) if re.sub(r"[\W_]", "", name.casefold()) == "caseid"]
+    spelled = [name for name in map(str, frame.columns) if _letters(name) == "caseid"]
     return [f"no column 'case_id', but one {name!r}; name it by map=case_id={name}" for name in spelled[:1]]
 
 
@@ -384,9 +417,12 @@ def _faults(frame: pd.DataFrame, taxonomy: Taxonomy | None, folder: Path | None)
     """Returns everything wrong with a frame of text columns."""
     faults = [
         _Fault(f"empty_{name}", name, "empty", (frame[name] == "").to_numpy(bool))
-        for name in ("image", "label", "case_id")
+        for name in REQUIRED
         if name in frame
     ]
+    if "case_id" in frame:
+        empty = empty_cells(frame["case_id"])
+        faults += [_Fault("empty_case_id", "case_id", words, mask) for words, mask in empty.items()]
     for words, mask in path_faults(frame["image"], folder):
         kind = "listed_twice" if "earlier row" in words else "unusable_path"
         faults.append(_Fault(kind, "image", words, mask, frame["image"].array))

@@ -30,6 +30,7 @@ _EMPTIED = ("unknown_split", "unknown_skin_tone")
 _LEFT = {
     "near_duplicate_across_labels": "photos that look the same under several labels",
     "contradicting_labels": "lesions that are labelled in several ways",
+    "one_colour": "photos of one colour, which show nothing",
     "case_id_spellings": "case ids that may be one in several spellings",
     "label_spellings": "labels that may be one in several spellings",
     "column_predicts_label": "columns that give the label away",

@@ -83,6 +83,16 @@ class PhotoSet:
         return self.taxonomy.encode(self.frame["label"])
 
     @property
+    def labels_by_name(self) -> np.ndarray:
+        """Returns str[N], the names of the finest classes."""
+        return self.frame["label"].to_numpy()
+
+    @property
+    def cases(self) -> np.ndarray:
+        """Returns str[N], the case of each photo, where the manifest names it."""
+        return self.frame["case_id"].to_numpy()
+
+    @property
     def fingerprint(self) -> str:
         """Identifies photos by name, labels and cases, the same on any machine."""
         return fingerprint(self.frame)
@@ -240,12 +250,12 @@ class PreparedPhotos:
     @property
     def labels_by_name(self) -> np.ndarray:
         """Returns str[N], the names of the finest classes."""
-        return self.frame["label"].to_numpy()
+        return self.photos.labels_by_name
 
     @property
     def cases(self) -> np.ndarray:
         """Returns str[N], the case of each photo."""
-        return self.frame["case_id"].to_numpy()
+        return self.photos.cases
 
     @property
     def fingerprint(self) -> str:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from skinjax.data.prediction_columns import CLASS_COLUMN, columns, kind_of
 from skinjax.data.rounding import rounding_bound
-from skinjax.data.tables import TableError, faulty_rows, missing_columns, to_text
+from skinjax.data.tables import TableError, empty_names, faulty_rows, missing_columns, to_text
 from skinjax.labels.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -78,7 +78,10 @@ def photo_problems(frame: pd.DataFrame, taxonomy: Taxonomy | None, rows: npt.NDA
     problems += missing_columns(REQUIRED, frame)
     text = to_text(frame[[name for name in REQUIRED if name in frame]])
     for name in text:
-        problems += faulty_rows(str(name), "empty", text[name].str.strip() == "", rows)
+        if name == "case_id":
+            problems += empty_names("case_id", text["case_id"], rows)
+        else:
+            problems += faulty_rows(str(name), "empty", text[name].str.strip() == "", rows)
     if "image" in text:
         repeated = (text["image"].duplicated() & (text["image"] != "")).to_numpy(bool)
         problems += faulty_rows(

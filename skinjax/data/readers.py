@@ -26,7 +26,15 @@ from typing import TYPE_CHECKING
 from skinjax.data.photo_paths import as_listed, relative_paths
 from skinjax.data.reading_kit import Kit, find_key, read_key
 from skinjax.data.spelling import as_named, near_id
-from skinjax.data.tables import SHOWN, Table, TableError, faulty_rows, missing_columns, read_table
+from skinjax.data.tables import (
+    SHOWN,
+    Table,
+    TableError,
+    empty_names,
+    faulty_rows,
+    missing_columns,
+    read_table,
+)
 from skinjax.labels.degrees import degree_names
 
 if TYPE_CHECKING:
@@ -244,8 +252,8 @@ def _checked(
     frame["image"] = as_listed(relative_paths(frame["image"]), () if images is None else images)
     frame[column] = as_named(frame[column].str.strip(), list(values))
     problems = [] if len(frame) else ["no rows"]
-    for name in ("reader", "image"):
-        problems += faulty_rows(name, "empty", frame[name] == "", table.rows)
+    problems += empty_names("reader", frame["reader"], table.rows)
+    problems += faulty_rows("image", "empty", frame["image"] == "", table.rows)
     if kit:
         blinded = frame["image"]
         frame["image"] = blinded.map(dict(zip(kit.photos["photo"], kit.photos["image"], strict=True)))

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "MISSING",
+    "MISSING_NAMES",
     "alike",
     "alike_ids",
     "alike_labels",
@@ -25,7 +27,14 @@ __all__ = [
     "id_key",
     "name_key",
     "near_id",
+    "unknown",
 ]
+
+MISSING = ("na", "n/a", "#n/a", "<na>", "nan", "null")
+"""Cells that mean a missing value in any column, in lower case: of R, pandas, databases and spreadsheets."""
+
+MISSING_NAMES = (*MISSING, "none", "-")
+"""The same of columns in which nothing can be called none, such as ids and ages."""
 
 
 def name_key(name: str) -> str:
@@ -64,7 +73,7 @@ def alike_ids(ids: Iterable[str]) -> str:
     >>> print(alike_ids(["PAT_1", "pat_1", "2"]))  # doctest: +ELLIPSIS
     1 case id is spelled in several ways, by letter case, zeros, '.0' or ... such as 'PAT_1' and 'pat_1'.
     """
-    different = list(dict.fromkeys(ids))
+    different = [name for name in dict.fromkeys(ids) if name.lower() not in MISSING_NAMES]
     groups = [] if _keys_differ(different) else alike(different, id_key)
     if not groups:
         return ""
@@ -203,19 +212,25 @@ def as_commonest(labels: pd.Series) -> dict[str, str]:
     return {name: chosen[class_key(name)] for name in order if chosen[class_key(name)] != name}
 
 
-def unknown(column: pd.Series, words: Collection[str] = ()) -> pd.Series:
-    """Returns a text column, its cells stripped, with `NA`, R's word for not known, as the empty string.
+def unknown(
+    column: pd.Series, words: Collection[str] = (), missing: Collection[str] = MISSING_NAMES
+) -> pd.Series:
+    """Returns a text column, its cells stripped, with words that only say that a value is missing as the empty string.
 
     Args:
       column: Text.
-      words: What the column may hold; `NA` stays where it is one of them.
+      words: What the column may hold; a word that is one of them, whatever its letter case, stays.
+      missing: The words, in lower case: `MISSING_NAMES`, or `MISSING` where a value may be called none.
 
     >>> import pandas as pd
-    >>> unknown(pd.Series([" a ", "NA", ""], dtype=str)).tolist()
-    ['a', '', '']
+    >>> unknown(pd.Series([" a ", "NA", "NULL", "none", ""], dtype=str)).tolist()
+    ['a', '', '', '', '']
+    >>> unknown(pd.Series(["None", "nan"], dtype=str), ["none"]).tolist()
+    ['None', '']
     """
     stripped = column.str.strip()
-    return stripped if "NA" in words else stripped.where(stripped != "NA", "")
+    gone = set(missing) - {word.lower() for word in words}
+    return stripped.where(~stripped.str.lower().isin(gone), "")
 
 
 def as_named(column: pd.Series, names: Collection[str]) -> pd.Series:

@@ -91,7 +91,7 @@ def kfold_by_case(
         raise ValueError(f"folds must be at least 2, got {folds}")
     counts = _count(labels, cases)
     if len(counts.sizes) < folds:
-        raise ValueError(f"{folds} folds need at least as many cases, got {len(counts.sizes)}")
+        raise ValueError(f"folds={folds} must be at most the number of cases, {len(counts.sizes)}")
     return _assign(counts, np.full(folds, 1 / folds), seed)[counts.case_of_row]
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skinjax.data.column_names import ColumnNames
+from skinjax.data.spelling import unknown
 from skinjax.labels.delimited import DelimitedText, is_index, not_utf8, read_delimited
 
 if TYPE_CHECKING:
@@ -136,6 +137,39 @@ def faulty_rows(
     return [f"column {column!r}, {at.size:,} row{'s' if at.size != 1 else ''} {fault}: {', '.join(shown)}"]
 
 
+def empty_cells(cells: pd.Series) -> dict[str, npt.NDArray[np.bool_]]:
+    """Returns where a column of names has none: bool[N] by the fault, following "2 rows"; nothing where all have one.
+
+    Args:
+      cells: Text; a word that only says that a value is missing is no name.
+
+    >>> import pandas as pd
+    >>> {fault: mask.tolist() for fault, mask in empty_cells(pd.Series(["a", " ", "NULL"], dtype=str)).items()}
+    {'empty': [False, True, False], "with 'NULL', which counts as empty": [False, False, True]}
+    """
+    bare = cells.str.strip()
+    words = bare[unknown(bare) == ""].unique()
+    return {
+        f"with {word!r}, which counts as empty" if word else "empty": (bare == word).to_numpy(bool)
+        for word in sorted(words)
+    }
+
+
+def empty_names(column: str, cells: pd.Series, rows: npt.NDArray[np.int64]) -> list[str]:
+    """Returns a sentence for each way in which cells of a column of names are empty; see `empty_cells`.
+
+    Args:
+      column: Name of the column.
+      cells: Text[N].
+      rows: int64[N], row numbers to name.
+    """
+    return [
+        sentence
+        for fault, mask in empty_cells(cells).items()
+        for sentence in faulty_rows(column, fault, mask, rows)
+    ]
+
+
 def missing_columns(required: Sequence[str], columns: Iterable[object]) -> list[str]:
     """Returns one sentence per required column that is missing, with the column that is spelled much like it.
 
@@ -194,7 +228,7 @@ def read_table(
     """
     path = Path(path)
     if not path.is_file():
-        raise error(str(path), ["no such file"])
+        raise error(str(path), [_no_file(path)])
     decimal_commas, sheet = False, ""
     if path.suffix.lower() in (".parquet", ".pq"):
         table, rows = _read_parquet(path, error)
@@ -232,6 +266,13 @@ def read_table(
     return Table(
         _to_pandas(columns), rows, decimals=decimals, sheet=sheet, index=tuple(index), renamed=renamed
     )
+
+
+def _no_file(path: Path) -> str:
+    """Returns why there is no table to read under a name."""
+    if path.is_dir():
+        return "is a folder; it must be the file of a table (CSV, Excel or Parquet)"
+    return "is no ordinary file" if path.exists() else "no such file"
 
 
 def to_text(frame: pd.DataFrame) -> pd.DataFrame:

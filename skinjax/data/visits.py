@@ -21,7 +21,7 @@ from pathlib import Path
 
 from skinjax.data.column_names import ColumnNames
 from skinjax.data.spelling import unknown
-from skinjax.data.tables import TableError, faulty_rows, missing_columns, read_table
+from skinjax.data.tables import TableError, empty_names, faulty_rows, missing_columns, read_table
 
 
 class VisitsError(TableError):
@@ -74,8 +74,8 @@ def read_visits(path: str | Path, map: Mapping[str, str] | Sequence[str] = ()) -
     if not len(frame):
         raise VisitsError(str(path), ["no rows; it must list at least one photo"])
     image, lesion = frame["image"].str.strip(), unknown(frame["lesion_id"])
-    for name, cells in (("image", image), ("lesion_id", lesion)):
-        problems += faulty_rows(name, "empty", cells == "", rows)
+    problems += faulty_rows("image", "empty", image == "", rows)
+    problems += empty_names("lesion_id", frame["lesion_id"], rows)
     dates = [_date(cell) for cell in frame["date"]]
     fault = "that is no day written as in 2026-01-31"
     problems += faulty_rows("date", fault, [date is None for date in dates], rows, frame["date"].array)
@@ -89,7 +89,7 @@ def read_visits(path: str | Path, map: Mapping[str, str] | Sequence[str] = ()) -
     problems += faulty_rows("image", "with a photo that an earlier row lists", repeated, rows, image.array)
     if problems:
         raise VisitsError(str(path), problems)
-    cases = frame["case_id"].str.strip() if "case_id" in frame else [""] * len(frame)
+    cases = unknown(frame["case_id"]) if "case_id" in frame else [""] * len(frame)
     return tuple(
         Visit(one, case, name, date)
         for one, case, name, date in zip(paths, cases, lesion, dates, strict=True)

@@ -37,7 +37,7 @@ def filling(folder: str | Path, last: str) -> Iterator[Path]:
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"folder must be a folder, got the file {folder}")
+        raise ValueError(f"{folder} must be a folder, but is a file")
     hidden = folder.absolute().parent / f".{folder.absolute().name}.unfinished"
     hidden.mkdir(parents=True, exist_ok=True)
     try:

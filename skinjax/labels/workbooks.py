@@ -26,7 +26,7 @@ def read_workbook(path: Path) -> tuple[bytes, str]:
     """Reads the first sheet that is shown of an Excel workbook as a table parted by tabs.
 
     Args:
-      path: An `.xlsx` or `.xlsm` file.
+      path: A file that is a workbook (`.xlsx`, `.xlsm`), whatever its name says.
 
     Returns:
       The table as UTF-8, and a sentence that names the sheets where there are several, or an empty text.
@@ -39,9 +39,9 @@ def read_workbook(path: Path) -> tuple[bytes, str]:
     except ImportError as error:
         raise ValueError(_MISSING) from error
     try:
-        with warnings.catch_warnings():
+        with path.open("rb") as file, warnings.catch_warnings():  # openpyxl would refuse a name such as .csv
             warnings.simplefilter("ignore")  # of styles and validations that are not looked at
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
             try:
                 sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
                 if not sheets:

@@ -122,7 +122,8 @@ def _compare(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list
     if config.target:
         targets.members("target", config.target, read.taxonomy)
     targets.readers(config.readers, read.frame["image"])
-    prepared = _prepare(inputs.audited(read, config, folder), config, folder)
+    audited = inputs.audited(read, config, folder, lambda photos: divide(config, photos))
+    prepared = _prepare(audited, config, folder)
     data = next(iter(prepared.values()))
     divided = divide(config, data)
     readers = targets.readers(config.readers, data.frame["image"][divided.test])

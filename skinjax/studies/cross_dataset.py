@@ -122,9 +122,18 @@ def _train(photos: PhotoSet | None, other: PhotoSet | None, config: Config, fold
     """Trains and reports; returns the names of the predictions that are still to come."""
     found = populations.read(config, photos, other, folder)
     size = networks.image_size(config)
-    first, second = (
-        inputs.prepared(inputs.audited(one, config, folder.part(side)), config, folder, size, f"_{side}")
+    audited = [
+        inputs.audited(
+            one,
+            config,
+            folder.part(side),
+            lambda photos: networks.case_folds(config, photos, config.epochs),
+        )
         for side, one in zip(SIDES, found.sets, strict=True)
+    ]
+    first, second = (
+        inputs.prepared(one, config, folder, size, f"_{side}")
+        for side, one in zip(SIDES, audited, strict=True)
     )
     sets = (first, second)
     fold_of = [networks.case_folds(config, data, config.epochs) for data in sets]

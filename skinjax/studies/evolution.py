@@ -191,7 +191,8 @@ def run(photos: PhotoSet | None, config: Config, workdir: str | os.PathLike[str]
 
 
 def _evolve(photos: PhotoSet | None, config: Config, folder: RunFolder, backbone: str) -> list[str]:
-    audited = inputs.audited(inputs.photos_of(photos, config, folder), config, folder)
+    read = inputs.photos_of(photos, config, folder)
+    audited = inputs.audited(read, config, folder, lambda photos: search_cases.divide(config, photos))
     data = inputs.prepared(audited, config, folder, networks.image_size(config))
     division = search_cases.divide(config, data)
     plan.announce(config, folder, [data], _tasks(config, data, division, backbone))

@@ -78,10 +78,10 @@ def run(photos: PhotoSet | None, config: Config, workdir: str | os.PathLike[str]
     variables = pooled.weights(config, config.seed)
     with RunFolder.open(workdir, NAME, config) as folder:
         read = inputs.photos_of(photos, config, folder)
-        data = inputs.prepared(
-            inputs.audited(read, config, folder), config, folder, networks.image_size(config)
+        audited = inputs.audited(
+            read, config, folder, lambda photos: networks.refuse_weights_of_these_photos(config, photos)
         )
-        networks.refuse_weights_of_these_photos(config, data)
+        data = inputs.prepared(audited, config, folder, networks.image_size(config))
         inputs.begin(folder, config, data)
         found = pooled.features_of(config, data, folder, variables, config.threads)
         file = Path(config.out) if config.out else folder.path / FILE

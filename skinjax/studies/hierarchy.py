@@ -127,8 +127,10 @@ def _train(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list[s
     """Trains and reports; returns the names of the predictions that are still to come."""
     read = inputs.photos_of(photos, config, folder)
     meta_level = coarse_level(read.taxonomy, config.meta_level)
-    data = inputs.prepared(inputs.audited(read, config, folder), config, folder, networks.image_size(config))
-    fold_of = networks.case_folds(config, data, min(config.epochs, config.coarse_epochs))
+    epochs = min(config.epochs, config.coarse_epochs)
+    audited = inputs.audited(read, config, folder, lambda photos: networks.case_folds(config, photos, epochs))
+    data = inputs.prepared(audited, config, folder, networks.image_size(config))
+    fold_of = networks.case_folds(config, data, epochs)
     course = plan.announce(config, folder, [data], _tasks(config, data, fold_of, meta_level))
     document = inputs.begin(folder, config, data)
     with MetricsLog(folder.path) as log:

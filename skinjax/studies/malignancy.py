@@ -114,7 +114,10 @@ def _train(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list[s
     readers, reader_notes = tumours.degree_readers(
         read, degrees, config.readers, smoke=config.smoke, seed=config.seed
     )
-    data = inputs.prepared(inputs.audited(read, config, folder), config, folder, networks.image_size(config))
+    audited = inputs.audited(
+        read, config, folder, lambda photos: networks.case_folds(config, photos, config.epochs)
+    )
+    data = inputs.prepared(audited, config, folder, networks.image_size(config))
     fold_of = networks.case_folds(config, data, config.epochs)
     kinds = [("sub", config.epochs, len(data.taxonomy.classes()))]
     tasks = plan.of_folds(config, fold_of, networks.chosen_folds(config), kinds, networks.image_size(config))

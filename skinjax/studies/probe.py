@@ -155,6 +155,7 @@ def run(photos: PhotoSet | None, config: Config, workdir: str | os.PathLike[str]
     config = inputs.named_by(config, photos) if photos is not None else config
     files = _read(config) if config.features else None
     if files is not None:
+        _folds(config, files.photos)
         config = _of_their_network(config, files.sets[0])
         _refuse_other_features(files, workdir)
     return running.carry_out(
@@ -165,11 +166,9 @@ def run(photos: PhotoSet | None, config: Config, workdir: str | os.PathLike[str]
 def _probe(photos: PhotoSet | None, files: _Files | None, config: Config, folder: RunFolder) -> list[str]:
     subject = _of_files(files, config, folder) if files else _computed(photos, config, folder)
     first, taxonomy = subject.sets[0].frame, subject.photos.taxonomy
-    if first["label"].nunique() < 2:
-        raise ValueError(f"photos must be of two classes at least, got {first['label'].iloc[0]} alone")
     meta_level = _coarse_level(taxonomy, config.meta_level)
     labels, cases = taxonomy.encode(first["label"]), first["case_id"].to_numpy(str)
-    fold_of = split.kfold_by_case(labels, cases, config.folds, config.seed)
+    fold_of = _folds(config, subject.photos)
     settings = probed.ProbeSettings(config.folds, config.inner_folds, config.prior_adjustment, config.seed)
     models = probe_models(folder.options)
     stored = stored_predictions(NAME, folder.options, "")
@@ -212,6 +211,20 @@ def _probe(photos: PhotoSet | None, files: _Files | None, config: Config, folder
     return []
 
 
+def _folds(config: Config, photos: PhotoSet) -> np.ndarray:
+    """Returns the fold of each photo, having checked that heads can be fitted to the others.
+
+    Raises:
+      ValueError: One class, too few cases, another level than the taxonomy's, or weights that have seen the photos.
+    """
+    networks.refuse_one_class(photos.labels_by_name)
+    _coarse_level(photos.taxonomy, config.meta_level)
+    if not config.features:
+        networks.refuse_weights_of_these_photos(config, photos)
+    cases = photos.cases.astype(str)
+    return split.kfold_by_case(photos.labels, cases, config.folds, config.seed)
+
+
 def _coarse_level(taxonomy: Taxonomy, named: str) -> str | None:
     """Returns the level that is fused with the finest; None where there is a single one."""
     from skinjax.studies.hierarchy import coarse_level
@@ -223,8 +236,9 @@ def _computed(photos: PhotoSet | None, config: Config, folder: RunFolder) -> _Su
     """Returns features of photos, computed here."""
     variables = pooled.weights(config, config.seed)
     read = inputs.photos_of(photos, config, folder)
-    data = inputs.prepared(inputs.audited(read, config, folder), config, folder, networks.image_size(config))
-    networks.refuse_weights_of_these_photos(config, data)
+    audited = inputs.audited(read, config, folder, lambda photos: _folds(config, photos))
+    data = inputs.prepared(audited, config, folder, networks.image_size(config))
+    _folds(config, data.photos)  # those that could be read
     document = inputs.begin(folder, config, data)
     found = pooled.features_of(config, data, folder, variables, config.threads)
     return _Subject((found,), data.photos, variables, document)

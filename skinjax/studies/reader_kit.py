@@ -278,6 +278,8 @@ def _told(plan: ReaderPlan, asked: bool) -> str:
 def _check_out(out: Path, kit: Kit) -> None:
     """Refuses a folder that holds another kit, whose answers would lose their key, or anything else."""
     file = out / reading_kit.FOLDER / reading_kit.FILE
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"out={out} must be a folder, but is a file")
     if file.is_file():
         there = reading_kit.read_key(file)
         if there.id != kit.id:

@@ -96,7 +96,8 @@ class StudyResult:
         """Returns the headline, the main table and the path of the report."""
         lines = list(self.headline)
         if self.table is not None:
-            lines += ["", self._shown().to_string(index=False, float_format=lambda value: f"{value:.3f}"), ""]
+            shown = self._shown().to_string(index=False, float_format=lambda value: f"{value:.3f}", na_rep="")
+            lines += ["", shown, ""]
         if self.report is not None:
             lines.append(f"report: {self.report}")
         return "\n".join(lines)
@@ -110,7 +111,9 @@ class StudyResult:
         first, *rest = (html.escape(sentence) for sentence in self.headline)
         parts = [f"<p><strong>{first}</strong> {' '.join(rest)}</p>"]
         if self.table is not None:
-            parts.append(self._shown().to_html(index=False, float_format=lambda value: f"{value:.3f}"))
+            parts.append(
+                self._shown().to_html(index=False, float_format=lambda value: f"{value:.3f}", na_rep="")
+            )
         if self.report is not None:
             shown = html.escape(str(self.report))
             parts.append(f'<p>Report: <a href="{self.report.absolute().as_uri()}">{shown}</a></p>')
@@ -119,5 +122,11 @@ class StudyResult:
     def _shown(self) -> pd.DataFrame:
         table = self.table
         assert table is not None
-        said = [name for name in table if not (str(name).endswith("_reason") and table[name].isna().all())]
+        said: list[Any] = []
+        for name in table:
+            limit, reason = str(name).endswith(("_low", "_high")), str(name).endswith("_reason")
+            told = any(str(other).endswith("_reason") and table[name].equals(table[other]) for other in said)
+            # Limits that there are not are left out, and their reason is told once.
+            if not ((limit or reason) and table[name].isna().all()) and not (reason and told):
+                said.append(name)
         return table[said].iloc[:_SHOWN_ROWS, :_SHOWN_COLUMNS]

@@ -68,8 +68,10 @@ def run(photos: PhotoSet | None, config: Config, workdir: str | os.PathLike[str]
 
 def _train(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list[str]:
     read = inputs.photos_of(photos, config, folder)
-    data = inputs.prepared(inputs.audited(read, config, folder), config, folder, networks.image_size(config))
-    level, fold = data.taxonomy.finest, max(config.fold, 0)
+    fold = max(config.fold, 0)
+    audited = inputs.audited(read, config, folder, lambda photos: _parts(config, photos, fold))
+    data = inputs.prepared(audited, config, folder, networks.image_size(config))
+    level = data.taxonomy.finest
     train, test = _parts(config, data, fold)
     coding = metadata.coding(config, data, train)
     network = networks.describe(config, "sub", fold, level, data.taxonomy.classes(level), columns=coding)
@@ -102,12 +104,14 @@ def _train(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list[s
     return []
 
 
-def _parts(config: Config, data: PreparedPhotos, fold: int) -> tuple[np.ndarray, np.ndarray]:
+def _parts(config: Config, data: PhotoSet | PreparedPhotos, fold: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns which photos are trained on and which are held out, bool[N] each, no case in both."""
     if "split" not in data.frame:
         fold_of = networks.case_folds(config, data, config.epochs)
         return fold_of != fold, fold_of == fold
-    _LOG.warning("the manifest's column split is used; the options folds and fold are not")
+    if isinstance(data, PreparedPhotos):
+        _LOG.warning("the manifest's column split is used; the options folds and fold are not")
+    networks.refuse_one_class(data.labels_by_name)
     train, test = (data.frame["split"].to_numpy() == part for part in ("train", "test"))
     for name, part in (("train", train), ("test", test)):
         if not part.any():

@@ -133,7 +133,8 @@ def _compare(photos: PhotoSet | None, config: Config, folder: RunFolder) -> list
         return []
     read = inputs.photos_of(photos, config, folder)
     asked = question.ask(config, read)
-    whole = inputs.prepared(inputs.audited(read, config, folder), config, folder, networks.image_size(config))
+    audited = inputs.audited(read, config, folder, lambda photos: stages.check(config, asked, photos))
+    whole = inputs.prepared(audited, config, folder, networks.image_size(config))
     material = stages.gather(config, asked, whole, folder)
     course = plan.announce(config, folder, [material.data], stages.tasks(material))
     document = inputs.begin(folder, config, material.data)

@@ -137,6 +137,8 @@ def test_copies_across_cases_and_labels(tmp_path):
         ("near_duplicate_across_cases", "warning", "b.png", ("b_dark.png",)),
         ("near_duplicate", "note", "c.png", ("c_again.jpg",)),
         ("case_with_several_labels", "note", "a.png", ()),
+        ("one_colour", "warning", "flat_1.png", ()),
+        ("one_colour", "warning", "flat_2.png", ()),
     }
     assert report.num_errors == 1
     stand_in = report.stand_in_cases()

@@ -150,6 +150,10 @@ def test_no_class_column_and_no_taxonomy(tmp_path):
         "no column 'p_<class>' or 'logit_<class>' to take the classes from; the columns are 'image'"
         in problem
     )
+    frame.drop(columns=[*columns(TREE), "fold"]).to_csv(tmp_path / "a.csv", index=False)
+    assert "'fold'" not in faults({"a": tmp_path / "a.csv"})[0]  # which reading adds
+    (problem,) = faults({"a": tmp_path})
+    assert problem == f"{tmp_path}: is a folder; it must be the file of a table (CSV, Excel or Parquet)"
     (problem,) = faults({"a": tmp_path / "none.csv"})
     assert problem == f"{tmp_path / 'none.csv'}: no such file"
 

@@ -146,6 +146,11 @@ def test_many_faulty_rows_are_counted_and_ten_named(tmp_path, monkeypatch):
             "no column 'image' and no column 'label'; the columns are 'picture'; name what they are called by "
             "map=image=COLUMN,label=COLUMN",
         ),
+        (
+            "Image,Label,Case_ID\na,b,c\n",
+            "no column 'image' and no column 'label'; the columns are 'Image', 'Label', 'Case_ID'; name what they are "
+            "called by map=image=Image,label=Label,case_id=Case_ID",
+        ),
         ("image,label,label\na,b,c\n", "column 'label' appears 2 times"),
         (
             "image,label,\na,b,c\n",

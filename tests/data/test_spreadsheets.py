@@ -244,6 +244,12 @@ def test_of_several_sheets_the_first_is_read_and_the_others_are_named(tmp_path, 
         read_manifest(tmp_path / "other.xlsx", TREE)
 
 
+def test_a_workbook_is_known_by_its_content_whatever_its_name(tmp_path):
+    excel(plain(), tmp_path / "m.xlsx")
+    (tmp_path / "m.xlsx").rename(tmp_path / "m.csv")
+    assert len(read_manifest(tmp_path / "m.csv", TREE)) == len(plain())
+
+
 def test_a_workbook_without_openpyxl_is_refused_with_the_command_that_installs_it(tmp_path, monkeypatch):
     excel(plain(), tmp_path / "m.xlsx")
     monkeypatch.setitem(sys.modules, "openpyxl", None)
@@ -357,7 +363,11 @@ def test_predictions_without_cases_take_photos_one_by_one_and_say_so(tmp_path, c
     assert note in caplog.text
     # Of two models, those that one knows serve the other.
     csv(frame, tmp_path / "b.csv")
+    caplog.clear()
     both = read_evaluation_data({"a": tmp_path / "a.csv", "b": tmp_path / "b.csv"}, NINE)
+    assert caplog.messages == [
+        f"{tmp_path / 'a.csv'}: the table has no column case_id: the cases are those of {tmp_path / 'b.csv'}"
+    ]
     assert both.models["a"]["case_id"].tolist() == frame["case_id"].tolist()
     assert both.notes == ("The cases of model 'a', which has none, are those of 'b'.",)
 

@@ -15,7 +15,15 @@ import pytest
 
 from skinjax.data.degrees import read_degrees
 from skinjax.data.evaluation_data import compare_photos
-from skinjax.data.manifest import ManifestError, as_manifest, read_manifest
+from skinjax.data.features import FeaturesError, read_features
+from skinjax.data.manifest import (
+    ManifestError,
+    as_manifest,
+    inspect_manifest,
+    read_manifest,
+    write_manifest,
+)
+from skinjax.data.prediction_checks import problems
 from skinjax.data.predictions import read_predictions, read_unchecked
 from skinjax.data.readers import ReadersError, read_readers
 from skinjax.data.spelling import alike_ids, alike_labels, id_key
@@ -231,7 +239,9 @@ def test_na_of_r_is_unknown(tmp_path):
     frame = read_manifest(save(tmp_path, text))
     assert frame["sex"].tolist() == ["", "female"]
     assert frame["site"].tolist() == ["NA", "x"]  # not a column of the contract: kept as it is
-    with pytest.raises(ManifestError, match="column 'case_id', 1 row empty: row 2"):
+    with pytest.raises(
+        ManifestError, match="column 'case_id', 1 row with 'NA', which counts as empty: row 2"
+    ):
         read_manifest(save(tmp_path, "image,label,case_id\na,nevus,NA\n"))
     with pytest.raises(ManifestError, match="column 'label', 1 row empty: row 2"):
         read_manifest(save(tmp_path, "image,label\na,NA\n"))
@@ -239,6 +249,43 @@ def test_na_of_r_is_unknown(tmp_path):
     frame = read_predictions(save(tmp_path, text))
     assert frame["sex"].tolist() == ["", "male"]
     assert frame["p_a"].isna().tolist() == [False, True]
+
+
+MISSING = ("NULL", "null", "nan", "NaN", "None", "none", "N/A", "n/a", "#N/A", "<NA>", "NA", "-")
+
+
+@pytest.mark.parametrize("word", MISSING)
+def test_words_for_a_missing_value_are_no_case(tmp_path, word):
+    told = f"column 'case_id', 2 rows with '{word}', which counts as empty: row 2, row 4"
+    rows = [f"{n}.png,{case},a,0.5,0.5" for n, case in enumerate((word, "c1", f"{word} "))]
+    path = save(tmp_path, "image,case_id,label,p_a,p_b\n" + "\n".join(rows) + "\n")
+    assert inspect_manifest(path).problems == (told,)
+    assert inspect_manifest(path).frame["case_id"].tolist() == ["c1"]
+    classes = Taxonomy("pair", ("class",), (("a",), ("b",)))
+    table, _ = read_unchecked(path)
+    assert problems(table.frame, classes, table.rows) == [told]
+    path = save(tmp_path, "image,case_id,label,f_0\n" + "\n".join(row[:-4] for row in rows) + "\n")
+    with pytest.raises(FeaturesError) as refused:
+        read_features(path)
+    assert refused.value.problems == (told,)
+    path = save(tmp_path, f"reader,image,call\n{word},1.png,1\nB,1.png,0\n")
+    with pytest.raises(ReadersError, match=f"'reader', 1 row with '{word}', which counts as empty: row 2"):
+        read_readers(path)
+
+
+def test_a_class_may_be_called_as_a_missing_value_is(tmp_path):
+    tree = Taxonomy("odd", ("class",), (("None",), ("null",), ("x",)))
+    path = save(tmp_path, "image,label,case_id,age,sex\na,none,1,NULL,None\nb,NULL,2,-,f\nc,x,3,40,<NA>\n")
+    frame = read_manifest(path, tree)
+    assert frame["label"].tolist() == ["None", "null", "x"]
+    assert frame["age"].tolist() == ["", "", "40"]
+    assert frame["sex"].tolist() == ["", "f", ""]
+    # Without a taxonomy there may be a class called none, but none called NULL.
+    with pytest.raises(ManifestError, match=r"column 'label', 1 row empty: row 3$"):
+        read_manifest(path)
+    written = tmp_path / "written.csv"
+    write_manifest(frame, written)
+    assert read_manifest(written, tree).equals(frame)
 
 
 def test_blanks_make_no_second_case(tmp_path):

@@ -105,6 +105,7 @@ def test_reading_and_checking_load_no_network_and_no_loader():
         (["--predictions={csv}", "--prevalence=0.1"], "--prevalence=0.1 needs --target=CLASS"),
         (["--predictions={csv}", "--taxonomy=ham10000"], "column 'p_psoriasis' is for no class of level"),
         (["--predictions={csv}", "--out={home}"], "holds other things than an evaluation"),
+        (["--predictions={csv}", "--out={home}/thesis.txt"], "thesis.txt must be a folder, but is a file"),
         (["--predictions={csv}", "--confidence=95"], "--confidence must be between 0.5 and 0.999, got 95"),
     ],
 )

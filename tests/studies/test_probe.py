@@ -357,7 +357,7 @@ def test_the_recipe_of_pytorch_users(photos, tmp_path):
             ["--features={file}", "--meta_level=family"],
             "--meta_level=family must be one of the coarser levels kind",
         ),
-        (["--features={file}", "--folds=90"], "90 folds need at least as many cases, got 40"),
+        (["--features={file}", "--folds=90"], "--folds=90 must be at most the number of cases, 40"),
         (
             ["--features={file}", "--backbone=densenet121"],
             "--backbone=densenet121 is not used with --features=",

@@ -97,11 +97,14 @@ def _by_column(table: PhotoTable, pattern: str) -> list[str]:
             "by=case needs a column case_id or lesion_id in the table of photos, got "
             f"{', '.join(map(str, table.frame))}"
         )
-    columns = [unknown(table.frame[name].fillna("").astype(str)) for name in there]
-    for name, column in zip(there, columns, strict=True):
+    cells = [table.frame[name].fillna("").astype(str).str.strip() for name in there]
+    columns = [unknown(one) for one in cells]
+    for name, cell, column in zip(there, cells, columns, strict=True):
         if (empty := column.eq("")).any():
+            word = cell[empty].iloc[0]
             raise ValueError(
-                f"column {name!r} must name the case of every photo, got an empty cell (or NA) for "
+                f"column {name!r} must name the case of every photo, got "
+                f"{f'{word!r}, which counts as empty,' if word else 'an empty cell'} for "
                 f"{table.frame['image'][empty].iloc[0]}"
             )
     if len(columns) == 1 or columns[0].equals(columns[1]):

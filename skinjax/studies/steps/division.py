@@ -8,8 +8,8 @@ import logging
 import numpy as np
 
 from skinjax.data import split
-from skinjax.data.photo_set import PreparedPhotos
-from skinjax.studies.steps.networks import refuse_weights_of_these_photos
+from skinjax.data.photo_set import PhotoSet, PreparedPhotos
+from skinjax.studies.steps.networks import refuse_one_class, refuse_weights_of_these_photos
 from skinjax.studies.steps.options import DividedConfig
 
 _LOG = logging.getLogger(__name__)
@@ -38,20 +38,22 @@ class Parts:
         return self.validation | self.test
 
 
-def divide(config: DividedConfig, data: PreparedPhotos) -> Parts:
+def divide(config: DividedConfig, data: PhotoSet | PreparedPhotos) -> Parts:
     """Divides photos by case, or as the manifest's column `split` says.
 
     Args:
       config: The study's options.
-      data: The photos.
+      data: The photos, decoded or, for the check alone, not yet.
 
     Raises:
-      ValueError: Too few photos to train on or none in a part, a case in two parts of the column, or weights that
-        have seen these photos.
+      ValueError: One class, too few cases, too few photos to train on or none in a part, a case in two parts of the
+        column, or weights that have seen these photos.
     """
+    refuse_one_class(data.labels_by_name)
     refuse_weights_of_these_photos(config, data)
     if "split" in data.frame:
-        _LOG.warning("the manifest's column split is used; the option parts is not")
+        if isinstance(data, PreparedPhotos):
+            _LOG.warning("the manifest's column split is used; the option parts is not")
         names = data.frame["split"].to_numpy()
         masks = [names == name for name in NAMES]
         for name, mask in zip(NAMES, masks, strict=True):
@@ -61,6 +63,11 @@ def divide(config: DividedConfig, data: PreparedPhotos) -> Parts:
         ratios: tuple[float, ...] = tuple(float(mask.sum()) for mask in masks)
         _refuse_shared_cases(part, data.cases)
     else:
+        if (count := len(np.unique(data.cases))) < len(NAMES):
+            raise ValueError(
+                f"photos must be of {len(NAMES)} cases at least, one for each of parts="
+                f"{','.join(f'{share:g}' for share in config.parts)}, got {count}"
+            )
         part = split.split_by_case(data.labels, data.cases, config.parts, config.seed)
         masks, ratios = [part == number for number in range(len(NAMES))], config.parts
     used = part >= 0

@@ -134,6 +134,8 @@ def check_out(folder: Path) -> Path:
     Raises:
       ValueError: It is a file, or holds what this script did not write.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"out={folder} must be a folder, but is a file")
     if folder.is_dir() and any(folder.iterdir()):
         try:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +158,12 @@ def named_by(config: Any, photos: PhotoSet) -> Any:
     return dataclasses.replace(config, **photos.origin) if photos.origin else config
 
 
-def audited(photos: PhotoSet, config: SourceOptions, folder: RunFolder) -> PhotoSet:
+def audited(
+    photos: PhotoSet,
+    config: SourceOptions,
+    folder: RunFolder,
+    check: Callable[[PhotoSet], object] = lambda photos: None,
+) -> PhotoSet:
     """Audits photos where the options ask for it, and lets near-duplicates stand in for cases where there are none.
 
     Findings that the run told once about the same manifest are not told again when it resumes. Columns that networks
@@ -168,8 +173,14 @@ def audited(photos: PhotoSet, config: SourceOptions, folder: RunFolder) -> Photo
       photos: The photos.
       config: The study's options.
       folder: Of the run; findings are written into its folder `audit`.
+      check: Refuses photos that the study cannot divide as its options say; it is called as soon as their cases are
+        known, before they are decoded, which takes its time.
     """
+    if photos.has_cases:
+        check(photos)
     found = processes.first_alone("audit", lambda: _audited(photos, config, folder))
+    if not photos.has_cases:
+        check(found)
     return checked_columns(found, getattr(config, "columns", ()))
 
 

@@ -19,7 +19,7 @@ from skinjax.data.prediction_checks import REQUIRED
 from skinjax.data.prediction_columns import CLASS_COLUMN
 from skinjax.data.predictions import read_taxonomy
 from skinjax.data.spelling import alike_labels, as_classes, spelled
-from skinjax.data.tables import TableError, faulty_rows, missing_columns, read_table
+from skinjax.data.tables import TableError, empty_names, faulty_rows, missing_columns, read_table
 from skinjax.labels.taxonomy import Taxonomy, load_taxonomy
 from skinjax.runs.folder import RunFolder
 from skinjax.studies.steps import targets
@@ -199,7 +199,10 @@ def _table(
             "%s: labels that differ from a class by case, blanks or such were taken for it: %s", path, told
         )
     for name in REQUIRED:
-        problems += faulty_rows(name, "empty", frame[name] == "", table.rows)
+        if name == "case_id":
+            problems += empty_names("case_id", frame["case_id"], table.rows)
+        else:
+            problems += faulty_rows(name, "empty", frame[name] == "", table.rows)
     cells = frame["image"]
     repeated = cells.duplicated() & (cells != "")
     problems += faulty_rows(

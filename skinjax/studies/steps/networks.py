@@ -15,7 +15,7 @@ import pandas as pd
 
 from skinjax.data import predictions, split
 from skinjax.data.columns import Column, ColumnCoding
-from skinjax.data.photo_set import PreparedPhotos
+from skinjax.data.photo_set import PhotoSet, PreparedPhotos
 from skinjax.data.pipeline.loader import Subset
 from skinjax.files.progress import Progress
 from skinjax.models import registry
@@ -148,7 +148,9 @@ def _tell_once(sentence: str) -> None:
     _LOG.info("%s", sentence)
 
 
-def refuse_weights_of_these_photos(config: TrainingConfig | FeatureOptions, data: PreparedPhotos) -> None:
+def refuse_weights_of_these_photos(
+    config: TrainingConfig | FeatureOptions, data: PhotoSet | PreparedPhotos
+) -> None:
     """Refuses pretrained weights of a run on some of the same photos: it has seen cases that are held out here.
 
     Photos are the same by name, case and size in bytes, whatever their labels.
@@ -176,22 +178,36 @@ def refuse_weights_of_these_photos(config: TrainingConfig | FeatureOptions, data
             )
 
 
-def case_folds(config: FoldsConfig, data: PreparedPhotos, epochs: int) -> np.ndarray:
+def refuse_one_class(labels: np.ndarray) -> None:
+    """Refuses photos of a single class, of which nothing can be learned.
+
+    Args:
+      labels: str[N], the class of each photo.
+
+    Raises:
+      ValueError: They are of one class.
+    """
+    if len(found := pd.unique(labels)) < 2:
+        raise ValueError(f"photos must be of two classes at least, got {found[0]!r} alone")
+
+
+def case_folds(config: FoldsConfig, data: PhotoSet | PreparedPhotos, epochs: int) -> np.ndarray:
     """Divides photos into folds of whole cases, having checked that every fold can be trained.
 
     Args:
       config: The study's options.
-      data: The photos.
+      data: The photos, decoded or, for the check alone, not yet.
       epochs: The fewest that a network is trained.
 
     Returns:
       int[N], the fold of each photo.
 
     Raises:
-      ValueError: Too few cases or photos for the options, or weights that have seen them.
+      ValueError: Too few cases, photos or classes for the options, or weights that have seen them.
     """
+    refuse_one_class(data.labels_by_name)
     refuse_weights_of_these_photos(config, data)
-    if "split" in data.frame:
+    if "split" in data.frame and isinstance(data, PreparedPhotos):
         _LOG.warning("the manifest's column split is not used: photos are divided by case into folds")
     fold_of = split.kfold_by_case(data.labels, data.cases, config.folds, config.seed)
     photo_count = int(len(fold_of) - np.bincount(fold_of).max())

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skinjax.data import split
-from skinjax.data.photo_set import PreparedPhotos
-from skinjax.studies.steps.networks import refuse_weights_of_these_photos
+from skinjax.data.photo_set import PhotoSet, PreparedPhotos
+from skinjax.studies.steps.networks import refuse_one_class, refuse_weights_of_these_photos
 
 if TYPE_CHECKING:
     from skinjax.studies.evolution import Config
@@ -84,15 +84,16 @@ def protocol(config: Config) -> str:
     return f"{many} of {config.folds} folds of {cases}, drawn at random for each generation"
 
 
-def divide(config: Config, data: PreparedPhotos) -> Division:
+def divide(config: Config, data: PhotoSet | PreparedPhotos) -> Division:
     """Deals --search_fraction of the cases into --folds for the search, and likewise the others for training again.
 
     With --search_fraction=1 no case is left, so both sets are trained again on the cases of the search. Where the
     manifest has a column `split`, only photos marked `train` are used, so that its test photos stay unseen.
 
     Raises:
-      ValueError: Too few cases or photos for the flags, or weights that have seen them.
+      ValueError: One class, too few cases or photos for the flags, or weights that have seen them.
     """
+    refuse_one_class(data.labels_by_name)
     refuse_weights_of_these_photos(config, data)
     used, notes = np.ones(len(data.frame), bool), []
     if "split" in data.frame:
@@ -125,7 +126,9 @@ def divide(config: Config, data: PreparedPhotos) -> Division:
     return dataclasses.replace(division, notes=(*notes, *_warnings(config, data, division, used)))
 
 
-def _warnings(config: Config, data: PreparedPhotos, division: Division, used: np.ndarray) -> tuple[str, ...]:
+def _warnings(
+    config: Config, data: PhotoSet | PreparedPhotos, division: Division, used: np.ndarray
+) -> tuple[str, ...]:
     """Returns what `split_warnings` says of the parts, after a sentence that names these."""
     share, held = config.search_fraction, 1 / config.folds
     if config.search_folds:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from skinjax.data import bootstrap_draws, predictions
 from skinjax.data.columns import unknown_columns
-from skinjax.data.photo_set import PreparedPhotos
+from skinjax.data.photo_set import PhotoSet, PreparedPhotos
 from skinjax.data.predictions import read_predictions
 from skinjax.files.atomic import replacing
 from skinjax.labels.taxonomy import Taxonomy
@@ -87,6 +87,22 @@ class Material:
         return targets.readers(self.config.readers, photos.frame["image"][chosen])
 
 
+def check(config: Config, question: Question, photos: PhotoSet) -> None:
+    """Refuses photos that `gather` could not divide, before they are decoded.
+
+    Args:
+      config: The study's options.
+      question: What is asked.
+      photos: All photos, those of left-out classes too.
+
+    Raises:
+      ValueError: Too few cases, photos or classes for a network.
+    """
+    kept = np.flatnonzero(~np.isin(photos.labels_by_name, question.left_out))
+    data = photos.chosen(kept, taxonomy=question.taxonomy)
+    _draw(config, data, divide(config, data).train, np.isin(data.labels_by_name, question.target))
+
+
 def gather(config: Config, question: Question, whole: PreparedPhotos, folder: RunFolder) -> Material:
     """Divides the photos, and checks that every network can be trained on its own.
 
@@ -158,7 +174,9 @@ def _all(photos: PreparedPhotos) -> tuple[PreparedPhotos, np.ndarray]:
     return photos, np.ones(len(photos.frame), bool)
 
 
-def _draw(config: Config, data: PreparedPhotos, train: np.ndarray, positive: np.ndarray) -> np.ndarray:
+def _draw(
+    config: Config, data: PhotoSet | PreparedPhotos, train: np.ndarray, positive: np.ndarray
+) -> np.ndarray:
     for name, side in (("of the target", positive), ("of other classes", ~positive)):
         if not (train & side).any():
             raise ValueError(f"target={','.join(config.target)} leaves no training photo {name}")

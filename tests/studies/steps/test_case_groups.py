@@ -78,7 +78,7 @@ def test_a_pattern_finds_the_case_in_the_path():
         (("a/1.jpg", "a/b/2.jpg"), None, "", "a must hold either photos of one case or"),
         ([f"a/{n}.jpg" for n in range(MOST_OF_A_FOLDER + 1)], None, "", "holds 41 photos"),
         (("a/1.jpg", "a/b.jpg"), None, r"(\d)\.jpg", r"got 1 of 2 that .* first: a/b.jpg"),
-        ((), {"image": ["1.jpg", "2.jpg"], "case_id": ["a", "NA"]}, "", "an empty cell .* for 2.jpg"),
+        ((), {"image": ["1.jpg", "2.jpg"], "case_id": ["a", "NA"]}, "", "got 'NA', which counts as empty, for 2.jpg"),
         ((), {"image": ["1.jpg"], "age": ["3"]}, "", "by=case needs a column case_id or lesion_id .* got image, age"),
         ((), {"image": ["1.jpg"], "case_id": [" "]}, "", "'case_id' must name the case of every photo, got an empty"),
         ((), {"image": ["1.jpg"], "case_id": ["a"]}, "(a)", r"case_pattern=\(a\) is for photos and folders"),
