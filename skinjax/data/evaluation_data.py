@@ -5,17 +5,15 @@ All files are read and checked together, so that one list names everything that 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from skinjax.data import predictions
 from skinjax.data.column_names import ColumnNames
 from skinjax.data.degrees import read_degrees
 from skinjax.data.prediction_checks import problems as prediction_problems
@@ -108,11 +106,10 @@ def read_evaluation_data(
     tables: dict[str, Table] = {}
     found: dict[str, list[str]] = {}
     several = len(paths) > 1
-    with _untold(NO_CASES) if several else contextlib.nullcontext():  # cases may be those of another table
-        for name, path in paths.items():
-            read = _attempt(functools.partial(read_unchecked, path, names, several), problems)
-            if read is not None:
-                tables[name], found[name] = read
+    for name, path in paths.items():
+        read = _attempt(functools.partial(read_unchecked, path, names, several), problems)
+        if read is not None:
+            tables[name], found[name] = read
     frames = {name: table.frame for name, table in tables.items()}
     tree = taxonomy or _attempt(lambda: _taxonomy(paths, frames), problems)
     if tree:
@@ -244,21 +241,6 @@ def select(data: EvaluationData, images: Sequence[str]) -> EvaluationData:
         readers = readers[readers["image"].isin(images)].reset_index(drop=True)
         readers = readers if len(readers) else None
     return dataclasses.replace(data, models=models, readers=readers)
-
-
-@contextlib.contextmanager
-def _untold(sentence: str) -> Iterator[None]:
-    """Keeps a sentence from the log of reading predictions."""
-    log = logging.getLogger(predictions.__name__)
-
-    def is_other(record: logging.LogRecord) -> bool:
-        return record.getMessage() != sentence
-
-    log.addFilter(is_other)
-    try:
-        yield
-    finally:
-        log.removeFilter(is_other)
 
 
 def _with_cases(tables: Mapping[str, Table], paths: Mapping[str, Path]) -> dict[str, Table]:

@@ -356,7 +356,8 @@ def read_unchecked(
         problems.remove("no column 'case_id'")
         frame.insert(1, "case_id", frame["image"])
         notes.append(NO_CASES)
-        _tell(NO_CASES)
+        if not several:  # another file may have them
+            _tell(NO_CASES)
     if lacking := [name for name in REQUIRED if name not in frame]:
         pairs = ",".join(f"{name}=COLUMN" for name in lacking)
         sheet = f" ({table.sheet})" if table.sheet else ""

@@ -63,14 +63,15 @@ def _of_classes(study: Study, methods: pd.DataFrame, named: bool) -> str:
         levels = f"the {study.coarse_level} and {study.taxonomy.finest} {study.noun}s"
         who = f"Soft fusion of {levels}" + (f" of “{study.name}”" if named else "")
     photos, people = len(study.labels), study.num_cases
+    counted = f"{photos:,} photo{'s' * (photos != 1)}"
     sentence = f"{who} predicts the right one of {len(study.fine.classes)} classes for {percent(row['accuracy'])} of "
     if people == 1:
-        return f"{sentence}{photos:,} photos; all are of 1 case, so no interval can be given."
+        return f"{sentence}{counted}; all are of 1 case, so no interval can be given."
     over = f"{study.confidence_percent} interval over {study.counted_cases} "
     limits = bracketed(
         row["accuracy_low"], row["accuracy_high"], percent, row["accuracy_reason"], before=over
     )
-    sentence += f"{photos:,} photos{limits}"
+    sentence += f"{counted}{limits}"
     return f"{sentence}." if study.method == "flat" else f"{sentence}, {_against_flat(study, row)}."
 
 
