@@ -46,7 +46,7 @@ def augment(
       float32[N, H, W, 3] in [0, 1].
 
     Raises:
-      ValueError: `key` is none, or `images` is not uint8[N, H, W, 3], or more than the batch it is part of.
+      ValueError: `key` is not a random key, or `images` is not uint8[N, H, W, 3], or more than the batch it is part of.
 
     >>> from skinjax.augment import NO_AUGMENTATION
     >>> photo = jnp.full((1, 8, 8, 3), 51, jnp.uint8)

@@ -212,7 +212,7 @@ def prediction_sets(rule: ConformalRule, probs: ArrayLike, key: jax.Array | None
       bool[..., K], whether the class is in the set; at least the most probable one is.
 
     Raises:
-      ValueError: A key that is missing, that nothing is drawn with, or that is none.
+      ValueError: A key that is missing, that nothing is drawn with, or that is not a random key.
 
     Example:
       >>> rule = ConformalRule(0.5, "aps", randomized=False, coverage=0.9, num_cases=100)

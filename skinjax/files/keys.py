@@ -13,7 +13,7 @@ def check_key(name: str, key: Any) -> None:
       key: One key of `jax.random.key`, or of the older `jax.random.PRNGKey`.
 
     Raises:
-      ValueError: It is none, or several.
+      ValueError: It is not a random key, or an array of several.
 
     Example:
       >>> import jax

@@ -120,7 +120,7 @@ def load_pretrained(
 
     Raises:
       ValueError: The path or its format is wrong, the file is damaged, or it is of another architecture, which
-        is then named if it is one of the registry's; or `key` is none.
+        is then named if it is one of the registry's; or `key` is not a random key.
     """
     variables, report = load_with_report(name, path, num_classes, key=key)
     _LOG.info("%s", report)

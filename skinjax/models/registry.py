@@ -307,7 +307,7 @@ def init_variables(model: nn.Module, key: jax.Array, spec: ModelSpec | None = No
       {"params": ..., "batch_stats": ...}, float32; without "batch_stats" where the network has no batch normalisation.
 
     Raises:
-      ValueError: `key` is none.
+      ValueError: `key` is not a random key.
 
     Example:
       >>> model = create("efficientnet_nano", num_classes=19)

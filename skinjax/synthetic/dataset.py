@@ -202,8 +202,8 @@ def other_spec(folder: str | os.PathLike[str], spec: SyntheticSpec) -> str:
     if not record.is_file() or not record.with_name("manifest.csv").is_file():
         return ""
     stored = json.loads(record.read_text(encoding="utf-8"))
-    wanted = json.loads(json.dumps(dataclasses.asdict(spec)))  # as JSON has tuples
-    return ", ".join(f"{name}={stored.get(name)}" for name in wanted if stored.get(name) != wanted[name])
+    asked = json.loads(json.dumps(dataclasses.asdict(spec)))  # as JSON has tuples
+    return ", ".join(f"{name}={stored.get(name)}" for name in asked if stored.get(name) != asked[name])
 
 
 def _plan(spec: SyntheticSpec) -> Iterator[_Case]:
