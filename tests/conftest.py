@@ -8,12 +8,7 @@ from pathlib import Path
 import pytest
 
 # Before jax starts: tests of data parallelism need several devices, and a CPU can pose as them.
-_FLAGS = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
-# Most of the time of a test goes to compiling, a third of which LLVM spends on optimising what runs for a moment. The
-# commands that tests start, and the tests under other Pythons (.ci/run), compile as users do.
-if "xla_backend_optimization_level" not in _FLAGS:
-    _FLAGS += " --xla_backend_optimization_level=0"
-os.environ["XLA_FLAGS"] = _FLAGS
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
