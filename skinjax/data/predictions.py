@@ -56,6 +56,7 @@ from skinjax.data.rounding import renormalized, renormalized_frame
 from skinjax.data.spelling import alike_ids
 from skinjax.data.tables import Table, faulty_rows, missing_columns, read_table
 from skinjax.files.atomic import replacing
+from skinjax.files.missing import names_of
 from skinjax.labels.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -251,11 +252,7 @@ def from_arrays(
 
 def _texts(values: npt.ArrayLike) -> list[str]:
     """Returns values as text; missing ones are empty, which the schema refuses, and not called "nan" or "None"."""
-    import pandas as pd
-
-    # Of NaN beside text, numpy alone would make text.
-    array = np.asarray(values) if hasattr(values, "dtype") else np.asarray(values, object)
-    missing = pd.isna(array)
+    array, missing = names_of(values)
     return ["" if gone else str(value) for value, gone in zip(array, missing, strict=True)]
 
 

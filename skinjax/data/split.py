@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from skinjax.files.missing import names_of
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -173,13 +175,12 @@ def _count(labels: npt.ArrayLike | pd.Series, cases: npt.ArrayLike | pd.Series) 
     """Codes, and the distinct vectors of photo counts (`patterns`, int64[P, K]) with each case's."""
     import pandas as pd
 
-    label, case = np.asarray(labels), np.asarray(cases)
+    (label, unlabelled), (case, unknown) = names_of(labels), names_of(cases)
     if label.ndim != 1 or case.ndim != 1 or len(label) != len(case):
         raise ValueError(f"labels and cases must be one per photo, got shapes {label.shape} and {case.shape}")
     if not len(label):
         raise ValueError("labels and cases must have at least one photo, got none")
-    for name, values in (("labels", label), ("cases", case)):
-        missing = pd.isna(values)
+    for name, missing in (("labels", unlabelled), ("cases", unknown)):
         if missing.any():
             raise ValueError(
                 f"{name} has {missing.sum()} missing values, first at position {missing.argmax()}"

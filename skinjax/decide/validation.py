@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skinjax.files.missing import names_of
+
 
 def score_vector(name: str, values: ArrayLike, infinite: bool = False) -> NDArray[np.float64]:
     """Returns one number per photo.
@@ -120,21 +122,13 @@ def numbered_cases(values: ArrayLike, num_photos: int) -> tuple[NDArray[Any], ND
       >>> names.tolist(), index.tolist()
       (['b', 'a'], [0, 1, 0])
     """
-    ids = np.asarray(values)
+    ids, gone = names_of(values)
     if ids.shape != (num_photos,):
         raise ValueError(f"cases must be one per photo, [{num_photos}], got shape {ids.shape}")
-    given = (
-        ids if hasattr(values, "dtype") else np.asarray(values, object)
-    )  # numpy makes text of NaN beside text
-    if given.dtype.kind not in "iubUS":
-        import pandas as pd  # takes a while to import
-
-        missing = np.flatnonzero(pd.isna(given))
-        if missing.size:
-            shown = ", ".join(map(str, missing[:5]))
-            raise ValueError(
-                f"cases must name every photo's case, got {missing.size} missing, at photo {shown}"
-            )
+    missing = np.flatnonzero(gone)
+    if missing.size:
+        shown = ", ".join(map(str, missing[:5]))
+        raise ValueError(f"cases must name every photo's case, got {missing.size} missing, at photo {shown}")
     place: dict[Any, int] = {}
     index = np.array([place.setdefault(one, len(place)) for one in ids.tolist()], np.int64)
     _, first = np.unique(index, return_index=True)

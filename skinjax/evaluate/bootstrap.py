@@ -55,7 +55,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skinjax.evaluate.bootstrap_results import Band, BootstrapComparison, BootstrapInterval
-from skinjax.evaluate.fewest import fewest_at, surest, too_few_to_resample
+from skinjax.evaluate.fewest import (
+    FEWEST_RESAMPLED,
+    fewest_for_confidence,
+    smallest_p_value,
+    too_few_to_resample,
+)
 from skinjax.evaluate.metrics import (
     WeightedMetric,
     accuracy,
@@ -389,7 +394,7 @@ def compare_sampled(first: Sampled, second: Sampled, confidence: float = 0.95) -
     low, high, p_value, reason = np.nan, np.nan, np.nan, _why_not(kept, left_out)
     if not reason and _alike(kept, difference):
         # All cases differ alike: a sign test of them, of the rarest class's where there are classes.
-        least = max(2 / (len(kept) + 1), surest(_fewest_cases(first.labels, codes)))
+        least = max(2 / (len(kept) + 1), smallest_p_value(_fewest_cases(first.labels, codes)))
         p_value, reason = 1.0 if abs(difference) < 1e-12 else min(least, 1.0), UNVARIED
         if _alike(_defined(first.draws), 0.0) and _alike(_defined(second.draws), 0.0):
             low, high = _difference_limits(
@@ -401,9 +406,10 @@ def compare_sampled(first: Sampled, second: Sampled, confidence: float = 0.95) -
         low, high = within_range(
             percentile_limits(kept, confidence, spread, beyond=True), first.metric, second.metric
         )
-        p_value = max(two_sided(kept, spread), surest(_num_cases(codes)))
+        p_value = max(two_sided(kept, spread), smallest_p_value(_num_cases(codes)))
         reason = FEW_DEFINED if np.isnan(low) else ""
-        if few := too_few_to_resample(_num_cases(codes), fewest_at(confidence)):
+        fewest = max(FEWEST_RESAMPLED, fewest_for_confidence(confidence))
+        if few := too_few_to_resample(_num_cases(codes), fewest):
             low, high, reason = np.nan, np.nan, few
     return BootstrapComparison(
         difference=difference,
@@ -453,8 +459,8 @@ def within_range(limits: tuple[float, float], *metrics: Metric) -> tuple[float, 
     >>> within_range((0.65, 1.05), accuracy)
     (0.65, 1.0)
     """
-    widths = [one.bounds[1] - one.bounds[0] for one in metrics if isinstance(one, WeightedMetric)]
-    width = max(widths, default=math.inf)
+    bounds = [one.bounds if isinstance(one, WeightedMetric) else (-math.inf, math.inf) for one in metrics]
+    width = max(most - least for least, most in bounds)
     low, high = (float(np.clip(limit, -width, width)) for limit in limits)
     return low, high
 

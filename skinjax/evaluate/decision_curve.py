@@ -9,10 +9,11 @@ is 0. The threshold is the patient's or doctor's choice: it is not to be fitted.
 never sees one missed. So net benefit and the gains over treating all, (TN · t / (1 - t) - FN) / N, and none
 are taken for differences of two shares of the photos, each with its limits by case
 (`skinjax.evaluate.proportions`, which have a width at 0), and the limits of a difference are made of theirs
-(the method of variance estimates recovery; Zou and Donner 2008, doi:10.1002/sim.3095). Shares of the same photos
-exclude each other, so their correlation over the cases enters (Zou 2007, doi:10.1037/1082-989X.12.4.399); with a
-given prevalence the two are shares of different photos, and independent. The gain over the better of both is the
-smaller of the two gains, and so are its limits: the lower one is above 0 where both gains' are.
+(the method of variance estimates recovery; Zou and Donner 2008, doi:10.1002/sim.3095). Shares of the same
+photos exclude each other, so their correlation over the cases enters (Zou 2007,
+doi:10.1037/1082-989X.12.4.399); with a given prevalence the two are shares of different photos, which are
+related where cases hold both classes. The gain over the better of both is the smaller of the two gains, and
+so are its limits: the lower one is above 0 where both gains' are.
 """
 
 from __future__ import annotations
@@ -124,22 +125,24 @@ def decision_curve(
     reached = np.searchsorted(levels, np.asarray(given, np.float64), side="right")
     odds = levels / (1 - levels)
 
+    weight_of_ones = 1.0 if prevalence is None else prevalence
+    weight_of_zeros = odds if prevalence is None else (1 - prevalence) * odds
+
     def sides(treated: bool) -> tuple[_Shares, _Shares, _Floats]:
         """Returns the shares of class 1 and of class 0 that are treated, or not, weighted, and their correlation."""
         order = reached if treated else len(levels) - reached
-        everyone = np.ones(len(positive), bool)
-        sums = [
-            _Sums.of(hits, order, treated, everyone if prevalence is None else hits, codes, len(levels))
-            for hits in (positive, ~positive)
-        ]
-        related = np.zeros(len(levels))
-        if prevalence is None:
-            related = sums[0].correlation(sums[1], _products(positive, order, treated, codes, len(levels)))
-        one, zero = (part.shares(confidence) for part in sums)
-        return one.times(weight_of_ones), zero.times(weight_of_zeros), related
+        among = [np.ones(len(positive), bool)] * 2 if prevalence is None else [positive, ~positive]
+        ones, zeros = (
+            _Sums.of(hits, order, treated, own, other, codes, len(levels))
+            for hits, own, other in zip((positive, ~positive), among, among[::-1], strict=True)
+        )
+        related = ones.correlation(zeros, _products(positive, order, treated, codes, len(levels)))
+        shares = (
+            ones.shares(confidence).times(weight_of_ones),
+            zeros.shares(confidence).times(weight_of_zeros),
+        )
+        return *shares, related
 
-    weight_of_ones = 1.0 if prevalence is None else prevalence
-    weight_of_zeros = odds if prevalence is None else (1 - prevalence) * odds
     found, in_vain, related = sides(True)
     model = found.less(in_vain, related)
     missed, spared, related = sides(False)
@@ -217,12 +220,14 @@ class _Sums:
       hits: float64[T], Σ x.
       squares: float64[T], Σ x².
       products: float64[T], Σ x n.
-      sizes: float64[C], n of each case; none where there is no photo.
+      crossed: float64[T], Σ x m of the m photos that the other share is of.
+      sizes: float64[C], n of each case; 0 in cases without such photos.
     """
 
     hits: _Floats
     squares: _Floats
     products: _Floats
+    crossed: _Floats
     sizes: _Floats
 
     @classmethod
@@ -232,6 +237,7 @@ class _Sums:
         order: NDArray[np.int64],
         treated: bool,
         among: NDArray[np.bool_],
+        other: NDArray[np.bool_],
         codes: NDArray[np.int64],
         count: int,
     ) -> _Sums:
@@ -242,50 +248,51 @@ class _Sums:
           order: int64[N], at how many of the thresholds a photo is treated, or not.
           treated: Whether those that reach a threshold count, or those that do not.
           among: bool[N].
+          other: bool[N], the photos that the other share is of.
           codes: int64[N], the case of each photo.
           count: T.
         """
-        if not among.any():
-            unknown = np.full(count, np.nan)
-            return cls(unknown, unknown, unknown, np.empty(0))
-        cases = np.unique(codes[among], return_inverse=True)[1]
-        sizes = np.bincount(cases).astype(np.float64)
-        chosen = hits[among]
-        case, step = _by_case(cases[chosen], order[among][chosen])
+        sizes, other_sizes = (
+            np.bincount(codes, side, int(codes.max()) + 1).astype(np.float64) for side in (among, other)
+        )
+        chosen = hits & among
+        case, step = _by_case(codes[chosen], order[chosen])
         number = _place_in_case(case)
-        # A case's m-th hit adds m² - (m - 1)² to the sum of squares.
         return cls(
             hits=_at_thresholds(step, np.ones(len(case)), treated, count),
+            # A case's m-th hit adds m² - (m - 1)² to the sum of squares.
             squares=_at_thresholds(step, 2.0 * number + 1, treated, count),
             products=_at_thresholds(step, sizes[case], treated, count),
+            crossed=_at_thresholds(step, other_sizes[case], treated, count),
             sizes=sizes,
         )
 
     def shares(self, confidence: float) -> _Shares:
         """Returns the shares with their limits by case."""
-        if not len(self.sizes):
-            return _Shares(self.hits, self.hits, self.hits)
-        found = shares_of_sums(self.hits, self.squares, self.products, self.sizes, confidence)
+        sizes = self.sizes[self.sizes > 0]
+        if not len(sizes):
+            return _Shares(*np.full((3, len(self.hits)), np.nan))
+        found = shares_of_sums(self.hits, self.squares, self.products, sizes, confidence)
         return _Shares(*found[:3])
 
     def correlation(self, other: _Sums, together: _Floats) -> _Floats:
-        """Returns the correlation over cases of two shares of the same photos; 0 where one does not vary.
+        """Returns the correlation of two shares over cases; 0 where one does not vary.
 
         Args:
-          other: Of other hits among the same photos.
+          other: The other share's.
           together: float64[T], Σ x y of both.
         """
-        one, two = self.hits / self.sizes.sum(), other.hits / self.sizes.sum()
-        squares = float((self.sizes**2).sum())
-        shared = together - two * self.products - one * other.products + one * two * squares
+        one, two = (part.hits / max(part.sizes.sum(), 1) for part in (self, other))
+        both = float((self.sizes * other.sizes).sum())
+        shared = together - two * self.crossed - one * other.crossed + one * two * both
+        squares = [float((part.sizes**2).sum()) for part in (self, other)]
         spreads = [
-            np.maximum(part.squares - 2 * share * part.products + share**2 * squares, 0)
-            for part, share in ((self, one), (other, two))
+            np.maximum(part.squares - 2 * share * part.products + share**2 * square, 0)
+            for part, share, square in zip((self, other), (one, two), squares, strict=True)
         ]
         scale = np.sqrt(spreads[0] * spreads[1])
-        return np.clip(
-            np.divide(shared, scale, out=np.zeros(len(scale)), where=scale > 1e-9 * squares), -1, 1
-        )
+        least = 1e-9 * np.sqrt(squares[0] * squares[1])
+        return np.clip(np.divide(shared, scale, out=np.zeros(len(scale)), where=scale > least), -1, 1)
 
 
 def _products(

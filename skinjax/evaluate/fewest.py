@@ -40,29 +40,29 @@ def too_few_to_resample(num_cases: int, fewest: int = FEWEST_RESAMPLED) -> str:
     return f"there {count}, and an interval is given from {fewest} on"
 
 
-def surest(num_cases: int) -> float:
+def smallest_p_value(num_cases: int) -> float:
     """Returns the smallest p-value of a two-sided sign test of so many cases, 2^(1 - n).
 
     Args:
       num_cases: At least 1.
 
-    >>> surest(5)
+    >>> smallest_p_value(5)
     0.0625
     """
     return 0.5 ** (num_cases - 1)
 
 
-def fewest_at(confidence: float) -> int:
+def fewest_for_confidence(confidence: float) -> int:
     """Returns the fewest cases of which a sign test reaches 1 - confidence.
 
     Args:
       confidence: In (0, 1).
 
-    >>> fewest_at(0.95), fewest_at(0.99)
+    >>> fewest_for_confidence(0.95), fewest_for_confidence(0.99)
     (6, 8)
     """
     cases = 1
-    while surest(cases) > 1 - confidence + 1e-12:
+    while smallest_p_value(cases) > 1 - confidence + 1e-12:
         cases += 1
     return cases
 

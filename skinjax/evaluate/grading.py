@@ -137,23 +137,27 @@ def compare_with_graders(
     truth, answers, costs, codes = _sample(
         true, np.concatenate([np.asarray(given)[None], np.atleast_2d(readers)]), cases, cost
     )
-    metrics: dict[str, list[Call]] = {
+    calls: dict[str, list[Call]] = {
         "kappa": [(quadratic_kappa, [truth, one], None) for one in answers],
         "cost": [(bootstrap.mean, [costs[truth, one]], None) for one in answers],
         "under_graded": [(under_graded, [truth, one], None) for one in answers],
     }
     widths = {"kappa": 2.0, "cost": float(np.ptp(costs)), "under_graded": 1.0}
-    found = {
-        name: _contrast(calls, codes, replicates, confidence, seed, widths[name])
-        for name, calls in metrics.items()
-    }
     if too_few_cases(truth > 0, codes):
-        return {name: _without_limits(one.estimate) for name, one in found.items()}
-    return found
+        return {name: _without_limits(float(_differences(one).mean())) for name, one in calls.items()}
+    return {
+        name: _contrast(one, codes, replicates, confidence, seed, widths[name]) for name, one in calls.items()
+    }
 
 
 def _without_limits(estimate: float) -> Contrast:
     return Contrast(estimate, np.nan, np.nan)
+
+
+def _differences(calls: list[Call]) -> NDArray[np.float64]:
+    """Returns the model's figure less each reader's, float64[R]."""
+    values = np.array([float(metric(*arrays)) for metric, arrays, _ in calls])
+    return values[0] - values[1:]
 
 
 def _contrast(
@@ -165,8 +169,8 @@ def _contrast(
     width: float,
 ) -> Contrast:
     """Returns the model less the readers, its limits within what two figures can differ by, `width`."""
-    values = np.array([float(metric(*arrays)) for metric, arrays, _ in calls])
-    if np.isnan(values).any():
+    estimates = _differences(calls)
+    if np.isnan(estimates).any():
         return _without_limits(np.nan)
     draws = np.array(over_draws(calls, codes, replicates, seed)[0])
     differences = draws[0] - draws[1:]
@@ -177,7 +181,7 @@ def _contrast(
         # Replicates of C cases vary by (C - 1) / C too little.
         num_cases = int(codes.max()) + 1
         covariance = np.atleast_2d(np.cov(kept)) * num_cases / (num_cases - 1)
-    found = mean_over_readers(values[0] - values[1:], covariance, confidence, random_readers=count > 1)
+    found = mean_over_readers(estimates, covariance, confidence, random_readers=count > 1)
     # Graders that agree on every photo differ by nothing; another constant is one case's, or chance.
     if not (found.low < found.high or found.estimate == 0):
         return _without_limits(found.estimate)

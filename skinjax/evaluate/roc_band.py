@@ -18,7 +18,9 @@ import functools
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skinjax.evaluate.bootstrap import ONE_CASE_OF_A_CLASS
 from skinjax.evaluate.delong import auc_limits
+from skinjax.evaluate.fewest import cases_by_side, too_few_to_resample
 from skinjax.evaluate.metrics import SHARE, WeightedMetric
 from skinjax.evaluate.results import Result
 from skinjax.evaluate.samples import (
@@ -39,13 +41,14 @@ class RocBand(Result):
     Attributes:
       specificity: float64[G], as asked for.
       sensitivity: float64[G], of the photos as they are.
-      low: float64[G], lower limits; NaN where there is one case only.
+      low: float64[G], lower limits; NaN where `reason` says why.
       high: float64[G], upper limits, likewise.
       confidence: The nominal coverage of each point's interval, in (0, 1).
       num_photos: N.
       num_cases: How many cases were resampled.
       replicates: How many replicates the limits rest on.
       undefined: Further replicates that were left out, since a class had no photo in them.
+      reason: Why there are no limits; empty where there are.
     """
 
     specificity: NDArray[np.float64]
@@ -57,6 +60,7 @@ class RocBand(Result):
     num_cases: int
     replicates: int
     undefined: int
+    reason: str = ""
 
 
 def roc_band(
@@ -117,6 +121,11 @@ def roc_band(
             draws = np.concatenate(blocks)
     kept = draws[~np.isnan(draws).any(axis=1)]
     low, high = _limits(kept, estimate, positive, codes, confidence)
+    reason = too_few_to_resample(num_cases) if num_cases else ""
+    if not reason and min(cases_by_side(positive, codes)) == 1:
+        reason = ONE_CASE_OF_A_CLASS
+    if reason:
+        low, high = np.full(len(grid), np.nan), np.full(len(grid), np.nan)
     trivial = (grid == 0) & ~np.isnan(low)
     return RocBand(
         specificity=grid,
@@ -128,6 +137,7 @@ def roc_band(
         num_cases=num_cases,
         replicates=len(kept),
         undefined=len(draws) - len(kept),
+        reason=reason,
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skinjax.files.missing import names_of
+
 _BLOCK_VALUES = 4_000_000  # weights held at once: 32 MB however many replicates there are ...
 _FEWEST_ROWS = (
     8  # ... and photos, up to half a million; with fewer rows at once, gathering them takes longest
@@ -89,10 +91,10 @@ def case_codes(cases: ArrayLike | None, num_photos: int) -> NDArray[np.int64]:
     """
     if cases is None:
         return np.arange(num_photos)
-    names = np.asarray(cases)
+    names, gone = names_of(cases)
     if names.shape != (num_photos,):
         raise ValueError(f"cases must name the case of each of {num_photos} photos, got shape {names.shape}")
-    missing = np.flatnonzero(is_missing(names))
+    missing = np.flatnonzero(gone)
     if missing.size:
         shown = ", ".join(map(str, missing[:10]))
         raise ValueError(f"cases must name every photo's case, got {missing.size} missing, at photo {shown}")
@@ -121,28 +123,16 @@ def check_photos(
       >>> check_photos([("labels", [0, 1, 1])], ["b", "a", "b"])[1].tolist()
       [1, 0, 1]
     """
-    names = np.asarray(cases)
-    if names.ndim != 1 or not names.size:
-        raise ValueError(f"cases must name the case of each of at least one photo, got shape {names.shape}")
+    shape = np.shape(cases)
+    if len(shape) != 1 or not shape[0]:
+        raise ValueError(f"cases must name the case of each of at least one photo, got shape {shape}")
     if not arrays:
         raise ValueError("arrays must hold the metric's arguments, got none")
     values = [np.asarray(array) for _, array in arrays]
     for (name, _), value in zip(arrays, values, strict=True):
-        if value.ndim == 0 or len(value) != len(names):
-            raise ValueError(f"{name} must have one row per photo, {len(names)}, got shape {value.shape}")
-    return values, case_codes(names, len(names))
-
-
-def is_missing(names: NDArray) -> NDArray[np.bool_]:
-    """Returns where an array of names or numbers holds None or NaN, bool[N].
-
-    Example:
-      >>> is_missing(np.array(["a", None, float("nan")], dtype=object)).tolist()
-      [False, True, True]
-    """
-    if names.dtype.kind in "iubUS":
-        return np.zeros(names.shape, bool)
-    return np.array([name is None or name != name for name in names.tolist()], bool)
+        if value.ndim == 0 or len(value) != shape[0]:
+            raise ValueError(f"{name} must have one row per photo, {shape[0]}, got shape {value.shape}")
+    return values, case_codes(cases, shape[0])
 
 
 def effective_cases(codes: NDArray[np.int64]) -> float:

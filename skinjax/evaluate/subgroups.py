@@ -36,7 +36,8 @@ from skinjax.evaluate.bootstrap import BootstrapInterval, by_case
 from skinjax.evaluate.delong import auc_interval
 from skinjax.evaluate.resampling import Call, Metric, check_replicates, over_draws
 from skinjax.evaluate.results import ComparisonResult, Result
-from skinjax.evaluate.samples import check_photos, is_missing
+from skinjax.evaluate.samples import check_photos
+from skinjax.files.missing import names_of
 
 MIN_CASES = 20
 """Cases under which a group is marked as small, where the caller says nothing else."""
@@ -286,10 +287,10 @@ def age_bands(ages: ArrayLike, edges: Sequence[float] = (18, 40, 60, 80)) -> NDA
 
 def _members(groups: ArrayLike, num_photos: int) -> dict[str, NDArray[np.int64]]:
     """Returns the photos of each group, by name in the order of the values."""
-    values = np.asarray(groups)
+    values, missing = names_of(groups)
     if values.shape != (num_photos,):
         raise ValueError(f"groups must name the group of each photo, {num_photos}, got shape {values.shape}")
-    known = np.flatnonzero(~(is_missing(values) | (values.astype(object) == "")))
+    known = np.flatnonzero(~(missing | (values.astype(object) == "")))
     try:
         kinds, place = np.unique(values[known], return_inverse=True)
     except TypeError as error:

@@ -43,6 +43,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 from skinjax.evaluate.bootstrap import compare_sampled, interval_of_draws, within_range
+from skinjax.evaluate.fewest import smallest_p_value
 from skinjax.evaluate.folds import nadeau_bengio, student
 from skinjax.evaluate.metrics import WeightedMetric
 from skinjax.evaluate.resampling import Metric, check_replicates
@@ -271,6 +272,7 @@ def paired_by_case_and_run(
     elif parts.total > _NOTHING and not found.reason:
         low, high, p_value = student(difference, parts.total, parts.degrees, confidence)
         low, high = within_range((low, high), metric)
+        p_value = max(p_value, smallest_p_value(int(codes.max()) + 1))
     return RunsComparison(
         difference=difference,
         low=low,

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def check_key(name: str, key: Any) -> None:
-    """Refuses what is no random key; traced keys are let pass as others are.
+    """Refuses what is not one random key; of a traced key, dtype and shape are checked.
 
     Args:
       name: What the argument is called in errors.

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -70,8 +71,10 @@ def is_outermost() -> bool:
 
 @functools.cache
 def _outside() -> Any:
-    with jax.ensure_compile_time_eval():  # wherever this is asked first
-        return core.get_opaque_trace_state()
+    with ThreadPoolExecutor(
+        1
+    ) as pool:  # a new thread has no transformation around it, wherever this is asked first
+        return pool.submit(core.get_opaque_trace_state).result()
 
 
 def jit(function: Callable[..., Any], *, gradients: bool = False, **arguments: Any) -> Any:

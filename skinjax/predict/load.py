@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from skinjax.predict.photos import AnswerContext
 
 
-_ROUNDING = 1e-3  # that a photo's resizing or colours may leave
+_ROUNDING = 1e-3  # how far resizing or colour conversion may take a pixel out of [0, 1]
 
 FITS = 8
 """Sets of options whose fits a run keeps, the last used ones."""

@@ -126,7 +126,7 @@ class StudyResult:
         for name in table:
             limit, reason = str(name).endswith(("_low", "_high")), str(name).endswith("_reason")
             told = any(str(other).endswith("_reason") and table[name].equals(table[other]) for other in said)
-            # Limits that there are not are left out, and their reason is told once.
+            # Columns of missing limits are left out; a repeated reason is shown once.
             if not ((limit or reason) and table[name].isna().all()) and not (reason and told):
                 said.append(name)
         return table[said].iloc[:_SHOWN_ROWS, :_SHOWN_COLUMNS]

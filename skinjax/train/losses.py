@@ -197,10 +197,15 @@ def _checked(
     logits: jax.Array, labels: jax.Array, num_classes: int | None = None
 ) -> tuple[jax.Array, jax.Array]:
     """Returns logits in float32, and labels of their shape and, where they are no tracer, in range."""
+    if not np.ndim(logits):
+        raise ValueError("logits must be of shape [..., K], got a single number")
     expected, classes = np.shape(logits)[:-1], num_classes or np.shape(logits)[-1]
+    kind = labels.dtype if hasattr(labels, "dtype") else np.asarray(labels).dtype
+    if kind.kind not in "iub":
+        raise ValueError(f"labels must be integers, got {kind}")
     if np.shape(labels) != expected:
         raise ValueError(f"labels must be one per row of logits, {expected}, got shape {np.shape(labels)}")
-    if not isinstance(labels, jax.core.Tracer):
+    if not isinstance(labels, jax.core.Tracer) and getattr(labels, "is_fully_addressable", True):
         values = np.asarray(labels)
         wrong = values[(values < 0) | (values >= classes)]
         if wrong.size:

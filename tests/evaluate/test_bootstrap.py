@@ -262,6 +262,24 @@ def test_no_difference_is_surer_than_a_sign_test_or_greater_than_it_can_be(num_c
         assert 0 < found.low < found.difference < found.high <= 1
 
 
+@pytest.mark.parametrize(("confidence", "fewest"), [(0.8, 6), (0.9, 6), (0.95, 6), (0.99, 8)])
+def test_a_difference_has_an_interval_from_six_cases_on_and_where_a_sign_test_could_show_it(
+    confidence, fewest
+):
+    rng = np.random.default_rng(5)
+    for num_cases in (5, 6, 7, 8):
+        cases = np.repeat(np.arange(num_cases), 4)
+        labels, a, b = (rng.integers(2, size=len(cases)) for _ in range(3))
+        found = paired_by_case(accuracy, labels, a, b, cases, confidence=confidence)
+        assert np.isnan(found.low) == (num_cases < fewest)
+
+
+@pytest.mark.parametrize("missing", [float("nan"), None])
+def test_missing_cases_beside_text_are_refused(missing):
+    with pytest.raises(ValueError, match="2 missing, at photo 2, 3"):
+        by_case(accuracy, ([0, 1, 0, 1], [0, 1, 1, 1]), ["a", "b", missing, missing])
+
+
 def test_one_case_has_an_estimate_and_no_interval():
     found = by_case(accuracy, ([0, 1, 1], [0, 1, 0]), ["a", "a", "a"])
     assert found.estimate == pytest.approx(2 / 3)

@@ -75,12 +75,12 @@ def test_limits_are_made_of_those_of_two_shares(prevalence):
             scale = factor * (1 if side else odds)  # noqa: B023
             return np.array([found.estimate, found.low, found.high]) * scale
 
-        def related(first, second):
-            if prevalence is not None:
-                return 0
-            sums = [
-                [(hits - hits.mean())[cases == case].sum() for case in range(50)] for hits in (first, second)
-            ]
+        def related(first, second, side):
+            sums = []
+            for hits, of in ((first, positive == side), (second, positive != side)):
+                among = np.ones(len(labels), bool) if prevalence is None else of
+                left = np.where(among, hits - hits[among].mean(), 0)
+                sums.append([left[cases == case].sum() for case in range(50)])
             return np.corrcoef(sums)[0, 1]  # each sums to 0 over the cases
 
         def length(a, b, correlation):
@@ -88,10 +88,9 @@ def test_limits_are_made_of_those_of_two_shares(prevalence):
 
         def less(first, second, side):
             a, b = share(first, side), share(second, not side)
-            low = a[0] - b[0] - length(a[0] - a[1], b[2] - b[0], related(first, second))
-            return np.array(
-                [a[0] - b[0], low, a[0] - b[0] + length(a[2] - a[0], b[0] - b[1], related(first, second))]
-            )
+            correlation = related(first, second, side)
+            low = a[0] - b[0] - length(a[0] - a[1], b[2] - b[0], correlation)
+            return np.array([a[0] - b[0], low, a[0] - b[0] + length(a[2] - a[0], b[0] - b[1], correlation)])
 
         model = less(called & positive, called & ~positive, True)
         over_all = less(~called & ~positive, ~called & positive, False)

@@ -215,6 +215,14 @@ def test_the_band_is_wide_where_no_replicate_differs():
     np.testing.assert_array_equal(band.high, 1)
     wilson = 5 / (5 + norm.ppf(0.975) ** 2)  # five cases, all found
     np.testing.assert_allclose(band.low, [1, wilson, wilson])
+    few = roc_band(labels, scores, np.arange(20) // 4, specificities=[0.9], replicates=199)
+    assert (few.reason, np.isnan(few.low[0])) == (
+        "there are 5 cases, and an interval is given from 6 on",
+        True,
+    )
+    single = np.where(labels == 1, 99, np.arange(20))
+    alone = roc_band(labels, scores, single, specificities=[0.9], replicates=199)
+    assert (alone.reason, np.isnan(alone.low[0])) == ("it rests on a single case", True)
     alone = roc_band(labels, scores, np.zeros(20, int), specificities=[0.9], replicates=199)
     assert np.isnan([alone.low, alone.high]).all()
 

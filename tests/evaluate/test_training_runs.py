@@ -236,3 +236,13 @@ def test_intervals_hold_over_cases_and_trainings(spread, monkeypatch):
     assert held["Student's t over trainings"] < 0.95
     if spread:
         assert held["by_case of one training"] < 0.92
+
+
+@pytest.mark.parametrize(("num_cases", "p_value"), [(6, 2**-5), (7, 2**-6)])
+def test_no_trainings_make_few_cases_surer_than_a_sign_test(num_cases, p_value):
+    labels, cases = np.zeros(4 * num_cases, int), np.repeat(np.arange(num_cases), 4)
+    wrong = np.ones((3, 4 * num_cases), int)
+    wrong[:, 0] = 0
+    found = paired_by_case_and_run(accuracy, labels, [labels] * 3, list(wrong), cases)
+    assert found.p_value == p_value
+    assert found.high <= 1

@@ -115,6 +115,16 @@ def test_inside_another_transformation_they_compute_the_same(compiled):
     np.testing.assert_allclose(ours(images, given), expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("around", [jax.jit, jax.grad, jax.vmap, jax.value_and_grad])
+def test_a_first_call_inside_a_transformation_leaves_the_outermost_one_known(around):
+    compilation._outside.cache_clear()
+    square = compilation.jit(lambda x: x * x)
+    given = jnp.ones(3) if around is jax.vmap else jnp.float32(3)
+    expected = {jax.jit: 9, jax.grad: 6, jax.vmap: [1, 1, 1], jax.value_and_grad: [9, 6]}[around]
+    np.testing.assert_allclose(np.asarray(around(lambda x: square(x))(given)), expected)
+    assert compilation.is_outermost()
+
+
 def test_other_devices_take_none(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert compilation.compiler_options() == {}

@@ -167,6 +167,11 @@ def test_labels_that_are_no_class_are_refused(labels):
             weigh(np.array(labels), 2)
 
 
+def test_labels_that_are_no_integers_are_refused():
+    with pytest.raises(ValueError, match="labels must be integers, got float"):
+        losses.focal(jnp.zeros((2, 3)), np.array([0.5, 1.7]), 2.0)
+
+
 def test_an_unknown_loss_is_refused():
     with pytest.raises(ValueError, match="one of cross_entropy, focal, binary, got 'hinge'"):
         losses.make_loss("hinge")

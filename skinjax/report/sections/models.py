@@ -206,7 +206,7 @@ def _figures(model: Study, metrics: Mapping[str, str]) -> dict[str, Any]:
             "sensitivity": band.sensitivity[0],
             "sensitivity_low": band.low[0],
             "sensitivity_high": band.high[0],
-            "sensitivity_reason": bootstrap.ONE_CASE if np.isnan(band.low[0]) else "",
+            "sensitivity_reason": band.reason,
         }
     if "auc" in metrics:
         area = (

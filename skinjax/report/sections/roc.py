@@ -186,6 +186,7 @@ def _at_specificities(study: Study, target: Target) -> Table:
             "sensitivity": band.sensitivity,
             "sensitivity_low": band.low,
             "sensitivity_high": band.high,
+            "sensitivity_reason": band.reason,
         }
     )
     columns = (

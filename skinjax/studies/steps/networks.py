@@ -187,7 +187,7 @@ def refuse_one_class(labels: np.ndarray) -> None:
     Raises:
       ValueError: They are of one class.
     """
-    if len(found := pd.unique(labels)) < 2:
+    if len(found := pd.unique(labels)) == 1:
         raise ValueError(f"photos must be of two classes at least, got {found[0]!r} alone")
 
 
