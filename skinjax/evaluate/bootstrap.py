@@ -184,13 +184,12 @@ def interval_of_draws(
     """
     kept = _defined(draws)
     low, high, reason = np.nan, np.nan, _why_not(kept, left_out)
-    if not reason and _alike(kept, estimate):
+    few = too_few_to_resample(_num_cases(codes))
+    if few and metric is not accuracy:
+        reason = reason or few
+    elif not reason and (few or _alike(kept, estimate)):
         low, high = _limits_where_alike(metric, arrays, codes, confidence)
         reason = UNVARIED if np.isnan(low) else ""
-    elif not reason and (reason := too_few_to_resample(_num_cases(codes))):
-        if metric is accuracy:
-            share = proportion_by_case(arrays[0] == arrays[1], codes, confidence)
-            low, high, reason = share.low, share.high, ""
     elif not reason:
         bias = 0.0 if interval == "percentile" else median_bias(kept, estimate)
         acceleration = skewness(left_out) if interval == "bca" else 0.0

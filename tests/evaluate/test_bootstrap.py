@@ -242,6 +242,13 @@ def test_few_cases_are_not_resampled():
     shares = WeightedMetric(lambda hits, weights: weights @ hits / weights.sum(axis=1, keepdims=True))
     curve = curve_by_case(shares, (rng.random((20, 2)),), cases)
     assert np.isnan(curve.low).all()
+    alike = by_case(
+        balanced_accuracy, ([0, 0, 1, 1], [0, 1, 1, 0]), [1, 1, 2, 2]
+    )  # a half in every replicate
+    assert (np.isnan(alike.low), alike.reason) == (
+        True,
+        "there are 2 cases, and an interval is given from 6 on",
+    )
     labels, predicted, cases = (np.concatenate([one, one[:4]]) for one in (labels, predicted, cases))
     cases[20:] = 5
     assert by_case(macro_f1, (labels, predicted), cases).reason == ""
