@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skinjax.files.missing import names_of
+from skinjax.files.missing import case_names
 
 
 def score_vector(name: str, values: ArrayLike, infinite: bool = False) -> NDArray[np.float64]:
@@ -122,13 +122,7 @@ def numbered_cases(values: ArrayLike, num_photos: int) -> tuple[NDArray[Any], ND
       >>> names.tolist(), index.tolist()
       (['b', 'a'], [0, 1, 0])
     """
-    ids, gone = names_of(values)
-    if ids.shape != (num_photos,):
-        raise ValueError(f"cases must be one per photo, [{num_photos}], got shape {ids.shape}")
-    missing = np.flatnonzero(gone)
-    if missing.size:
-        shown = ", ".join(map(str, missing[:5]))
-        raise ValueError(f"cases must name every photo's case, got {missing.size} missing, at photo {shown}")
+    ids = case_names(values, num_photos)
     place: dict[Any, int] = {}
     index = np.array([place.setdefault(one, len(place)) for one in ids.tolist()], np.int64)
     _, first = np.unique(index, return_index=True)

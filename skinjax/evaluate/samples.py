@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skinjax.files.missing import names_of
+from skinjax.files.missing import case_names
 
 _BLOCK_VALUES = 4_000_000  # weights held at once: 32 MB however many replicates there are ...
 _FEWEST_ROWS = (
@@ -91,13 +91,7 @@ def case_codes(cases: ArrayLike | None, num_photos: int) -> NDArray[np.int64]:
     """
     if cases is None:
         return np.arange(num_photos)
-    names, gone = names_of(cases)
-    if names.shape != (num_photos,):
-        raise ValueError(f"cases must name the case of each of {num_photos} photos, got shape {names.shape}")
-    missing = np.flatnonzero(gone)
-    if missing.size:
-        shown = ", ".join(map(str, missing[:10]))
-        raise ValueError(f"cases must name every photo's case, got {missing.size} missing, at photo {shown}")
+    names = case_names(cases, num_photos)
     try:
         return np.unique(names, return_inverse=True)[1].astype(np.int64)
     except TypeError as error:

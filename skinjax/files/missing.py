@@ -33,6 +33,30 @@ def names_of(values: ArrayLike) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     return (array if typed or missing.any() else np.asarray(values)), missing
 
 
+def case_names(cases: ArrayLike, num_photos: int) -> NDArray[Any]:
+    """Returns the cases of photos as an array, none of them missing.
+
+    Args:
+      cases: [N], the case of each photo.
+      num_photos: N.
+
+    Raises:
+      ValueError: Another shape, or a missing case.
+
+    Example:
+      >>> case_names(["b", "a", "b"], 3).tolist()
+      ['b', 'a', 'b']
+    """
+    names, gone = names_of(cases)
+    if names.shape != (num_photos,):
+        raise ValueError(f"cases must name the case of each of {num_photos} photos, got shape {names.shape}")
+    missing = np.flatnonzero(gone)
+    if missing.size:
+        shown = ", ".join(map(str, missing[:10]))
+        raise ValueError(f"cases must name every photo's case, got {missing.size} missing, at photo {shown}")
+    return names
+
+
 def _is_missing(value: Any) -> bool:
     # pandas's NA answers no comparison with a bool; pandas itself takes a while to import.
     return value is None or type(value).__name__ == "NAType" or bool(value != value)

@@ -195,7 +195,10 @@ def test_a_new_case_is_covered_as_often_as_promised(kind):
         (lambda: class_scores(np.ones(3), "raps"), "score must be one of lac, aps, got 'raps'"),
         (lambda: class_scores(np.ones(3), "lac", 0.5), "uniform is for the score 'aps', got the score 'lac'"),
         (lambda: class_scores(np.ones((2, 3)), "aps", 0.5), r"uniform must be of shape \(2,\), got \(\)"),
-        (lambda: case_quantile([1, 2], ["a"], 0.5), r"cases must be one per photo, \[2\], got shape \(1,\)"),
+        (
+            lambda: case_quantile([1, 2], ["a"], 0.5),
+            r"cases must name the case of each of 2 photos, got shape \(1,\)",
+        ),
         (
             lambda: case_quantile([1, np.nan], ["a", "b"], 0.5),
             "scores must be no NaN, got 1 others: nan at 1",

@@ -136,7 +136,7 @@ def test_the_first_of_equally_malignant_photos_stands_for_its_case():
     ("arguments", "message"),
     [
         (([[0.5, 0.5]], ["a"], "median"), "rule must be one of mean_log, mean, max, got 'median'"),
-        (([[0.5, 0.5]], ["a", "b"]), "cases must be one per photo"),
+        (([[0.5, 0.5]], ["a", "b"]), "cases must name the case of each of 1 photos"),
         (([[0.5, 0.5]], ["a"], "mean", [1.0]), "scores are for the rule 'max'"),
         (([[0.5, 0.5]], ["a"], "max", [1.0, 2.0]), "scores must be one per photo"),
         (([[1.5, -0.5]], ["a"]), "probs must lie in"),

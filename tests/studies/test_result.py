@@ -1,4 +1,4 @@
-"""What a study's result shows of itself in a terminal and a notebook."""
+"""The table of a study's result in a terminal and a notebook."""
 
 from __future__ import annotations
 

@@ -51,13 +51,13 @@ def synthetic_photos(folder: str | os.PathLike[str], **spec: Any) -> PhotoSet:
     """
     from skinjax.synthetic import SyntheticSpec, other_spec
 
-    wanted = SyntheticSpec(**spec)
-    if there := other_spec(folder, wanted):
+    photos = SyntheticSpec(**spec)
+    if there := other_spec(folder, photos):
         raise ValueError(
             f"folder must be empty or hold photos of the spec that is asked for, "
             f"got {folder} with photos of {there}; name another folder, or delete that one"
         )
-    return _synthetic(folder, wanted)
+    return _synthetic(folder, photos)
 
 
 def _synthetic(folder: str | os.PathLike[str], spec: SyntheticSpec) -> PhotoSet:
@@ -293,7 +293,7 @@ def _rendered(config: SourceOptions, folder: RunFolder, spec: Mapping[str, Any])
 
     size = max(getattr(config, "image_size", 0), 64)
     own = {"cases_per_class": config.synthetic_cases, "size": size, "seed": getattr(config, "seed", 0)}
-    wanted = SyntheticSpec(**{**own, **spec})
+    rendered = SyntheticSpec(**{**own, **spec})
     _LOG.info("No --manifest: rendering the built-in synthetic photos into %s", folder.photos)
     folder.path.mkdir(parents=True, exist_ok=True)
     with (
@@ -301,7 +301,7 @@ def _rendered(config: SourceOptions, folder: RunFolder, spec: Mapping[str, Any])
         Progress("rendering", 1, unit="set", stream=processes.progress_stream()) as progress,
     ):
         # A run that did not get as far as its record may begin again with other options.
-        photos = _synthetic(folder.photos, wanted)
+        photos = _synthetic(folder.photos, rendered)
         progress.update(1)
     return photos
 
